@@ -1,0 +1,110 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0335-existential-any.md
+    .enableUpcomingFeature("ExistentialAny"),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0409-access-level-on-imports.md
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0444-member-import-visibility.md
+    .enableUpcomingFeature("MemberImportVisibility"),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0461-async-function-isolation.md
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0470-isolated-conformances.md
+    .enableUpcomingFeature("InferIsolatedConformances"),
+    // Applies to this package as root only: dependents are never broken by a new compiler's warning.
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0480-swiftpm-warning-control.md
+    .treatAllWarnings(as: .error),
+]
+
+let package = Package(
+    name: "swift-distributed-locks",
+    platforms: [.macOS(.v15)],
+    products: [
+        .library(name: "DistributedLocks", targets: ["DistributedLocks"]),
+        .library(name: "EmbeddedLocks", targets: ["EmbeddedLocks"]),
+        .library(name: "LockURLs", targets: ["LockURLs"]),
+        .library(name: "LockTesting", targets: ["LockTesting"]),
+        .executable(name: "dlock", targets: ["dlock"]),
+    ],
+    traits: [
+        .trait(name: "Embedded", description: "The embedded backend, which brings GRDB and SQLite."),
+        .default(enabledTraits: ["Embedded"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
+    ],
+    targets: [
+        .target(
+            name: "DistributedLocks",
+            dependencies: [
+                .product(name: "HeapModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Metrics", package: "swift-metrics"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "EmbeddedLocks",
+            dependencies: [
+                "DistributedLocks",
+                .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["Embedded"])),
+                .product(name: "GRDBSQLite", package: "GRDB.swift", condition: .when(traits: ["Embedded"])),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Sources/Backends/Embedded",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "LockURLs",
+            dependencies: [
+                "DistributedLocks",
+                .target(name: "EmbeddedLocks", condition: .when(traits: ["Embedded"])),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "LockTesting",
+            dependencies: ["DistributedLocks"],
+            swiftSettings: settings
+        ),
+        .target(name: "CSupervision", path: "Sources/dlock/CSupervision"),
+        .target(
+            name: "Supervision",
+            dependencies: ["CSupervision"],
+            path: "Sources/dlock/Supervision",
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "dlock",
+            dependencies: [
+                "DistributedLocks", "LockURLs", "Supervision",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+            ],
+            path: "Sources/dlock/Tool",
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "DistributedLocksTests",
+            dependencies: ["DistributedLocks", "LockTesting"],
+            swiftSettings: settings
+        ),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,204 @@
+/// Decides what becomes of one attempt to acquire one lock.
+///
+/// States: *requesting* (a request is out, its outcome unknown), *backing off* (between two tries of the same request),
+/// *queued* (the store has promised a grant), *finished*. Every event is allowed in every state, because replies, pushes,
+/// deadlines and cancellation race with each other; what must never happen is that a grant is left to nobody, and that is
+/// why whatever comes late is withdrawn.
+struct AcquireStateMachine: Sendable {
+    /// How an attempt ends.
+    enum Outcome: Sendable {
+        case granted(LockGrant)
+        /// `withdraw` says whether the store may know of the claim, so that it has to be taken back.
+        case failed(Failure, withdraw: Bool)
+    }
+
+    enum Failure: Sendable {
+        case error(LockError)
+        case cancelled
+        case timedOut
+        case clientStopped
+    }
+
+    enum ReplyAction: Sendable {
+        case finish(Outcome)
+        /// Wait for an event.
+        case wait
+        /// The place in the queue is gone already: ask again with a new owner.
+        case startAnew
+        /// Nobody waits for this any more, and the store may hold a grant or a place for it.
+        case withdraw
+    }
+
+    enum FailureAction: Sendable {
+        case finish(Outcome)
+        /// Send the same request with the same owner after a pause.
+        case retry(after: Duration)
+        case withdraw
+    }
+
+    enum EventAction: Sendable {
+        case finish(Outcome)
+        case startAnew
+        /// Noted; the reply that is still out will find it.
+        case none
+        case withdraw
+    }
+
+    private enum State: Sendable {
+        case requesting(early: Early)
+        case backingOff
+        case queued
+        case finished
+    }
+
+    /// What was heard while the request was still out.
+    private enum Early: Sendable {
+        case nothing
+        case granted(LockGrant)
+        case gone
+    }
+
+    /// When the caller gives up; `nil` if never.
+    let deadline: ContinuousClock.Instant?
+    private var state: State = .requesting(early: .nothing)
+    private var failures = 0
+
+    /// A request whose outcome is unknown is sent again at most this often.
+    static let maximumRetries = 20
+
+    init(deadline: ContinuousClock.Instant?) {
+        self.deadline = deadline
+    }
+
+    var isFinished: Bool {
+        switch self.state {
+        case .finished: true
+        case .requesting, .backingOff, .queued: false
+        }
+    }
+
+    /// The reply to the request arrived.
+    mutating func replyArrived(_ reply: AcquireReply) -> ReplyAction {
+        switch self.state {
+        case .requesting(let early):
+            switch (reply, early) {
+            case (.granted(let grant), _), (.queued, .granted(let grant)), (.busy, .granted(let grant)):
+                self.state = .finished
+                return .finish(.granted(grant))
+            case (.queued, .nothing):
+                self.state = .queued
+                return .wait
+            case (.queued, .gone):
+                self.state = .finished
+                return .startAnew
+            case (.busy(let holder), .nothing), (.busy(let holder), .gone):
+                self.state = .finished
+                let who = holder.map { " by \($0)" } ?? ""
+                return .finish(
+                    .failed(.error(LockError(.busy, "the lock is held\(who)", holder: holder)), withdraw: false)
+                )
+            }
+        case .backingOff, .queued:
+            preconditionFailure("a reply without a request")
+        case .finished:
+            return .withdraw
+        }
+    }
+
+    /// The request failed.
+    mutating func requestFailed(_ error: LockError, now: ContinuousClock.Instant, jitter: Double) -> FailureAction {
+        switch self.state {
+        case .requesting(let early):
+            if case .granted(let grant) = early {
+                self.state = .finished
+                return .finish(.granted(grant))
+            }
+            guard error.code == .outcomeUnknown else {
+                self.state = .finished
+                let failure: Failure = error.code == .cancelled ? .cancelled : .error(error)
+                return .finish(.failed(failure, withdraw: false))
+            }
+            self.failures += 1
+            let pause = Self.pause(afterFailures: self.failures, jitter: jitter)
+            let isInTime = self.deadline.map { now + pause < $0 } ?? true
+            guard self.failures <= Self.maximumRetries, isInTime else {
+                self.state = .finished
+                return .finish(.failed(.error(error), withdraw: true))
+            }
+            self.state = .backingOff
+            return .retry(after: pause)
+        case .backingOff, .queued:
+            preconditionFailure("a failure without a request")
+        case .finished:
+            return .withdraw
+        }
+    }
+
+    /// The pause is over, and the same request leaves again. False if the attempt ended meanwhile.
+    mutating func retryStarted() -> Bool {
+        switch self.state {
+        case .backingOff:
+            self.state = .requesting(early: .nothing)
+            return true
+        case .finished:
+            return false
+        case .requesting, .queued:
+            preconditionFailure("a retry while a request is out")
+        }
+    }
+
+    /// The store granted the lock without being asked just now.
+    mutating func granted(_ grant: LockGrant) -> EventAction {
+        switch self.state {
+        case .requesting:
+            self.state = .requesting(early: .granted(grant))
+            return .none
+        case .backingOff, .queued:
+            self.state = .finished
+            return .finish(.granted(grant))
+        case .finished:
+            return .withdraw
+        }
+    }
+
+    /// The store forgot the place in the queue.
+    mutating func gone() -> EventAction {
+        switch self.state {
+        case .requesting(.nothing):
+            self.state = .requesting(early: .gone)
+            return .none
+        case .requesting(.granted), .requesting(.gone), .backingOff, .finished:
+            return .none
+        case .queued:
+            self.state = .finished
+            return .startAnew
+        }
+    }
+
+    /// The caller's time is over.
+    mutating func deadlinePassed() -> EventAction { self.stopped(.timedOut) }
+
+    /// The caller was cancelled.
+    mutating func cancelled() -> EventAction { self.stopped(.cancelled) }
+
+    /// The client was stopped.
+    mutating func clientStopped() -> EventAction { self.stopped(.clientStopped) }
+
+    private mutating func stopped(_ failure: Failure) -> EventAction {
+        switch self.state {
+        case .requesting, .backingOff, .queued:
+            // A request that is out is answered into the finished state; whatever the store knows by then is withdrawn.
+            self.state = .finished
+            return .finish(.failed(failure, withdraw: true))
+        case .finished:
+            return .none
+        }
+    }
+
+    /// Full jitter over 10 ms doubled with each failure, at most 500 ms ("Exponential Backoff And Jitter", AWS
+    /// Architecture Blog, 2015).
+    private static func pause(afterFailures failures: Int, jitter: Double) -> Duration {
+        let ceiling = min(10 << min(failures, 6), 500)
+        return .milliseconds(1) + .milliseconds(Double(ceiling) * jitter)
+    }
+}

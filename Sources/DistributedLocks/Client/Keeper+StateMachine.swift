@@ -1,0 +1,153 @@
+/// Decides when grants are renewed and when they are lost. It never needs a reply to declare a grant lost.
+///
+/// States of a grant: *idle* until its next renewal, *renewing* while a request is out. Events: `held`, `timerFired`,
+/// `renewed`, `renewalFailed`, `extended`, `removed`. A grant leaves the keeper when it is lost or released.
+struct KeeperStateMachine: Sendable {
+    private struct Entry: Sendable {
+        let claim: LockClaim
+        var validUntil: ContinuousClock.Instant
+        /// When to renew next; `nil` while a renewal is out, or where leases belong to the session.
+        var renewAt: ContinuousClock.Instant?
+        /// When to stop whatever the holder does.
+        let holdUntil: ContinuousClock.Instant?
+
+        var nextEvent: ContinuousClock.Instant {
+            var next = self.validUntil
+            if let renewAt = self.renewAt { next = min(next, renewAt) }
+            if let holdUntil = self.holdUntil { next = min(next, holdUntil) }
+            return next
+        }
+    }
+
+    /// What the shell has to do when the timer fired.
+    struct TimerAction: Sendable {
+        var renew: [LockRenewal] = []
+        var lost: [(attempt: AttemptID, reason: LockError.LossReason)] = []
+    }
+
+    private let renews: Bool
+    private var entries: [AttemptID: Entry] = [:]
+    private var timers = DeadlineQueue<AttemptID>()
+
+    /// Renewals that are due soon leave together with those that are due now: within this part of the lease.
+    private static let batchingDivisor = 20
+    /// A renewal every third of the lease.
+    private static let renewalDivisor = 3
+    /// After a failed renewal the next one follows within a twelfth of the lease.
+    private static let retryDivisor = 12
+
+    init(leaseScope: LockCapabilities.LeaseScope) {
+        switch leaseScope {
+        case .grant: self.renews = true
+        case .session: self.renews = false
+        }
+    }
+
+    var count: Int { self.entries.count }
+
+    /// All attempts that hold a lock.
+    var attempts: [AttemptID] { Array(self.entries.keys) }
+
+    mutating func nextWakeup() -> ContinuousClock.Instant? { self.timers.next() }
+
+    mutating func held(
+        _ claim: LockClaim,
+        validUntil: ContinuousClock.Instant,
+        holdUntil: ContinuousClock.Instant?,
+        now: ContinuousClock.Instant
+    ) {
+        let entry = Entry(
+            claim: claim,
+            validUntil: validUntil,
+            renewAt: self.renews ? Self.nextRenewal(lease: claim.lease, validUntil: validUntil, now: now) : nil,
+            holdUntil: holdUntil
+        )
+        precondition(self.entries.updateValue(entry, forKey: claim.attempt) == nil, "attempt \(claim.attempt) is held twice")
+        self.timers.set(claim.attempt, to: entry.nextEvent)
+    }
+
+    /// Forgets a grant that was released or declared lost elsewhere.
+    mutating func removed(_ attempt: AttemptID) {
+        self.entries[attempt] = nil
+        self.timers.remove(attempt)
+    }
+
+    mutating func timerFired(now: ContinuousClock.Instant) -> TimerAction {
+        var action = TimerAction()
+        var renewing: [AttemptID] = []
+        for attempt in self.timers.popDue(at: now) {
+            guard let entry = self.entries[attempt] else { continue }
+            if now >= entry.validUntil {
+                self.entries[attempt] = nil
+                action.lost.append((attempt, .leaseExpired))
+            } else if let holdUntil = entry.holdUntil, now >= holdUntil {
+                self.entries[attempt] = nil
+                action.lost.append((attempt, .holdLimitReached))
+            } else if let renewAt = entry.renewAt, now >= renewAt {
+                renewing.append(attempt)
+            } else {
+                self.timers.set(attempt, to: entry.nextEvent)
+            }
+        }
+        if !renewing.isEmpty {
+            // One exchange for many: whoever is due within a small part of its lease goes along.
+            for (attempt, entry) in self.entries {
+                if let renewAt = entry.renewAt, renewAt > now,
+                    renewAt <= now + entry.claim.lease / Self.batchingDivisor
+                {
+                    renewing.append(attempt)
+                }
+            }
+        }
+        for attempt in renewing {
+            guard var entry = self.entries[attempt] else { continue }
+            entry.renewAt = nil
+            self.entries[attempt] = entry
+            self.timers.set(attempt, to: entry.nextEvent)
+            action.renew.append(LockRenewal(claim: entry.claim, deadline: entry.validUntil))
+        }
+        return action
+    }
+
+    /// A renewal was answered: the validity if it really grew.
+    mutating func renewed(
+        _ attempt: AttemptID,
+        until: ContinuousClock.Instant,
+        now: ContinuousClock.Instant
+    ) -> ContinuousClock.Instant? {
+        guard var entry = self.entries[attempt] else { return nil }
+        entry.validUntil = max(entry.validUntil, until)
+        if self.renews {
+            entry.renewAt = Self.nextRenewal(lease: entry.claim.lease, validUntil: entry.validUntil, now: now)
+        }
+        self.entries[attempt] = entry
+        self.timers.set(attempt, to: entry.nextEvent)
+        return entry.validUntil
+    }
+
+    /// A renewal got no answer that helps: it is tried again while the grant is valid.
+    mutating func renewalFailed(_ attempt: AttemptID, now: ContinuousClock.Instant) {
+        guard var entry = self.entries[attempt] else { return }
+        entry.renewAt = now + entry.claim.lease / Self.retryDivisor
+        self.entries[attempt] = entry
+        self.timers.set(attempt, to: entry.nextEvent)
+    }
+
+    /// The backend extended the validity of one grant by itself.
+    mutating func extended(_ attempt: AttemptID, until: ContinuousClock.Instant) -> ContinuousClock.Instant? {
+        guard var entry = self.entries[attempt] else { return nil }
+        entry.validUntil = max(entry.validUntil, until)
+        self.entries[attempt] = entry
+        self.timers.set(attempt, to: entry.nextEvent)
+        return entry.validUntil
+    }
+
+    /// A third of the lease from now, and never so late that no time is left to try a second time.
+    private static func nextRenewal(
+        lease: Duration,
+        validUntil: ContinuousClock.Instant,
+        now: ContinuousClock.Instant
+    ) -> ContinuousClock.Instant {
+        min(now + lease / Self.renewalDivisor, max(now, validUntil - lease / Self.renewalDivisor))
+    }
+}

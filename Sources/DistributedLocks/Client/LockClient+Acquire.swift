@@ -1,0 +1,310 @@
+import Logging
+import Metrics
+import Synchronization
+
+extension LockClient {
+    /// What one call asks for.
+    struct Call: Sendable {
+        let name: LockName
+        let lease: Duration
+        /// `nil`: without limit. Zero: do not wait at all.
+        let waitingAtMost: Duration?
+        let holdingAtMost: Duration?
+
+        var joinsQueue: Bool { self.waitingAtMost.map { $0 > .zero } ?? true }
+    }
+
+    func checked(
+        _ name: some LockNameConvertible,
+        lease: Duration?,
+        waitingAtMost: Duration?,
+        holdingAtMost: Duration?
+    ) throws(LockError) -> Call {
+        let lease = lease ?? self.configuration.lease
+        let range = self.backend.capabilities.leaseRange
+        guard range.contains(lease) else {
+            throw LockError(
+                .invalidConfiguration,
+                "a lease on this backend lasts from \(range.lowerBound) to \(range.upperBound), not \(lease)"
+            )
+        }
+        if let waitingAtMost, waitingAtMost < .zero {
+            throw LockError(.invalidConfiguration, "the time to wait must not be negative, it is \(waitingAtMost)")
+        }
+        if let holdingAtMost, holdingAtMost <= .zero {
+            throw LockError(.invalidConfiguration, "the time to hold must be positive, it is \(holdingAtMost)")
+        }
+        return Call(
+            name: try name.lockName(),
+            lease: lease,
+            waitingAtMost: waitingAtMost,
+            holdingAtMost: holdingAtMost
+        )
+    }
+
+    /// Acquires, however many attempts it takes within the caller's time.
+    func obtain(_ call: Call) async throws -> Hold {
+        let started = self.clock.now()
+        let deadline = call.waitingAtMost.flatMap { call.joinsQueue ? started + $0 : nil }
+        do {
+            let startDeadline = started + self.configuration.startTimeout
+            try await self.waitUntilRunning(until: deadline.map { min($0, startDeadline) } ?? startDeadline)
+            while true {
+                try Task.checkCancellation()
+                switch await self.attempt(call, deadline: deadline) {
+                case .startAnew:
+                    continue
+                case .finished(.granted, let claim) where Task.isCancelled:
+                    self.cleanUp(claim)
+                    throw CancellationError()
+                case .finished(.granted(let grant), let claim):
+                    let hold = try self.hold(claim, grant: grant, call: call)
+                    self.metrics.acquireWait.record(duration: self.clock.now() - started)
+                    return hold
+                case .finished(.failed(let failure, let withdraw), let claim):
+                    if withdraw { self.cleanUp(claim) }
+                    throw self.error(of: failure, call: call)
+                }
+            }
+        } catch {
+            self.metrics.acquireFailures.increment()
+            if let error = error as? LockError, error.code == .outcomeUnknown {
+                self.metrics.outcomeUnknown.increment()
+            }
+            throw error
+        }
+    }
+
+    private enum AttemptEnd {
+        case startAnew
+        case finished(AcquireStateMachine.Outcome, LockClaim)
+    }
+
+    /// One owner, one request (sent again if its outcome is unknown), and the wait in the queue.
+    private func attempt(_ call: Call, deadline: ContinuousClock.Instant?) async -> AttemptEnd {
+        let (claim, isRunning, pokes) = self.state.withLock { state in
+            let claim = LockClaim(
+                attempt: AttemptID(rawValue: state.makeID()),
+                name: call.name,
+                owner: LockOwner(
+                    secret: LockOwner.Secret(using: &state.generator),
+                    metadata: self.configuration.metadata
+                ),
+                lease: call.lease
+            )
+            guard case .running = state.lifecycle else { return (claim, false, false) }
+            state.attempts[claim.attempt] = State.Attempt(
+                machine: AcquireStateMachine(deadline: deadline),
+                claim: claim
+            )
+            if let deadline { state.attemptDeadlines.set(claim.attempt, to: deadline) }
+            return (claim, true, deadline != nil && state.needsPoke())
+        }
+        guard isRunning else { return .finished(.failed(.clientStopped, withdraw: false), claim) }
+        if pokes { self.alarm.poke() }
+        while true {
+            let request = AcquireRequest(
+                claim: claim,
+                joinsQueue: call.joinsQueue,
+                deadline: call.joinsQueue ? deadline : self.clock.now() + self.configuration.requestTimeout
+            )
+            let pause: Duration
+            do {
+                let reply = try await self.backend.request(request)
+                switch self.state.withLock({ $0.replyArrived(reply, for: claim.attempt) }) {
+                case .finish(let outcome): return .finished(outcome, claim)
+                case .startAnew: return .startAnew
+                case .wait: return await self.waitInQueue(claim)
+                case .withdraw: return self.endSeenElsewhere(claim)
+                }
+            } catch {
+                let now = self.clock.now()
+                let jitter = Double.random(in: 0..<1)
+                let action = self.state.withLock {
+                    $0.requestFailed(error, for: claim.attempt, now: now, jitter: jitter)
+                }
+                switch action {
+                case .finish(let outcome): return .finished(outcome, claim)
+                case .withdraw: return self.endSeenElsewhere(claim)
+                case .retry(let after): pause = after
+                }
+            }
+            if Task.isCancelled { self.abandon(claim.attempt) { $0.cancelled() } }
+            try? await self.clock.sleep(until: self.clock.now() + pause)
+            guard self.state.withLock({ $0.attempts[claim.attempt]?.machine.retryStarted() ?? false }) else {
+                return self.endSeenElsewhere(claim)
+            }
+        }
+    }
+
+    /// The attempt was ended by a deadline, by cancellation or by the end of the client while a request was out: that end
+    /// says to withdraw whatever the request has left on the store.
+    private func endSeenElsewhere(_ claim: LockClaim) -> AttemptEnd {
+        let end = self.state.withLock { state in state.removeAttempt(claim.attempt)?.end }
+        switch end {
+        case .finished(let outcome): return .finished(outcome, claim)
+        case .startAnew: return .startAnew
+        case nil: preconditionFailure("attempt \(claim.attempt) finished without an end")
+        }
+    }
+
+    private func waitInQueue(_ claim: LockClaim) async -> AttemptEnd {
+        let end = await withTaskCancellationHandler {
+            await withCheckedContinuation { (continuation: CheckedContinuation<State.WaitEnd, Never>) in
+                let end = self.state.withLock { state -> State.WaitEnd? in
+                    if let end = state.attempts[claim.attempt]?.end { return end }
+                    state.attempts[claim.attempt]?.waiter = continuation
+                    return nil
+                }
+                if let end {
+                    continuation.resume(returning: end)
+                } else if Task.isCancelled {
+                    // The handler may have run before the continuation was stored.
+                    self.abandon(claim.attempt) { $0.cancelled() }
+                }
+            }
+        } onCancel: {
+            self.abandon(claim.attempt) { $0.cancelled() }
+        }
+        self.state.withLock { _ = $0.removeAttempt(claim.attempt) }
+        switch end {
+        case .finished(let outcome): return .finished(outcome, claim)
+        case .startAnew: return .startAnew
+        }
+    }
+
+    /// Feeds an event into an attempt, and wakes whoever waits for it.
+    func abandon(
+        _ attempt: AttemptID,
+        _ event: (inout AcquireStateMachine) -> AcquireStateMachine.EventAction
+    ) {
+        let (waiter, end, stray) = self.state.withLock { $0.feed(attempt, event) }
+        if let waiter, let end { waiter.resume(returning: end) }
+        if let stray { self.cleanUp(stray) }
+    }
+
+    /// Turns a grant into something held, or refuses it.
+    private func hold(_ claim: LockClaim, grant: LockGrant, call: Call) throws(LockError) -> Hold {
+        let now = self.clock.now()
+        let hold = Hold(claim: claim, grant: grant, grantedAt: now, clock: self.clock)
+        enum Verdict {
+            case held(pokes: Bool)
+            case refused(highest: FencingToken)
+            case stopped
+        }
+        let verdict = self.state.withLock { state -> Verdict in
+            guard case .running = state.lifecycle else { return .stopped }
+            if let highest = state.highWater.refusal(of: grant.token, name: claim.name, domain: grant.tokenDomain) {
+                return .refused(highest: highest)
+            }
+            state.holds[claim.attempt] = hold
+            state.keeper.held(
+                claim,
+                validUntil: grant.validUntil,
+                holdUntil: call.holdingAtMost.map { now + $0 },
+                now: now
+            )
+            return .held(pokes: state.needsPoke())
+        }
+        switch verdict {
+        case .held(let pokes):
+            if pokes { self.alarm.poke() }
+            return hold
+        case .stopped:
+            self.cleanUp(claim)
+            throw self.stoppedError()
+        case .refused(let highest):
+            self.cleanUp(claim)
+            self.logger.error(
+                "a grant was refused: its fencing token does not rise",
+                metadata: [
+                    LogKey.name: "\(claim.name)", LogKey.token: "\(grant.token)", "lock.token.highest": "\(highest)",
+                ]
+            )
+            throw LockError(
+                .serverRefused,
+                "the backend granted '\(claim.name)' with token \(grant.token), which is not above \(highest) seen before"
+            )
+        }
+    }
+
+    private func error(of failure: AcquireStateMachine.Failure, call: Call) -> any Error {
+        switch failure {
+        case .error(let error):
+            error
+        case .cancelled:
+            CancellationError()
+        case .timedOut:
+            LockError(.timedOut, "'\(call.name)' was not granted within \(call.waitingAtMost ?? .zero)")
+        case .clientStopped:
+            self.stoppedError()
+        }
+    }
+
+    func stoppedError() -> LockError {
+        LockError(.clientNotRunning, "the lock client was stopped")
+    }
+}
+
+extension LockClient.State {
+    mutating func removeAttempt(_ attempt: AttemptID) -> Attempt? {
+        self.attemptDeadlines.remove(attempt)
+        return self.attempts.removeValue(forKey: attempt)
+    }
+
+    mutating func replyArrived(_ reply: AcquireReply, for attempt: AttemptID) -> AcquireStateMachine.ReplyAction {
+        guard var entry = self.attempts[attempt] else { preconditionFailure("a reply for nobody") }
+        let action = entry.machine.replyArrived(reply)
+        switch action {
+        case .finish, .startAnew:
+            _ = self.removeAttempt(attempt)
+        case .wait, .withdraw:
+            self.attempts[attempt] = entry
+        }
+        return action
+    }
+
+    mutating func requestFailed(
+        _ error: LockError,
+        for attempt: AttemptID,
+        now: ContinuousClock.Instant,
+        jitter: Double
+    ) -> AcquireStateMachine.FailureAction {
+        guard var entry = self.attempts[attempt] else { preconditionFailure("a failure for nobody") }
+        let action = entry.machine.requestFailed(error, now: now, jitter: jitter)
+        switch action {
+        case .finish:
+            _ = self.removeAttempt(attempt)
+        case .retry, .withdraw:
+            self.attempts[attempt] = entry
+        }
+        return action
+    }
+
+    /// Feeds an event into an attempt. Returns whom to wake with what, and a claim that has to be withdrawn because
+    /// nobody waits for it.
+    mutating func feed(
+        _ attempt: AttemptID,
+        _ event: (inout AcquireStateMachine) -> AcquireStateMachine.EventAction
+    ) -> (waiter: CheckedContinuation<WaitEnd, Never>?, end: WaitEnd?, stray: LockClaim?) {
+        guard var entry = self.attempts[attempt] else { return (nil, nil, nil) }
+        let action = event(&entry.machine)
+        switch action {
+        case .none:
+            self.attempts[attempt] = entry
+            return (nil, nil, nil)
+        case .withdraw:
+            self.attempts[attempt] = entry
+            return (nil, nil, entry.claim)
+        case .finish(let outcome):
+            entry.end = .finished(outcome)
+        case .startAnew:
+            entry.end = .startAnew
+        }
+        let waiter = entry.waiter
+        entry.waiter = nil
+        self.attempts[attempt] = entry
+        self.attemptDeadlines.remove(attempt)
+        return (waiter, entry.end, nil)
+    }
+}

@@ -1,0 +1,74 @@
+import Logging
+import Metrics
+import Synchronization
+
+extension LockClient {
+    /// Releases a grant, once.
+    ///
+    /// An exchange that fails is no error: it is repeated in the background.
+    ///
+    /// - Parameter lossAtReturn: What was known to be wrong at the instant that counts, where that is earlier than now.
+    /// - Returns: the reason if the grant had been lost by now, or if the backend says that the owner did not hold it.
+    func release(_ hold: Hold, lossAtReturn: LockError.LossReason? = nil) async -> LockError.LossReason? {
+        if let lossAtReturn { hold.lost(lossAtReturn) }
+        let isFirst = hold.released()
+        let wasKnown = self.state.withLock { state in
+            state.keeper.removed(hold.claim.attempt)
+            return state.holds.removeValue(forKey: hold.claim.attempt) != nil
+        }
+        if wasKnown { self.metrics.holdTime.record(duration: self.clock.now() - hold.grantedAt) }
+        if let reason = hold.loss() {
+            // The owner may still be on the store (a broken lock waits for this), so it is taken back all the same.
+            if wasKnown { self.cleanUp(hold.claim) }
+            return reason
+        }
+        guard isFirst else { return nil }
+        let reply: ReleaseReply
+        do {
+            reply = try await self.exchangeRelease(hold.claim)
+        } catch {
+            self.metrics.releaseFailures.increment()
+            self.logger.warning(
+                "a release failed and is repeated in the background",
+                metadata: [LogKey.name: "\(hold.claim.name)", LogKey.error: "\(error)"]
+            )
+            self.cleanUp(hold.claim)
+            return nil
+        }
+        switch reply {
+        case .released:
+            return nil
+        case .notHeld:
+            self.metrics.lost.increment()
+            self.logger.warning(
+                "a lock was lost before it was released",
+                metadata: [LogKey.name: "\(hold.claim.name)", LogKey.token: "\(hold.token)"]
+            )
+            return .notOwner
+        }
+    }
+
+    /// One release, which a cancelled caller does not cut short.
+    private func exchangeRelease(_ claim: LockClaim) async throws(LockError) -> ReleaseReply {
+        guard Task.isCancelled else { return try await self.backend.release(claim) }
+        let result = await Task { () async -> Result<ReleaseReply, LockError> in
+            do throws(LockError) {
+                return .success(try await self.backend.release(claim))
+            } catch {
+                return .failure(error)
+            }
+        }.value
+        return try result.get()
+    }
+
+    /// Releases a grant whose handle was dropped.
+    func releaseInBackground(_ hold: Hold) {
+        let wasKnown = self.state.withLock { state in
+            state.keeper.removed(hold.claim.attempt)
+            return state.holds.removeValue(forKey: hold.claim.attempt) != nil
+        }
+        guard wasKnown else { return }
+        _ = hold.released()
+        self.cleanUp(hold.claim)
+    }
+}

@@ -1,0 +1,146 @@
+import Logging
+import Metrics
+public import ServiceLifecycle
+import Synchronization
+
+extension LockClient: Service {
+    /// Does all background work of the client until it is cancelled or its service group shuts down gracefully.
+    ///
+    /// When it ends, calls that wait fail with `clientNotRunning`, holders are told that their grants are `lost` and their
+    /// bodies are cancelled; within the shutdown timeout (2 s unless configured) everything that was held is released.
+    /// Afterwards every call fails at once. A client runs once.
+    ///
+    /// - Throws: ``LockError`` if the client has run before; whatever makes the backend unable to go on.
+    public func run() async throws {
+        let isFirst = self.state.withLock { state in
+            guard case .new = state.lifecycle else { return false }
+            return true
+        }
+        guard isFirst else {
+            throw LockError(.clientNotRunning, "a lock client runs once")
+        }
+        self.backend.start(delivering: self)
+        // The work outlives the cancellation of run() by as long as it takes to release what is held, so it is a task of
+        // its own, which is awaited here.
+        let work = Task { try await self.work() }
+        try await withTaskCancellationHandler {
+            try await withGracefulShutdownHandler {
+                try await work.value
+            } onGracefulShutdown: {
+                self.stop()
+            }
+        } onCancel: {
+            self.stop()
+        }
+    }
+
+    private func work() async throws {
+        let waiters = self.state.withLock { state in
+            defer { state.startWaiters = [:] }
+            if case .new = state.lifecycle { state.lifecycle = .running }
+            return state.startWaiters.values
+        }
+        for waiter in waiters { waiter.resume() }
+        defer { self.end() }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await self.backend.run() }
+            group.addTask {
+                await self.keepTime()
+                // Cancels the backend, too.
+                throw CancellationError()
+            }
+            do {
+                while try await group.next() != nil {
+                    // A backend's run() that returns by itself has nothing to do in the background.
+                }
+            } catch is CancellationError {
+                group.cancelAll()
+            } catch {
+                self.logger.error("the lock backend ended", metadata: [LogKey.error: "\(error)"])
+                self.stop()
+                group.cancelAll()
+                throw error
+            }
+        }
+    }
+
+    /// Tells everybody that the client stops.
+    private func stop() {
+        let (holds, attempts, startWaiters) = self.state.withLock {
+            state -> ([Hold], [AttemptID], [CheckedContinuation<Void, Never>]) in
+            switch state.lifecycle {
+            case .new, .running: break
+            case .stopping, .ended: return ([], [], [])
+            }
+            state.lifecycle = .stopping
+            defer { state.startWaiters = [:] }
+            return (Array(state.holds.values), Array(state.attempts.keys), Array(state.startWaiters.values))
+        }
+        for waiter in startWaiters { waiter.resume() }
+        for hold in holds { self.lose(hold, .clientStopped) }
+        for attempt in attempts { self.abandon(attempt) { $0.clientStopped() } }
+        self.alarm.poke()
+    }
+
+    private func end() {
+        let (holds, startWaiters) = self.state.withLock {
+            state -> ([Hold], [CheckedContinuation<Void, Never>]) in
+            state.lifecycle = .ended
+            defer {
+                state.startWaiters = [:]
+                state.holds = [:]
+            }
+            return (Array(state.holds.values), Array(state.startWaiters.values))
+        }
+        for waiter in startWaiters { waiter.resume() }
+        for hold in holds { hold.lost(.clientStopped) }
+    }
+
+    /// Waits until ``run()`` has started.
+    ///
+    /// - Throws: `clientNotRunning` if it has ended, or has not started in time.
+    func waitUntilRunning(until deadline: ContinuousClock.Instant) async throws(LockError) {
+        enum Now { case running, ended, new }
+        let now = self.state.withLock { state -> Now in
+            switch state.lifecycle {
+            case .running: .running
+            case .stopping, .ended: .ended
+            case .new: .new
+            }
+        }
+        switch now {
+        case .running: return
+        case .ended: throw self.stoppedError()
+        case .new: break
+        }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { [clock] in try? await clock.sleep(until: deadline) }
+            group.addTask { await self.started() }
+            await group.next()
+            group.cancelAll()
+        }
+        let isRunning = self.state.withLock { state in
+            if case .running = state.lifecycle { true } else { false }
+        }
+        if !isRunning {
+            if Task.isCancelled { throw LockError(.cancelled, "cancelled while waiting for the lock client to run") }
+            throw LockError(.clientNotRunning, "the lock client's run() has not been started, or it has ended")
+        }
+    }
+
+    private func started() async {
+        let key = self.state.withLock { $0.makeID() }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isOver = self.state.withLock { state in
+                    guard case .new = state.lifecycle, !Task.isCancelled else { return true }
+                    state.startWaiters[key] = continuation
+                    return false
+                }
+                if isOver { continuation.resume() }
+            }
+        } onCancel: {
+            self.state.withLock { $0.startWaiters.removeValue(forKey: key) }?.resume()
+        }
+    }
+}

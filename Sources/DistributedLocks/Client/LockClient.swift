@@ -1,0 +1,145 @@
+import Logging
+import Metrics
+import Synchronization
+
+/// Takes and keeps locks on one backend.
+///
+/// A client renews the leases of everything it holds, tells each holder in time when its lock is lost, and cleans up what
+/// cancelled or failed calls may have left on the backend. All of that happens in ``run()``, so a client has to run for as
+/// long as it is used: as a service of a `ServiceGroup`, or in a child task. `withLockClient` of LockURLs does it for
+/// scripts and tests.
+///
+/// ```swift
+/// try await locks.withLock("inventory/42", lease: .seconds(10), waitingAtMost: .seconds(5)) { held in
+///     try await shop.sell(item: 42, fencingToken: held.token)
+/// }
+/// ```
+///
+/// Validity is reported conservatively, under stated clock bounds. With a fenced resource, stale writes are rejected, under
+/// stated durability assumptions.
+public final class LockClient: Sendable {
+    /// The backend that stores the locks.
+    public let backend: any LockBackend
+    /// How this client behaves where a call does not say it.
+    public let configuration: Configuration
+
+    let clock: any LockClock
+    let logger: Logger
+    let metrics: LockMetrics
+    let tracing: LockTracing
+    let alarm: Alarm
+    let state: Mutex<State>
+
+    /// Makes a client. It does nothing until ``run()`` is called.
+    public init(backend: some LockBackend, configuration: Configuration = Configuration()) {
+        self.backend = backend
+        self.configuration = configuration
+        self.clock = configuration.clock
+        var logger = configuration.logger
+        logger[metadataKey: LogKey.backend] = .string(backend.identity)
+        self.logger = logger
+        self.metrics = LockMetrics(
+            backend: backend.capabilities.kind,
+            factory: configuration.metricsFactory ?? MetricsSystem.factory
+        )
+        self.tracing = LockTracing(tracer: configuration.tracer)
+        self.alarm = Alarm(clock: configuration.clock)
+        self.state = Mutex(State(leaseScope: backend.capabilities.leaseScope))
+    }
+
+    /// Tells what the backend knows of one lock. An unlocked name is no error: it has no holder.
+    ///
+    /// - Throws: ``LockError``: `invalidName`, `unreachable`, `noQuorum`, `serverRefused`, `clientNotRunning`.
+    public func status(of name: some LockNameConvertible) async throws(LockError) -> LockStatus {
+        let name = try name.lockName()
+        try await self.waitUntilRunning(until: self.clock.now() + self.configuration.startTimeout)
+        let all = try await self.backend.status(of: name)
+        return all.first
+            ?? LockStatus(name: name, holder: nil, waiters: [], lastToken: nil, tokenDomain: .clock)
+    }
+
+    /// Tells what the backend knows of all locks that are held or waited for, in the order of their names.
+    ///
+    /// - Throws: ``LockError``: `unreachable`, `noQuorum`, `serverRefused`, `clientNotRunning`.
+    public func statusOfAll() async throws(LockError) -> [LockStatus] {
+        try await self.waitUntilRunning(until: self.clock.now() + self.configuration.startTimeout)
+        return try await self.backend.status(of: nil).sorted { $0.name.rawValue < $1.name.rawValue }
+    }
+
+    /// Breaks a lock by hand.
+    ///
+    /// The holder is told: its body is cancelled and its grant is `lost`. The next one is granted the lock when the holder
+    /// has released it or when its lease has passed. The token goes on rising.
+    ///
+    /// - Parameter immediately: Grants the lock to the next one without waiting. For the rest of the old lease two may
+    ///   believe to hold the lock; only a fenced resource is safe then.
+    /// - Throws: ``LockError``: `invalidName`, `unreachable`, `noQuorum`, `serverRefused`, `clientNotRunning`.
+    public func breakLock(
+        _ name: some LockNameConvertible,
+        immediately: Bool = false
+    ) async throws(LockError) -> RevokeReply {
+        let name = try name.lockName()
+        try await self.waitUntilRunning(until: self.clock.now() + self.configuration.startTimeout)
+        return try await self.backend.revoke(name, immediately: immediately)
+    }
+}
+
+extension LockClient {
+    /// All that changes, behind one mutex. Nothing is resumed, called or awaited while it is held.
+    struct State {
+        enum Lifecycle {
+            case new
+            case running
+            case stopping
+            case ended
+        }
+
+        /// One attempt that is under way, and who waits for its next step.
+        struct Attempt {
+            var machine: AcquireStateMachine
+            let claim: LockClaim
+            var waiter: CheckedContinuation<WaitEnd, Never>?
+            /// What happened before the waiter was there.
+            var end: WaitEnd?
+        }
+
+        /// How the wait in a queue ended.
+        enum WaitEnd: Sendable {
+            case finished(AcquireStateMachine.Outcome)
+            case startAnew
+        }
+
+        var lifecycle: Lifecycle = .new
+        var startWaiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
+        var nextID: UInt64 = 1
+        var attempts: [AttemptID: Attempt] = [:]
+        var attemptDeadlines = DeadlineQueue<AttemptID>()
+        var holds: [AttemptID: Hold] = [:]
+        var keeper: KeeperStateMachine
+        var cleanup = CleanupStateMachine()
+        var cleanupsUnderWay = 0
+        var highWater = TokenHighWater()
+        var generator = SystemRandomNumberGenerator()
+        /// For when the timer loop has set its alarm; `nil` while it is not asleep, or sleeps without end.
+        var alarmSetFor: ContinuousClock.Instant?
+
+        init(leaseScope: LockCapabilities.LeaseScope) {
+            self.keeper = KeeperStateMachine(leaseScope: leaseScope)
+        }
+
+        mutating func makeID() -> UInt64 {
+            defer { self.nextID += 1 }
+            return self.nextID
+        }
+
+        mutating func nextWakeup() -> ContinuousClock.Instant? {
+            [self.keeper.nextWakeup(), self.cleanup.nextWakeup(), self.attemptDeadlines.next()].compactMap { $0 }.min()
+        }
+
+        /// Whether the timer loop sleeps longer than it may.
+        mutating func needsPoke() -> Bool {
+            guard let next = self.nextWakeup() else { return false }
+            return self.alarmSetFor.map { next < $0 } ?? true
+        }
+    }
+}

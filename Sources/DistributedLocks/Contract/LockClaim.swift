@@ -1,0 +1,131 @@
+/// Names an attempt to acquire within one client. Never used twice.
+public struct AttemptID: Hashable, Comparable, Sendable, RawRepresentable, CustomStringConvertible {
+    /// The number.
+    public let rawValue: UInt64
+
+    /// Makes an identifier of a number.
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
+
+    public static func < (left: AttemptID, right: AttemptID) -> Bool { left.rawValue < right.rawValue }
+
+    /// The number in decimal digits.
+    public var description: String { String(self.rawValue) }
+}
+
+/// An attempt to acquire one lock, from the request to the release.
+public struct LockClaim: Sendable {
+    /// Names the claim in events.
+    public let attempt: AttemptID
+    /// The lock.
+    public let name: LockName
+    /// Who asks, made afresh for this claim.
+    public let owner: LockOwner
+    /// How long a grant lasts unless it is renewed.
+    public let lease: Duration
+
+    /// Makes a claim.
+    public init(attempt: AttemptID, name: LockName, owner: LockOwner, lease: Duration) {
+        self.attempt = attempt
+        self.name = name
+        self.owner = owner
+        self.lease = lease
+    }
+}
+
+/// Asks for a lock.
+public struct AcquireRequest: Sendable {
+    /// What is asked for.
+    public let claim: LockClaim
+    /// Whether to join the queue when the lock is held.
+    public let joinsQueue: Bool
+    /// When this exchange must have been answered; `nil` if the backend's own patience decides.
+    public let deadline: ContinuousClock.Instant?
+
+    /// Makes a request.
+    public init(claim: LockClaim, joinsQueue: Bool, deadline: ContinuousClock.Instant?) {
+        self.claim = claim
+        self.joinsQueue = joinsQueue
+        self.deadline = deadline
+    }
+}
+
+/// Answers a request.
+public enum AcquireReply: Sendable {
+    /// The lock is the owner's.
+    case granted(LockGrant)
+    /// The lock is held; the claim waits in the queue.
+    case queued(QueuePlace)
+    /// The lock is held, and the claim was not to wait.
+    case busy(OwnerMetadata?)
+}
+
+/// A place in a queue, as far as the store knows.
+public struct QueuePlace: Sendable {
+    /// How many are served before, the holder not counted; `nil` where unknown.
+    public var waitersAhead: Int?
+    /// Who holds the lock now, where known.
+    public var holder: OwnerMetadata?
+
+    /// Describes a place.
+    public init(waitersAhead: Int?, holder: OwnerMetadata?) {
+        self.waitersAhead = waitersAhead
+        self.holder = holder
+    }
+}
+
+/// A grant as the store gives it.
+public struct LockGrant: Sendable {
+    /// Rises with every grant of a name.
+    public var token: FencingToken
+    /// The domain of the token.
+    public var tokenDomain: TokenDomain
+    /// After this instant the holder must assume nothing (see ``LockValidity``).
+    public var validUntil: ContinuousClock.Instant
+
+    /// Describes a grant.
+    public init(token: FencingToken, tokenDomain: TokenDomain, validUntil: ContinuousClock.Instant) {
+        self.token = token
+        self.tokenDomain = tokenDomain
+        self.validUntil = validUntil
+    }
+}
+
+/// Asks for one grant to be renewed.
+public struct LockRenewal: Sendable {
+    /// The claim that holds the lock.
+    public let claim: LockClaim
+    /// When the grant's present validity ends: a reply later than that is of no use.
+    public let deadline: ContinuousClock.Instant
+
+    /// Makes a renewal.
+    public init(claim: LockClaim, deadline: ContinuousClock.Instant) {
+        self.claim = claim
+        self.deadline = deadline
+    }
+}
+
+/// Answers one renewal.
+public enum LockRenewalReply: Sendable {
+    /// The lease was set anew.
+    case extended(until: ContinuousClock.Instant)
+    /// The owner does not hold the lock any more.
+    case lost(LockError.LossReason)
+    /// It is not known whether the lease was set anew.
+    case failed(LockError)
+}
+
+/// Answers a release.
+public enum ReleaseReply: Sendable {
+    /// The owner held the lock, and does not any more.
+    case released
+    /// The owner did not hold the lock any more.
+    case notHeld
+}
+
+/// Answers a revocation.
+public enum RevokeReply: Sendable {
+    /// The lock was taken from its holder, or will be when it confirms or its lease has passed.
+    case revoked(OwnerMetadata?)
+    /// Nobody held the lock.
+    case notHeld
+}

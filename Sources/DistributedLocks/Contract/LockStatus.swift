@@ -1,0 +1,72 @@
+/// What a backend knows of one lock at one instant. By the time it is read it may have changed: for people and for
+/// diagnosis, never to decide whether to write.
+public struct LockStatus: Sendable {
+    /// A holder.
+    public struct Holder: Sendable {
+        /// Who it is; `nil` where a foreign library holds the lock.
+        public var metadata: OwnerMetadata?
+        /// The token of its grant; `nil` where a foreign library holds the lock.
+        public var token: FencingToken?
+        /// How long its lease still lasts on the server; `nil` if it has none.
+        public var remainingLease: Duration?
+        /// How long it has held the lock, where known.
+        public var heldFor: Duration?
+        /// Whether an operator has broken the lock and the holder has not confirmed it yet.
+        public var isRevoked: Bool
+
+        /// Describes a holder.
+        public init(
+            metadata: OwnerMetadata?,
+            token: FencingToken?,
+            remainingLease: Duration?,
+            heldFor: Duration?,
+            isRevoked: Bool
+        ) {
+            self.metadata = metadata
+            self.token = token
+            self.remainingLease = remainingLease
+            self.heldFor = heldFor
+            self.isRevoked = isRevoked
+        }
+    }
+
+    /// A waiter.
+    public struct Waiter: Sendable {
+        /// Who it is, where known.
+        public var metadata: OwnerMetadata?
+        /// How long it has waited, where known.
+        public var waitingFor: Duration?
+
+        /// Describes a waiter.
+        public init(metadata: OwnerMetadata?, waitingFor: Duration?) {
+            self.metadata = metadata
+            self.waitingFor = waitingFor
+        }
+    }
+
+    /// The lock.
+    public var name: LockName
+    /// Who holds it, if anybody does.
+    public var holder: Holder?
+    /// Who waits for it, the next one first.
+    public var waiters: [Waiter]
+    /// The token of the last grant, where known.
+    public var lastToken: FencingToken?
+    /// The domain of the tokens.
+    public var tokenDomain: TokenDomain
+
+    /// Describes a lock.
+    public init(
+        name: LockName,
+        holder: Holder?,
+        waiters: [Waiter],
+        lastToken: FencingToken?,
+        tokenDomain: TokenDomain
+    ) {
+        self.name = name
+        self.holder = holder
+        self.waiters = waiters
+        self.lastToken = lastToken
+        self.tokenDomain = tokenDomain
+    }
+}

@@ -1,0 +1,33 @@
+/// Carries a body into a child task that hops to the caller's isolation, and its result back.
+///
+/// This is the one unchecked box of `withLock`. The body is neither `Sendable` nor escaping, and its result need not be
+/// `Sendable`; still both may cross, because
+///
+/// - the caller is suspended in the task group from before the child starts until after it has ended, so that the body is
+///   never run at the same time as code of the caller, and never after `withoutActuallyEscaping` has ended;
+/// - the child runs the body on the isolation that the caller has (`isolation`), so that actor state and non-Sendable values
+///   which the body captured are touched where they belong;
+/// - `result` is written once, by the child, before the group is awaited, and read after that.
+final class BodyRunner<Success>: @unchecked Sendable {
+    private let body: (borrowing HeldLock) async throws -> Success
+    private(set) var result: Result<Success, any Error>?
+    private(set) var lossAtReturn: LockError.LossReason?
+
+    init(_ body: @escaping (borrowing HeldLock) async throws -> Success) {
+        self.body = body
+    }
+
+    func run(under hold: Hold, in task: Hold.BodyTask, holds: TaskHolds, isolation: isolated (any Actor)?) async {
+        hold.bodyStarted(in: task)
+        do {
+            self.result = .success(
+                try await TaskHolds.$current.withValue(holds) { try await self.body(HeldLock(hold)) }
+            )
+        } catch {
+            self.result = .failure(error)
+        }
+        // The instant at which the body returned decides whether the grant was valid to its end.
+        self.lossAtReturn = hold.loss()
+        await hold.bodyEnded()
+    }
+}

@@ -1,0 +1,129 @@
+/// Decides what is true of one grant from the instant of the grant to its end.
+///
+/// The grant is *valid* until it is *released* or *lost*. Beside that, a body may run under it: *none*, *running*,
+/// *being cancelled*, *ended*. Every method that can end the grant is allowed in every state: the first end stays.
+struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendable>: Sendable {
+    enum End: Sendable, Equatable {
+        case released
+        case lost(LockError.LossReason)
+    }
+
+    private enum BodyState: Sendable {
+        case none
+        case running(Body)
+        /// Its cancellation is under way; the task must not end before that is over.
+        case beingCancelled(BodyWaiter?)
+        case ended
+    }
+
+    struct EndAction: Sendable {
+        /// The body to cancel; ``bodyCancelled()`` must follow.
+        var cancelBody: Body?
+        var wake: [LossWaiter] = []
+    }
+
+    private(set) var validUntil: ContinuousClock.Instant
+    private(set) var end: End?
+    private var body: BodyState = .none
+    private var lossWaiters: [UInt64: LossWaiter] = [:]
+
+    init(validUntil: ContinuousClock.Instant) {
+        self.validUntil = validUntil
+    }
+
+    /// Whether code of a scoped call still runs under this grant.
+    var hasRunningBody: Bool {
+        switch self.body {
+        case .running, .beingCancelled: true
+        case .none, .ended: false
+        }
+    }
+
+    /// Why the grant cannot be relied on at this instant; `nil` if it can, or if it was released.
+    func loss(at now: ContinuousClock.Instant) -> LockError.LossReason? {
+        switch self.end {
+        case .lost(let reason): reason
+        case .released: nil
+        case nil: now >= self.validUntil ? .leaseExpired : nil
+        }
+    }
+
+    mutating func extended(until: ContinuousClock.Instant) {
+        self.validUntil = max(self.validUntil, until)
+    }
+
+    mutating func lost(_ reason: LockError.LossReason) -> EndAction {
+        guard self.end == nil else { return EndAction() }
+        self.end = .lost(reason)
+        var action = EndAction(cancelBody: nil, wake: Array(self.lossWaiters.values))
+        self.lossWaiters = [:]
+        if case .running(let body) = self.body {
+            self.body = .beingCancelled(nil)
+            action.cancelBody = body
+        }
+        return action
+    }
+
+    /// The holder gives the grant back. False if it had ended before.
+    mutating func released(at now: ContinuousClock.Instant) -> (isFirst: Bool, wake: [LossWaiter]) {
+        guard self.end == nil else { return (false, []) }
+        self.end = now >= self.validUntil ? .lost(.leaseExpired) : .released
+        let wake = Array(self.lossWaiters.values)
+        self.lossWaiters = [:]
+        return (true, wake)
+    }
+
+    /// A body starts. True if the grant was lost already, so that the body starts cancelled.
+    mutating func bodyStarted(_ body: Body) -> Bool {
+        guard case .none = self.body else { preconditionFailure("a grant runs one body") }
+        self.body = .running(body)
+        if case .lost = self.end { return true }
+        return false
+    }
+
+    /// The body returned or threw. False if its cancellation is under way: then it must wait (``bodyWaits(_:)``).
+    mutating func bodyEnded() -> Bool {
+        switch self.body {
+        case .running:
+            self.body = .ended
+            return true
+        case .beingCancelled:
+            return false
+        case .none, .ended:
+            preconditionFailure("a body ended that did not run")
+        }
+    }
+
+    /// Whom to wake when the cancellation is over; false if it is over already.
+    mutating func bodyWaits(_ waiter: BodyWaiter) -> Bool {
+        switch self.body {
+        case .beingCancelled:
+            self.body = .beingCancelled(waiter)
+            return true
+        case .ended:
+            return false
+        case .none, .running:
+            preconditionFailure("a body waits that was not cancelled")
+        }
+    }
+
+    /// The cancellation of the body is over.
+    mutating func bodyCancelled() -> BodyWaiter? {
+        guard case .beingCancelled(let waiter) = self.body else {
+            preconditionFailure("a cancellation ended that had not begun")
+        }
+        self.body = .ended
+        return waiter
+    }
+
+    /// Somebody waits for the end of the grant. Returns the end if it is there.
+    mutating func lossAwaited(_ key: UInt64, by waiter: LossWaiter) -> End? {
+        if let end = self.end { return end }
+        self.lossWaiters[key] = waiter
+        return nil
+    }
+
+    mutating func lossNoLongerAwaited(_ key: UInt64) -> LossWaiter? {
+        self.lossWaiters.removeValue(forKey: key)
+    }
+}
