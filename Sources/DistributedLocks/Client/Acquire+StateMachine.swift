@@ -15,7 +15,10 @@ struct AcquireStateMachine: Sendable {
     enum Failure: Sendable {
         case error(LockError)
         case cancelled
+        /// No grant came in time.
         case timedOut
+        /// No answer to the request came in time.
+        case noAnswer
         case clientStopped
     }
 
@@ -48,7 +51,7 @@ struct AcquireStateMachine: Sendable {
         case requesting(early: Early)
         case backingOff
         case queued
-        case finished
+        case finished(isGranted: Bool)
     }
 
     /// What was heard while the request was still out.
@@ -62,6 +65,8 @@ struct AcquireStateMachine: Sendable {
     let deadline: ContinuousClock.Instant?
     private var state: State = .requesting(early: .nothing)
     private var failures = 0
+    /// Why the grant is lost already, although nobody has taken it yet.
+    private(set) var loss: LockError.LossReason?
 
     /// A request whose outcome is unknown is sent again at most this often.
     static let maximumRetries = 20
@@ -83,24 +88,28 @@ struct AcquireStateMachine: Sendable {
         case .requesting(let early):
             switch (reply, early) {
             case (.granted(let grant), _), (.queued, .granted(let grant)), (.busy, .granted(let grant)):
-                self.state = .finished
+                self.state = .finished(isGranted: true)
                 return .finish(.granted(grant))
             case (.queued, .nothing):
                 self.state = .queued
+                self.loss = nil
                 return .wait
             case (.queued, .gone):
-                self.state = .finished
+                self.state = .finished(isGranted: false)
                 return .startAnew
             case (.busy(let holder), .nothing), (.busy(let holder), .gone):
-                self.state = .finished
+                self.state = .finished(isGranted: false)
                 let who = holder.map { " by \($0)" } ?? ""
                 return .finish(
-                    .failed(.error(LockError(.busy, "the lock is held\(who)", holder: holder)), withdraw: false)
+                    .failed(
+                        .error(LockError(.busy, "the lock is held\(who)", holder: holder)),
+                        withdraw: self.mayBeKnownToStore
+                    )
                 )
             }
-        case .backingOff, .queued:
+        case .backingOff, .queued, .finished(isGranted: true):
             preconditionFailure("a reply without a request")
-        case .finished:
+        case .finished(isGranted: false):
             return .withdraw
         }
     }
@@ -110,35 +119,40 @@ struct AcquireStateMachine: Sendable {
         switch self.state {
         case .requesting(let early):
             if case .granted(let grant) = early {
-                self.state = .finished
+                self.state = .finished(isGranted: true)
                 return .finish(.granted(grant))
             }
             guard error.code == .outcomeUnknown else {
-                self.state = .finished
+                self.state = .finished(isGranted: false)
                 let failure: Failure = error.code == .cancelled ? .cancelled : .error(error)
-                return .finish(.failed(failure, withdraw: false))
+                return .finish(.failed(failure, withdraw: self.mayBeKnownToStore))
             }
             self.failures += 1
             let pause = Self.pause(afterFailures: self.failures, jitter: jitter)
             let isInTime = self.deadline.map { now + pause < $0 } ?? true
             guard self.failures <= Self.maximumRetries, isInTime else {
-                self.state = .finished
+                self.state = .finished(isGranted: false)
                 return .finish(.failed(.error(error), withdraw: true))
             }
             self.state = .backingOff
             return .retry(after: pause)
-        case .backingOff, .queued:
+        case .backingOff, .queued, .finished(isGranted: true):
             preconditionFailure("a failure without a request")
-        case .finished:
+        case .finished(isGranted: false):
             return .withdraw
         }
     }
+
+    /// Whether an earlier request of this attempt had an unknown outcome: then the store may know of the claim, whatever
+    /// became of the present request.
+    private var mayBeKnownToStore: Bool { self.failures > 0 }
 
     /// The pause is over, and the same request leaves again. False if the attempt ended meanwhile.
     mutating func retryStarted() -> Bool {
         switch self.state {
         case .backingOff:
             self.state = .requesting(early: .nothing)
+            self.loss = nil
             return true
         case .finished:
             return false
@@ -154,9 +168,12 @@ struct AcquireStateMachine: Sendable {
             self.state = .requesting(early: .granted(grant))
             return .none
         case .backingOff, .queued:
-            self.state = .finished
+            self.state = .finished(isGranted: true)
             return .finish(.granted(grant))
-        case .finished:
+        case .finished(isGranted: true):
+            // Told twice: by a push, and by an answer to a question after a reconnect.
+            return .none
+        case .finished(isGranted: false):
             return .withdraw
         }
     }
@@ -170,13 +187,26 @@ struct AcquireStateMachine: Sendable {
         case .requesting(.granted), .requesting(.gone), .backingOff, .finished:
             return .none
         case .queued:
-            self.state = .finished
+            self.state = .finished(isGranted: false)
             return .startAnew
         }
     }
 
+    /// The store says that the grant is lost. The reply or the event with the grant may still be on its way to its caller.
+    mutating func lost(_ reason: LockError.LossReason) {
+        switch self.state {
+        case .requesting, .finished(isGranted: true): self.loss = reason
+        case .backingOff, .queued, .finished(isGranted: false): break
+        }
+    }
+
     /// The caller's time is over.
-    mutating func deadlinePassed() -> EventAction { self.stopped(.timedOut) }
+    mutating func deadlinePassed() -> EventAction {
+        switch self.state {
+        case .requesting(early: .nothing), .requesting(early: .gone): self.stopped(.noAnswer)
+        case .requesting(early: .granted), .backingOff, .queued, .finished: self.stopped(.timedOut)
+        }
+    }
 
     /// The caller was cancelled.
     mutating func cancelled() -> EventAction { self.stopped(.cancelled) }
@@ -188,7 +218,7 @@ struct AcquireStateMachine: Sendable {
         switch self.state {
         case .requesting, .backingOff, .queued:
             // A request that is out is answered into the finished state; whatever the store knows by then is withdrawn.
-            self.state = .finished
+            self.state = .finished(isGranted: false)
             return .finish(.failed(failure, withdraw: true))
         case .finished:
             return .none

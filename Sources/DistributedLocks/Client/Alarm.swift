@@ -1,7 +1,7 @@
 import Synchronization
 
 /// Lets one task sleep until an instant that others may bring forward.
-final class Alarm: Sendable {
+package final class Alarm: Sendable {
     private struct State {
         var isPoked = false
         var sleeper: CheckedContinuation<Void, Never>?
@@ -10,12 +10,12 @@ final class Alarm: Sendable {
     private let clock: any LockClock
     private let state = Mutex(State())
 
-    init(clock: any LockClock) {
+    package init(clock: any LockClock) {
         self.clock = clock
     }
 
     /// Ends the sleep that is under way, or the next one.
-    func poke() {
+    package func poke() {
         let sleeper = self.state.withLock { state in
             defer { state.sleeper = nil }
             state.isPoked = state.sleeper == nil
@@ -25,7 +25,7 @@ final class Alarm: Sendable {
     }
 
     /// Sleeps until an instant (`nil`: without end), or until poked.
-    func sleep(until instant: ContinuousClock.Instant?) async {
+    package func sleep(until instant: ContinuousClock.Instant?) async {
         await withTaskGroup(of: Void.self) { group in
             if let instant {
                 group.addTask { [clock] in try? await clock.sleep(until: instant) }

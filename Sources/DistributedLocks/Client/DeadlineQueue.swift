@@ -4,7 +4,7 @@ import HeapModule
 ///
 /// Setting and removing a key is cheap even when it happens a hundred thousand times a second and the instants are far
 /// away: a removed entry stays in the heap until it comes up, or until there are more such entries than live ones.
-struct DeadlineQueue<Key: Hashable & Comparable & Sendable>: Sendable {
+package struct DeadlineQueue<Key: Hashable & Comparable & Sendable>: Sendable {
     private struct Entry: Comparable, Sendable {
         let instant: ContinuousClock.Instant
         let key: Key
@@ -17,13 +17,15 @@ struct DeadlineQueue<Key: Hashable & Comparable & Sendable>: Sendable {
     private var heap = Heap<Entry>()
     private var instants: [Key: ContinuousClock.Instant] = [:]
 
-    var count: Int { self.instants.count }
+    package init() {}
+
+    package var count: Int { self.instants.count }
 
     /// How many entries the heap has, live ones and others. For tests of the bound.
-    var heapCount: Int { self.heap.count }
+    package var heapCount: Int { self.heap.count }
 
     /// The earliest instant of all keys.
-    mutating func next() -> ContinuousClock.Instant? {
+    package mutating func next() -> ContinuousClock.Instant? {
         while let first = self.heap.min {
             if self.instants[first.key] == first.instant { return first.instant }
             self.heap.removeMin()
@@ -31,20 +33,20 @@ struct DeadlineQueue<Key: Hashable & Comparable & Sendable>: Sendable {
         return nil
     }
 
-    mutating func set(_ key: Key, to instant: ContinuousClock.Instant) {
+    package mutating func set(_ key: Key, to instant: ContinuousClock.Instant) {
         if self.instants.updateValue(instant, forKey: key) == instant { return }
         self.heap.insert(Entry(instant: instant, key: key))
         self.compactIfMostlyStale()
     }
 
-    mutating func remove(_ key: Key) {
+    package mutating func remove(_ key: Key) {
         if self.instants.removeValue(forKey: key) != nil {
             self.compactIfMostlyStale()
         }
     }
 
     /// Removes and returns the keys whose instant is not after `now`, the earliest first.
-    mutating func popDue(at now: ContinuousClock.Instant) -> [Key] {
+    package mutating func popDue(at now: ContinuousClock.Instant) -> [Key] {
         var due: [Key] = []
         while let first = self.heap.min, first.instant <= now {
             self.heap.removeMin()

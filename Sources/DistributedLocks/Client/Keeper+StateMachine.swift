@@ -109,13 +109,15 @@ struct KeeperStateMachine: Sendable {
         return action
     }
 
-    /// A renewal was answered: the validity if it really grew.
+    /// A renewal was answered: the validity deadline from now on; `nil` if the grant is lost.
+    ///
+    /// An answer that comes after the validity deadline comes too late, whether or not the timer has fired yet.
     mutating func renewed(
         _ attempt: AttemptID,
         until: ContinuousClock.Instant,
         now: ContinuousClock.Instant
     ) -> ContinuousClock.Instant? {
-        guard var entry = self.entries[attempt] else { return nil }
+        guard var entry = self.entries[attempt], now < entry.validUntil else { return nil }
         entry.validUntil = max(entry.validUntil, until)
         if self.renews {
             entry.renewAt = Self.nextRenewal(lease: entry.claim.lease, validUntil: entry.validUntil, now: now)
@@ -134,8 +136,12 @@ struct KeeperStateMachine: Sendable {
     }
 
     /// The backend extended the validity of one grant by itself.
-    mutating func extended(_ attempt: AttemptID, until: ContinuousClock.Instant) -> ContinuousClock.Instant? {
-        guard var entry = self.entries[attempt] else { return nil }
+    mutating func extended(
+        _ attempt: AttemptID,
+        until: ContinuousClock.Instant,
+        now: ContinuousClock.Instant
+    ) -> ContinuousClock.Instant? {
+        guard var entry = self.entries[attempt], now < entry.validUntil else { return nil }
         entry.validUntil = max(entry.validUntil, until)
         self.entries[attempt] = entry
         self.timers.set(attempt, to: entry.nextEvent)

@@ -52,8 +52,8 @@ extension LockClient {
             while true {
                 try Task.checkCancellation()
                 switch await self.attempt(call, deadline: deadline) {
-                case .startAnew:
-                    continue
+                case .startAnew(let claim):
+                    self.forgetAttempt(claim)
                 case .finished(.granted, let claim) where Task.isCancelled:
                     self.cleanUp(claim)
                     throw CancellationError()
@@ -62,26 +62,30 @@ extension LockClient {
                     self.metrics.acquireWait.record(duration: self.clock.now() - started)
                     return hold
                 case .finished(.failed(let failure, let withdraw), let claim):
-                    if withdraw { self.cleanUp(claim) }
+                    if withdraw { self.cleanUp(claim) } else { self.forgetAttempt(claim) }
                     throw self.error(of: failure, call: call)
                 }
             }
         } catch {
             self.metrics.acquireFailures.increment()
-            if let error = error as? LockError, error.code == .outcomeUnknown {
-                self.metrics.outcomeUnknown.increment()
-            }
-            throw error
+            guard let lockError = error as? LockError else { throw error }
+            if lockError.code == .outcomeUnknown { self.metrics.outcomeUnknown.increment() }
+            if lockError.code == .cancelled { throw CancellationError() }
+            throw lockError
         }
     }
 
     private enum AttemptEnd {
-        case startAnew
+        case startAnew(LockClaim)
         case finished(AcquireStateMachine.Outcome, LockClaim)
     }
 
     /// One owner, one request (sent again if its outcome is unknown), and the wait in the queue.
+    ///
+    /// The attempt stays known until its end has been dealt with, in one step with that: a client that stops in between
+    /// must see that something is left to do, and a grant may be lost in between.
     private func attempt(_ call: Call, deadline: ContinuousClock.Instant?) async -> AttemptEnd {
+        let exchangeDeadline = call.joinsQueue ? deadline : self.clock.now() + self.configuration.requestTimeout
         let (claim, isRunning, pokes) = self.state.withLock { state in
             let claim = LockClaim(
                 attempt: AttemptID(rawValue: state.makeID()),
@@ -94,7 +98,7 @@ extension LockClient {
             )
             guard case .running = state.lifecycle else { return (claim, false, false) }
             state.attempts[claim.attempt] = State.Attempt(
-                machine: AcquireStateMachine(deadline: deadline),
+                machine: AcquireStateMachine(deadline: exchangeDeadline),
                 claim: claim
             )
             if let deadline { state.attemptDeadlines.set(claim.attempt, to: deadline) }
@@ -106,14 +110,14 @@ extension LockClient {
             let request = AcquireRequest(
                 claim: claim,
                 joinsQueue: call.joinsQueue,
-                deadline: call.joinsQueue ? deadline : self.clock.now() + self.configuration.requestTimeout
+                deadline: exchangeDeadline
             )
             let pause: Duration
             do {
                 let reply = try await self.backend.request(request)
                 switch self.state.withLock({ $0.replyArrived(reply, for: claim.attempt) }) {
                 case .finish(let outcome): return .finished(outcome, claim)
-                case .startAnew: return .startAnew
+                case .startAnew: return .startAnew(claim)
                 case .wait: return await self.waitInQueue(claim)
                 case .withdraw: return self.endSeenElsewhere(claim)
                 }
@@ -140,10 +144,10 @@ extension LockClient {
     /// The attempt was ended by a deadline, by cancellation or by the end of the client while a request was out: that end
     /// says to withdraw whatever the request has left on the store.
     private func endSeenElsewhere(_ claim: LockClaim) -> AttemptEnd {
-        let end = self.state.withLock { state in state.removeAttempt(claim.attempt)?.end }
+        let end = self.state.withLock { state in state.attempts[claim.attempt]?.end }
         switch end {
         case .finished(let outcome): return .finished(outcome, claim)
-        case .startAnew: return .startAnew
+        case .startAnew: return .startAnew(claim)
         case nil: preconditionFailure("attempt \(claim.attempt) finished without an end")
         }
     }
@@ -166,10 +170,9 @@ extension LockClient {
         } onCancel: {
             self.abandon(claim.attempt) { $0.cancelled() }
         }
-        self.state.withLock { _ = $0.removeAttempt(claim.attempt) }
         switch end {
         case .finished(let outcome): return .finished(outcome, claim)
-        case .startAnew: return .startAnew
+        case .startAnew: return .startAnew(claim)
         }
     }
 
@@ -183,12 +186,21 @@ extension LockClient {
         if let stray { self.cleanUp(stray) }
     }
 
+    /// The attempt is over, and the store knows nothing of it.
+    private func forgetAttempt(_ claim: LockClaim) {
+        let isStopping = self.state.withLock { state in
+            state.removeAttempt(claim.attempt)
+            return state.isStopping
+        }
+        if isStopping { self.alarm.poke() }
+    }
+
     /// Turns a grant into something held, or refuses it.
     private func hold(_ claim: LockClaim, grant: LockGrant, call: Call) throws(LockError) -> Hold {
         let now = self.clock.now()
         let hold = Hold(claim: claim, grant: grant, grantedAt: now, clock: self.clock)
         enum Verdict {
-            case held(pokes: Bool)
+            case held(pokes: Bool, loss: LockError.LossReason?)
             case refused(highest: FencingToken)
             case stopped
         }
@@ -197,6 +209,7 @@ extension LockClient {
             if let highest = state.highWater.refusal(of: grant.token, name: claim.name, domain: grant.tokenDomain) {
                 return .refused(highest: highest)
             }
+            let attempt = state.removeAttempt(claim.attempt)
             state.holds[claim.attempt] = hold
             state.keeper.held(
                 claim,
@@ -204,11 +217,12 @@ extension LockClient {
                 holdUntil: call.holdingAtMost.map { now + $0 },
                 now: now
             )
-            return .held(pokes: state.needsPoke())
+            return .held(pokes: state.needsPoke(), loss: attempt?.machine.loss)
         }
         switch verdict {
-        case .held(let pokes):
+        case .held(let pokes, let loss):
             if pokes { self.alarm.poke() }
+            if let loss { self.lose(hold, loss) }
             return hold
         case .stopped:
             self.cleanUp(claim)
@@ -236,6 +250,8 @@ extension LockClient {
             CancellationError()
         case .timedOut:
             LockError(.timedOut, "'\(call.name)' was not granted within \(call.waitingAtMost ?? .zero)")
+        case .noAnswer:
+            LockError(.unreachable, "the backend did not answer within \(call.waitingAtMost ?? .zero)")
         case .clientStopped:
             self.stoppedError()
         }
@@ -247,6 +263,7 @@ extension LockClient {
 }
 
 extension LockClient.State {
+    @discardableResult
     mutating func removeAttempt(_ attempt: AttemptID) -> Attempt? {
         self.attemptDeadlines.remove(attempt)
         return self.attempts.removeValue(forKey: attempt)
@@ -255,11 +272,10 @@ extension LockClient.State {
     mutating func replyArrived(_ reply: AcquireReply, for attempt: AttemptID) -> AcquireStateMachine.ReplyAction {
         guard var entry = self.attempts[attempt] else { preconditionFailure("a reply for nobody") }
         let action = entry.machine.replyArrived(reply)
+        self.attempts[attempt] = entry
         switch action {
-        case .finish, .startAnew:
-            _ = self.removeAttempt(attempt)
-        case .wait, .withdraw:
-            self.attempts[attempt] = entry
+        case .finish, .startAnew: self.attemptDeadlines.remove(attempt)
+        case .wait, .withdraw: break
         }
         return action
     }
@@ -272,11 +288,10 @@ extension LockClient.State {
     ) -> AcquireStateMachine.FailureAction {
         guard var entry = self.attempts[attempt] else { preconditionFailure("a failure for nobody") }
         let action = entry.machine.requestFailed(error, now: now, jitter: jitter)
+        self.attempts[attempt] = entry
         switch action {
-        case .finish:
-            _ = self.removeAttempt(attempt)
-        case .retry, .withdraw:
-            self.attempts[attempt] = entry
+        case .finish: self.attemptDeadlines.remove(attempt)
+        case .retry, .withdraw: break
         }
         return action
     }

@@ -121,7 +121,10 @@ extension LockClient {
         let now = self.clock.now()
         // A place in a queue may turn into a grant once more while it is being taken back.
         let until = now + claim.lease * 2
-        let isTaken = self.state.withLock { $0.cleanup.added(claim, until: until, now: now) }
+        let isTaken = self.state.withLock { state in
+            state.removeAttempt(claim.attempt)
+            return state.cleanup.added(claim, until: until, now: now)
+        }
         if !isTaken {
             self.logger.warning(
                 "too many claims to take back: this one ends with its lease",
@@ -132,7 +135,12 @@ extension LockClient {
     }
 
     func lose(_ attempt: AttemptID, _ reason: LockError.LossReason) {
-        if let hold = self.state.withLock({ $0.holds[attempt] }) { self.lose(hold, reason) }
+        let hold = self.state.withLock { state in
+            // Whoever asked for the grant may not have taken it yet.
+            state.attempts[attempt]?.machine.lost(reason)
+            return state.holds[attempt]
+        }
+        if let hold { self.lose(hold, reason) }
     }
 
     /// Declares a grant lost: its body is cancelled now. The hold stays known until its holder lets go of it.
@@ -176,12 +184,10 @@ extension LockClient.State {
         work.timedOut = self.attemptDeadlines.popDue(at: now)
         work.cleanup = self.cleanup.timerFired(now: now)
         self.cleanupsUnderWay += work.cleanup.withdraw.count
-        switch self.lifecycle {
-        case .new, .running: break
-        case .stopping, .ended: work.isStopping = true
-        }
+        work.isStopping = self.isStopping
         work.isIdle =
-            self.holds.isEmpty && self.attempts.isEmpty && self.cleanup.isEmpty && self.cleanupsUnderWay == 0
+            self.holds.isEmpty && self.attempts.isEmpty && self.releasesUnderWay == 0 && self.cleanup.isEmpty
+            && self.cleanupsUnderWay == 0
         return work
     }
 }
@@ -195,15 +201,17 @@ extension LockClient: LockEventSink {
         case .gone(let attempt):
             self.abandon(attempt) { $0.gone() }
         case .extended(let attempt, let until):
+            let now = self.clock.now()
             let (hold, validUntil) = self.state.withLock { state in
-                (state.holds[attempt], state.keeper.extended(attempt, until: until))
+                (state.holds[attempt], state.keeper.extended(attempt, until: until, now: now))
             }
             if let hold, let validUntil { hold.extended(until: validUntil) }
         case .sessionExtended(let until):
+            let now = self.clock.now()
             let extended = self.state.withLock { state in
                 state.keeper.attempts.compactMap { attempt -> (Hold, ContinuousClock.Instant)? in
                     guard let hold = state.holds[attempt],
-                        let validUntil = state.keeper.extended(attempt, until: until)
+                        let validUntil = state.keeper.extended(attempt, until: until, now: now)
                     else { return nil }
                     return (hold, validUntil)
                 }
@@ -212,7 +220,11 @@ extension LockClient: LockEventSink {
         case .lost(let attempt, let reason):
             self.lose(attempt, reason)
         case .sessionLost:
-            for hold in self.state.withLock({ Array($0.holds.values) }) { self.lose(hold, .sessionEnded) }
+            let holds = self.state.withLock { state in
+                for attempt in state.attempts.keys { state.attempts[attempt]?.machine.lost(.sessionEnded) }
+                return Array(state.holds.values)
+            }
+            for hold in holds { self.lose(hold, .sessionEnded) }
         }
     }
 }

@@ -10,12 +10,15 @@ extension LockClient {
     /// - Parameter lossAtReturn: What was known to be wrong at the instant that counts, where that is earlier than now.
     /// - Returns: the reason if the grant had been lost by now, or if the backend says that the owner did not hold it.
     func release(_ hold: Hold, lossAtReturn: LockError.LossReason? = nil) async -> LockError.LossReason? {
-        if let lossAtReturn { hold.lost(lossAtReturn) }
+        if let reason = lossAtReturn ?? hold.loss() { self.lose(hold, reason) }
         let isFirst = hold.released()
         let wasKnown = self.state.withLock { state in
             state.keeper.removed(hold.claim.attempt)
-            return state.holds.removeValue(forKey: hold.claim.attempt) != nil
+            guard state.holds.removeValue(forKey: hold.claim.attempt) != nil else { return false }
+            state.releasesUnderWay += 1
+            return true
         }
+        defer { if wasKnown { self.releaseEnded() } }
         if wasKnown { self.metrics.holdTime.record(duration: self.clock.now() - hold.grantedAt) }
         if let reason = hold.loss() {
             // The owner may still be on the store (a broken lock waits for this), so it is taken back all the same.
@@ -46,6 +49,15 @@ extension LockClient {
             )
             return .notOwner
         }
+    }
+
+    /// A release is over; whatever it has left to be cleaned up is known by now.
+    private func releaseEnded() {
+        let isStopping = self.state.withLock { state in
+            state.releasesUnderWay -= 1
+            return state.isStopping
+        }
+        if isStopping { self.alarm.poke() }
     }
 
     /// One release, which a cancelled caller does not cut short.

@@ -13,8 +13,8 @@ extension LockClient: Service {
     /// - Throws: ``LockError`` if the client has run before; whatever makes the backend unable to go on.
     public func run() async throws {
         let isFirst = self.state.withLock { state in
-            guard case .new = state.lifecycle else { return false }
-            return true
+            defer { state.isRunCalled = true }
+            return !state.isRunCalled
         }
         guard isFirst else {
             throw LockError(.clientNotRunning, "a lock client runs once")
@@ -42,26 +42,44 @@ extension LockClient: Service {
         }
         for waiter in waiters { waiter.resume() }
         defer { self.end() }
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await self.backend.run() }
+        let failure = await withTaskGroup(of: Part.self) { group in
+            group.addTask {
+                do {
+                    try await self.backend.run()
+                    return .backend(nil)
+                } catch {
+                    return .backend(error)
+                }
+            }
             group.addTask {
                 await self.keepTime()
-                // Cancels the backend, too.
-                throw CancellationError()
+                return .timer
             }
-            do {
-                while try await group.next() != nil {
+            var failure: (any Error)?
+            for await part in group {
+                switch part {
+                case .timer:
+                    // Nothing is left to be done: the backend ends last.
+                    group.cancelAll()
+                    return failure
+                case .backend(let error):
                     // A backend's run() that returns by itself has nothing to do in the background.
+                    guard let error, !(error is CancellationError) else { continue }
+                    self.logger.error("the lock backend ended", metadata: [LogKey.error: "\(error)"])
+                    failure = error
+                    // What is held is released all the same, as far as the backend can do it.
+                    self.stop()
                 }
-            } catch is CancellationError {
-                group.cancelAll()
-            } catch {
-                self.logger.error("the lock backend ended", metadata: [LogKey.error: "\(error)"])
-                self.stop()
-                group.cancelAll()
-                throw error
             }
+            return failure
         }
+        if let failure { throw failure }
+    }
+
+    /// What has ended of the background work, and how.
+    private enum Part: Sendable {
+        case timer
+        case backend((any Error)?)
     }
 
     /// Tells everybody that the client stops.

@@ -110,6 +110,7 @@ extension LockClient {
         }
 
         var lifecycle: Lifecycle = .new
+        var isRunCalled = false
         var startWaiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
         var nextID: UInt64 = 1
         var attempts: [AttemptID: Attempt] = [:]
@@ -118,6 +119,7 @@ extension LockClient {
         var keeper: KeeperStateMachine
         var cleanup = CleanupStateMachine()
         var cleanupsUnderWay = 0
+        var releasesUnderWay = 0
         var highWater = TokenHighWater()
         var generator = SystemRandomNumberGenerator()
         /// For when the timer loop has set its alarm; `nil` while it is not asleep, or sleeps without end.
@@ -125,6 +127,13 @@ extension LockClient {
 
         init(leaseScope: LockCapabilities.LeaseScope) {
             self.keeper = KeeperStateMachine(leaseScope: leaseScope)
+        }
+
+        var isStopping: Bool {
+            switch self.lifecycle {
+            case .new, .running: false
+            case .stopping, .ended: true
+            }
         }
 
         mutating func makeID() -> UInt64 {

@@ -9,7 +9,7 @@
 ///   which the body captured are touched where they belong;
 /// - `result` is written once, by the child, before the group is awaited, and read after that.
 final class BodyRunner<Success>: @unchecked Sendable {
-    private let body: (borrowing HeldLock) async throws -> Success
+    private var body: ((borrowing HeldLock) async throws -> Success)?
     private(set) var result: Result<Success, any Error>?
     private(set) var lossAtReturn: LockError.LossReason?
 
@@ -18,10 +18,13 @@ final class BodyRunner<Success>: @unchecked Sendable {
     }
 
     func run(under hold: Hold, in task: Hold.BodyTask, holds: TaskHolds, isolation: isolated (any Actor)?) async {
+        guard let body = self.body else { preconditionFailure("a runner runs once") }
+        // The box outlives the scope of the body, so it must not keep it.
+        self.body = nil
         hold.bodyStarted(in: task)
         do {
             self.result = .success(
-                try await TaskHolds.$current.withValue(holds) { try await self.body(HeldLock(hold)) }
+                try await TaskHolds.$current.withValue(holds) { try await body(HeldLock(hold)) }
             )
         } catch {
             self.result = .failure(error)

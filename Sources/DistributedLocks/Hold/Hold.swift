@@ -74,8 +74,11 @@ final class Hold: Sendable {
     /// The holder gives the grant back. False if it had ended before.
     func released() -> Bool {
         let now = self.clock.now()
-        let (isFirst, wake) = self.state.withLock { $0.released(at: now) }
-        for waiter in wake { waiter.resume(returning: nil) }
+        let (isFirst, wake, loss) = self.state.withLock { state in
+            let (isFirst, wake) = state.released(at: now)
+            return (isFirst, wake, state.loss(at: now))
+        }
+        for waiter in wake { waiter.resume(returning: loss) }
         self.validity.finish()
         return isFirst
     }

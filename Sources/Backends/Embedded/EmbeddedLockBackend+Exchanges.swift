@@ -1,0 +1,132 @@
+#if Embedded
+public import DistributedLocks
+import Synchronization
+
+extension EmbeddedLockBackend {
+    /// Asks for a lock: one transaction.
+    public func request(_ request: AcquireRequest) async throws(LockError) -> AcquireReply {
+        let claim = request.claim
+        let isRetry = self.state.withLock { $0.waiting.requested(claim) }
+        do {
+            if let reply = try await self.attempt(request, isRetry: isRetry) { return reply }
+            // The holder died and nobody waited for it who would have noticed; it is buried now.
+            return try await self.attempt(request, isRetry: isRetry) ?? .busy(nil)
+        } catch {
+            if error.code != .outcomeUnknown { self.ended(claim.attempt) }
+            throw error
+        }
+    }
+
+    /// One transaction; `nil` if it found a dead holder, which it has buried.
+    private func attempt(_ request: AcquireRequest, isRetry: Bool) async throws(LockError) -> AcquireReply? {
+        let claim = request.claim
+        let queueLimit = self.options.maximumWaitersPerLock
+        let deadline = self.deadline(request.deadline)
+        let sentAt = ContinuousClock.now
+        let result = try await self.transactions.transaction(deadline: deadline) { table in
+            try table.request(
+                claim, joinsQueue: request.joinsQueue, isRetry: isRetry, queueLimit: queueLimit)
+        }
+        switch result {
+        case .granted(let grant):
+            self.ended(claim.attempt)
+            return .granted(
+                LockGrant(
+                    token: grant.token,
+                    tokenDomain: .clock,
+                    validUntil: LockValidity.deadline(lease: claim.lease, sentAt: sentAt)
+                )
+            )
+        case .queued(let place):
+            self.placed(claim.attempt, place)
+            return .queued(
+                QueuePlace(
+                    waitersAhead: place.predecessor == nil ? 0 : nil,
+                    holder: place.holderMetadata
+                )
+            )
+        case .busy(let holder, let metadata):
+            if self.isDead(holder) {
+                try await self.transactions.transaction(deadline: deadline) { table in
+                    try table.bury(holder, name: claim.name)
+                }
+                return nil
+            }
+            self.ended(claim.attempt)
+            return .busy(metadata)
+        case .full(let limit):
+            throw LockError(.serverRefused, "\(limit) waiters for '\(claim.name)' are as many as may wait")
+        }
+    }
+
+    /// Leaves the queue, or releases what was granted meanwhile.
+    public func withdraw(_ claim: LockClaim) async throws(LockError) {
+        try await self.transactions.transaction(deadline: self.deadline(nil)) { table in
+            try table.withdraw(claim)
+        }
+        self.ended(claim.attempt)
+    }
+
+    /// Releases a lock and hands it over: one transaction.
+    public func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply {
+        let wasHeld = try await self.transactions.transaction(deadline: self.deadline(nil)) { table in
+            try table.release(claim)
+        }
+        return wasHeld ? .released : .notHeld
+    }
+
+    /// Renews all grants in one transaction.
+    public func renew(_ renewals: [LockRenewal]) async -> [LockRenewalReply] {
+        let sentAt = ContinuousClock.now
+        // A reply after the earliest deadline would be too late for that grant, but not for the others.
+        let deadline = renewals.map(\.deadline).max() ?? self.deadline(nil)
+        do {
+            let results = try await self.transactions.transaction(deadline: deadline) { table in
+                try renewals.map { try table.renew($0.claim) }
+            }
+            return zip(renewals, results).map { renewal, result in
+                switch result {
+                case .extended:
+                    .extended(until: LockValidity.deadline(lease: renewal.claim.lease, sentAt: sentAt))
+                case .lost(let reason):
+                    .lost(reason)
+                }
+            }
+        } catch {
+            return renewals.map { _ in .failed(error) }
+        }
+    }
+
+    /// Tells who holds and who waits. A holder that is dead is not shown.
+    public func status(of name: LockName?) async throws(LockError) -> [LockStatus] {
+        let found = try await self.transactions.withFile(deadline: self.deadline(nil)) { file in
+            try file.status(of: name)
+        }
+        return found.map { entry in
+            var status = entry.status
+            if let holder = entry.holder, self.isDead(holder) { status.holder = nil }
+            return status
+        }.filter { name != nil || $0.holder != nil || !$0.waiters.isEmpty }
+    }
+
+    /// Breaks a lock by hand.
+    public func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
+        let holder = try await self.transactions.transaction(deadline: self.deadline(nil)) { table in
+            try table.revoke(name, immediately: immediately)
+        }
+        guard let holder else { return .notHeld }
+        if self.isDead(holder.participant) {
+            try await self.transactions.transaction(deadline: self.deadline(nil)) { table in
+                try table.bury(holder.participant, name: name)
+            }
+            return .notHeld
+        }
+        return .revoked(holder.metadata)
+    }
+
+    private func deadline(_ deadline: ContinuousClock.Instant?) -> ContinuousClock.Instant {
+        let patience = ContinuousClock.now + self.options.busyTimeout
+        return deadline.map { min($0, patience) } ?? patience
+    }
+}
+#endif

@@ -1,0 +1,217 @@
+#if Embedded
+import DistributedLocks
+@preconcurrency import Dispatch
+import Synchronization
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// The shell of ``WaitingStateMachine``: looks at the file, watches other clients, and tells the client what was found.
+extension EmbeddedLockBackend: TransactionQueueOwner {
+    func openFile(deadline: ContinuousClock.Instant) throws(LockError) -> LockFile {
+        let file = try LockFile(
+            location: self.location,
+            participant: self.participant,
+            environment: self.environment,
+            deadline: deadline
+        )
+        try self.openSockets()
+        return file
+    }
+
+    /// Makes the sockets if they are not there, before anything in the file refers to them.
+    private func openSockets() throws(LockError) {
+        let existing = self.state.withLock { $0.sockets }
+        if let existing, existing.liveness.isInPlace, existing.wake.isInPlace { return }
+        let folder = try SocketFolder(path: self.location.socketFolder)
+        LivenessTest.removeSomeDead(in: folder, tries: 4)
+        existing?.wake.shutDown()
+        existing?.liveness.shutDown()
+        let liveness = try LivenessSocket(self.participant, in: folder)
+        let wake: WakeSocket
+        do throws(LockError) {
+            wake = try WakeSocket(self.participant, in: folder, queue: self.eventQueue) { [weak self] kind, attempt in
+                self?.noticed(kind, attempt)
+            }
+        } catch {
+            liveness.shutDown()
+            throw error
+        }
+        let isShutDown = self.state.withLock { state in
+            state.sockets = Sockets(folder: folder, liveness: liveness, wake: wake)
+            return state.isShutDown
+        }
+        if isShutDown {
+            wake.shutDown()
+            liveness.shutDown()
+            throw LockError(.clientNotRunning, "the backend was stopped")
+        }
+    }
+
+    func deliver(_ notices: [Notice]) {
+        for notice in notices {
+            if notice.address.participant == self.participant {
+                self.noticed(notice.kind, notice.address.attempt)
+            } else {
+                self.send(notice)
+            }
+        }
+    }
+
+    private func send(_ notice: Notice) {
+        guard let sockets = self.state.withLock({ $0.sockets }) else { return }
+        switch sockets.wake.send(notice) {
+        case .sent:
+            break
+        case .nobody:
+            if LivenessTest.isDead(notice.address.participant, in: sockets.folder) {
+                self.bury(notice.address.participant, name: notice.name)
+            }
+        case .full:
+            // Most often the receiver is just about to read; its backstop is there for when it does not.
+            self.patientQueue.async {
+                for pause in [100, 300, 1_000, 3_000, 10_000, 30_000] as [UInt32] {
+                    usleep(pause)
+                    if sockets.wake.send(notice) != .full { return }
+                }
+            }
+        }
+    }
+
+    /// Somebody said that something changed for a claim of this client.
+    private func noticed(_ kind: Notice.Kind, _ attempt: AttemptID) {
+        switch kind {
+        case .look:
+            if let look = self.state.withLock({ $0.waiting.noticed(attempt) }) { self.look(look) }
+        case .revoked:
+            self.state.withLock { $0.sink }?.receive(.lost(attempt, .revoked))
+        }
+    }
+
+    /// Looks at the file for a claim.
+    func look(_ look: WaitingStateMachine.Look, burying dead: ParticipantID? = nil) {
+        let claim = look.claim
+        self.transactions.submit(deadline: ContinuousClock.now + self.options.busyTimeout) { table in
+            if let dead { try table.bury(dead, name: claim.name) }
+            return try table.check(claim, place: look.place)
+        } completion: { result in
+            switch result {
+            case .success(.granted(let grant)):
+                self.ended(claim.attempt)
+                let validUntil = LockValidity.deadline(lease: claim.lease, sentAt: grant.grantedAt.instant)
+                self.tell(
+                    .granted(
+                        claim.attempt,
+                        LockGrant(token: grant.token, tokenDomain: .clock, validUntil: validUntil)
+                    )
+                )
+            case .success(.waiting(let place)):
+                self.placed(claim.attempt, place)
+            case .success(.gone):
+                self.ended(claim.attempt)
+                self.tell(.gone(claim.attempt))
+            case .failure:
+                let poke = self.state.withLock { state in
+                    state.waiting.lookFailed(claim.attempt, now: ContinuousClock.now)
+                    return state.needsPoke()
+                }
+                if poke { self.alarm.poke() }
+            }
+        }
+    }
+
+    private func tell(_ event: LockEvent) {
+        self.state.withLock { $0.sink }?.receive(event)
+    }
+
+    /// A claim has its place in the queue.
+    func placed(_ attempt: AttemptID, _ place: StoredPlace) {
+        let leaseEnd = place.holderLeaseEnd.instant
+        let now = ContinuousClock.now
+        let (action, pokes) = self.state.withLock { state in
+            (state.waiting.placed(attempt, place, leaseEnd: leaseEnd, now: now), state.needsPoke())
+        }
+        if pokes { self.alarm.poke() }
+        if let unwatch = action.unwatch { self.unwatch(unwatch) }
+        if let watch = action.watch { self.watch(watch) }
+        if let look = action.look { self.look(look) }
+    }
+
+    /// A claim is over.
+    func ended(_ attempt: AttemptID) {
+        if let unwatch = self.state.withLock({ $0.waiting.ended(attempt) }) { self.unwatch(unwatch) }
+    }
+
+    func isDead(_ participant: ParticipantID) -> Bool {
+        guard participant != self.participant, let sockets = self.state.withLock({ $0.sockets }) else { return false }
+        return LivenessTest.isDead(participant, in: sockets.folder)
+    }
+
+    private func watch(_ participant: ParticipantID) {
+        guard let sockets = self.state.withLock({ $0.sockets }) else { return }
+        switch LivenessTest.test(participant, in: sockets.folder) {
+        case .dead:
+            self.died(participant)
+        case .unknown:
+            break
+        case .alive(let descriptor):
+            let source = DispatchSource.makeReadSource(fileDescriptor: descriptor, queue: self.eventQueue)
+            source.setEventHandler { [weak self] in
+                source.cancel()
+                self?.died(participant)
+            }
+            source.setCancelHandler { close(descriptor) }
+            let replaced = self.state.withLock { state -> (any DispatchSourceRead)? in
+                // Nobody may be waiting any more, or another thread was faster.
+                guard state.waiting.isWatched(participant), state.watches[participant] == nil else { return source }
+                state.watches[participant] = source
+                return nil
+            }
+            source.resume()
+            replaced?.cancel()
+        }
+    }
+
+    private func unwatch(_ participant: ParticipantID) {
+        self.state.withLock { state in
+            state.waiting.isWatched(participant) ? nil : state.watches.removeValue(forKey: participant)
+        }?.cancel()
+    }
+
+    /// The connection to a client ended: it is dead, and whoever of this client waited for it moves up.
+    private func died(_ participant: ParticipantID) {
+        let looks = self.state.withLock { state -> [(LockClaim, WaitingStateMachine.Look?)] in
+            state.watches[participant] = nil
+            return state.waiting.died(participant).map { ($0, state.waiting.noticed($0.attempt)) }
+        }
+        for (claim, look) in looks {
+            if let look {
+                self.look(look, burying: participant)
+            } else {
+                self.bury(participant, name: claim.name)
+            }
+        }
+    }
+
+    private func bury(_ participant: ParticipantID, name: LockName) {
+        self.transactions.submit(deadline: ContinuousClock.now + self.options.busyTimeout) { table in
+            try table.bury(participant, name: name)
+        } completion: { _ in
+            // If it failed, the lease decides.
+        }
+    }
+}
+
+extension EmbeddedLockBackend.State {
+    /// Whether the timer loop sleeps longer than it may.
+    fileprivate mutating func needsPoke() -> Bool {
+        guard let next = self.waiting.nextWakeup() else { return false }
+        return self.alarmSetFor.map { next < $0 } ?? true
+    }
+}
+#endif

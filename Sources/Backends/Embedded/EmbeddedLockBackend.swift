@@ -1,0 +1,137 @@
+#if Embedded
+public import DistributedLocks
+@preconcurrency import Dispatch
+import Synchronization
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// Locks in one SQLite file, for the processes of one host. It needs no server.
+///
+/// - Waiters are served in the order in which they asked, across all processes. They are woken, never polling.
+/// - A process that dies is noticed at once; one that is stopped blocks others until its lease has passed.
+/// - Leases are measured in boot time: steps of the wall clock do not touch them, and a reboot voids them.
+/// - Fencing tokens are of the domain `clock`, and rise even across a power cut.
+///
+/// It works on local file systems only. Every process must use the same path in the same way: containers that share the
+/// folder share the locks, others do not. A process that is stopped in the middle of a transaction (some thirty
+/// microseconds) blocks all users of the file until it goes on: SQLite has no lease on its own write lock.
+public final class EmbeddedLockBackend: LockBackend {
+    /// What can be chosen.
+    public struct Options: Sendable {
+        /// More waiters than this on one lock are refused. 10,000 by default.
+        public var maximumWaitersPerLock = 10_000
+        /// How long an exchange waits for other processes that write, where the caller set no limit. 5 s by default.
+        public var busyTimeout: Duration = .seconds(5)
+
+        /// The defaults.
+        public init() {}
+    }
+
+    struct Sockets: Sendable {
+        let folder: SocketFolder
+        let liveness: LivenessSocket
+        let wake: WakeSocket
+    }
+
+    struct State {
+        var waiting: WaitingStateMachine
+        var sockets: Sockets?
+        var watches: [ParticipantID: any DispatchSourceRead] = [:]
+        var sink: (any LockEventSink)?
+        var alarmSetFor: ContinuousClock.Instant?
+        var isShutDown = false
+    }
+
+    /// Names the file.
+    public let identity: String
+    let location: EmbeddedLocation
+    let options: Options
+    let environment: EmbeddedEnvironment
+    let participant: ParticipantID
+    let state: Mutex<State>
+    let alarm = Alarm(clock: SystemLockClock())
+    /// Where sockets are read.
+    let eventQueue = DispatchQueue(label: "dlock.events")
+    /// Where a notice waits for a receiver that has too many unread.
+    let patientQueue = DispatchQueue(label: "dlock.notices")
+    let transactions: TransactionQueue
+
+    /// Uses a file of locks.
+    ///
+    /// The file is opened, and made if there is none, with the first exchange.
+    public convenience init(location: EmbeddedLocation, options: Options = Options()) {
+        self.init(location: location, options: options, environment: .system)
+    }
+
+    init(location: EmbeddedLocation, options: Options, environment: EmbeddedEnvironment) {
+        self.location = location
+        self.options = options
+        self.environment = environment
+        self.identity = "embedded:\(location.path)"
+        let participant = ParticipantID.random()
+        self.participant = participant
+        self.state = Mutex(State(waiting: WaitingStateMachine(own: participant)))
+        self.transactions = TransactionQueue(path: location.path)
+        self.transactions.setOwner(self)
+    }
+
+    deinit {
+        self.shutDown()
+    }
+
+    /// Leases from 50 ms to a day, one for each grant; first in, first out.
+    public var capabilities: LockCapabilities {
+        LockCapabilities(
+            kind: "embedded",
+            leaseRange: .milliseconds(50)...(.seconds(86_400)),
+            leaseScope: .grant,
+            fairness: .firstInFirstOut
+        )
+    }
+
+    /// The listening socket by which others see that this client lives.
+    public var livenessDescriptors: [Int32] {
+        self.state.withLock { $0.sockets.map { [$0.liveness.descriptor] } ?? [] }
+    }
+
+    /// Sets where events go.
+    public func start(delivering sink: any LockEventSink) {
+        self.state.withLock { $0.sink = sink }
+    }
+
+    /// Keeps the time for waiters until it is cancelled, and closes the sockets then.
+    public func run() async throws {
+        while !Task.isCancelled {
+            let now = ContinuousClock.now
+            let looks = self.state.withLock { $0.waiting.timerFired(now: now) }
+            for look in looks { self.look(look) }
+            let next = self.state.withLock { state in
+                state.alarmSetFor = state.waiting.nextWakeup()
+                return state.alarmSetFor
+            }
+            await self.alarm.sleep(until: next)
+        }
+        self.shutDown()
+    }
+
+    private func shutDown() {
+        let (sockets, watches) = self.state.withLock { state in
+            defer {
+                state.sockets = nil
+                state.watches = [:]
+                state.isShutDown = true
+            }
+            return (state.sockets, Array(state.watches.values))
+        }
+        for watch in watches { watch.cancel() }
+        sockets?.wake.shutDown()
+        sockets?.liveness.shutDown()
+    }
+}
+#endif

@@ -1,0 +1,171 @@
+#if Embedded
+import DistributedLocks
+
+/// Keeps track of what this client waits for in the file, and decides when to look at it.
+///
+/// States of a claim: *requesting* (its request is being done; its outcome may be unknown), *waiting*, *checking* (a look
+/// at the file is being done). Events: a notice, the death of the one it waits for, a timer. A notice that comes while
+/// something is being done is remembered, so that none is lost.
+///
+/// A claim watches its predecessor's client: the waiter ahead, or the holder if there is none. If that is this client
+/// itself, there is nothing to watch: it tells itself.
+struct WaitingStateMachine: Sendable {
+    private enum State: Sendable {
+        case requesting(noticed: Bool)
+        case waiting
+        case checking(noticed: Bool)
+    }
+
+    private struct Entry: Sendable {
+        let claim: LockClaim
+        var state: State
+        var place: Int64 = 0
+        var watches: ParticipantID?
+    }
+
+    /// A look at the file.
+    struct Look: Sendable {
+        let claim: LockClaim
+        let place: Int64
+    }
+
+    struct PlaceAction: Sendable {
+        /// Look again at once.
+        var look: Look?
+        /// Whom to watch from now on, if nobody did before.
+        var watch: ParticipantID?
+        /// Whom nobody waits for any more.
+        var unwatch: ParticipantID?
+    }
+
+    /// The client's own name.
+    let own: ParticipantID
+    private var entries: [AttemptID: Entry] = [:]
+    private var watchers: [ParticipantID: Set<AttemptID>] = [:]
+    private var timers = DeadlineQueue<AttemptID>()
+
+    /// The first waiter looks right after the holder's lease has ended. Those behind look later: they are only there in
+    /// case those ahead are stopped.
+    static let headSlack: Duration = .milliseconds(1)
+    static let backstopSlack: Duration = .milliseconds(250)
+    /// No look sooner than this after the last one.
+    static let minimumPause: Duration = .milliseconds(10)
+
+    init(own: ParticipantID) {
+        self.own = own
+    }
+
+    var count: Int { self.entries.count }
+    var watchedCount: Int { self.watchers.count }
+
+    func isWatched(_ participant: ParticipantID) -> Bool { self.watchers[participant] != nil }
+
+    mutating func nextWakeup() -> ContinuousClock.Instant? { self.timers.next() }
+
+    /// A request is about to be done. True if the same claim was requested before, with an unknown outcome.
+    mutating func requested(_ claim: LockClaim) -> Bool {
+        if self.entries[claim.attempt] != nil { return true }
+        self.entries[claim.attempt] = Entry(claim: claim, state: .requesting(noticed: false))
+        return false
+    }
+
+    /// The claim has a place in the queue.
+    mutating func placed(
+        _ attempt: AttemptID,
+        _ place: StoredPlace,
+        leaseEnd: ContinuousClock.Instant,
+        now: ContinuousClock.Instant
+    ) -> PlaceAction {
+        guard var entry = self.entries[attempt] else { return PlaceAction() }
+        let noticed: Bool
+        switch entry.state {
+        case .requesting(let flag), .checking(let flag): noticed = flag
+        case .waiting: noticed = false
+        }
+        entry.place = place.place
+        var action = PlaceAction()
+        let target = place.predecessor ?? place.holder
+        let watches = target == self.own ? nil : target
+        if watches != entry.watches {
+            action.unwatch = self.removeWatch(of: attempt, entry.watches)
+            if let watches {
+                if self.watchers[watches] == nil { action.watch = watches }
+                self.watchers[watches, default: []].insert(attempt)
+            }
+            entry.watches = watches
+        }
+        if place.predecessor != self.own {
+            let slack = place.predecessor == nil ? Self.headSlack : Self.backstopSlack
+            self.timers.set(attempt, to: max(leaseEnd + slack, now + Self.minimumPause))
+        } else {
+            self.timers.remove(attempt)
+        }
+        if noticed {
+            entry.state = .checking(noticed: false)
+            action.look = Look(claim: entry.claim, place: entry.place)
+        } else {
+            entry.state = .waiting
+        }
+        self.entries[attempt] = entry
+        return action
+    }
+
+    /// Somebody said to look.
+    mutating func noticed(_ attempt: AttemptID) -> Look? {
+        guard var entry = self.entries[attempt] else { return nil }
+        defer { self.entries[attempt] = entry }
+        switch entry.state {
+        case .requesting:
+            entry.state = .requesting(noticed: true)
+            return nil
+        case .checking:
+            entry.state = .checking(noticed: true)
+            return nil
+        case .waiting:
+            entry.state = .checking(noticed: false)
+            return Look(claim: entry.claim, place: entry.place)
+        }
+    }
+
+    /// A look could not be done: it is done again soon.
+    mutating func lookFailed(_ attempt: AttemptID, now: ContinuousClock.Instant) {
+        guard var entry = self.entries[attempt] else { return }
+        entry.state = .waiting
+        self.entries[attempt] = entry
+        self.timers.set(attempt, to: now + Self.backstopSlack)
+    }
+
+    /// A client died. Returns the claims that waited for it: it is to be buried in their queues.
+    mutating func died(_ participant: ParticipantID) -> [LockClaim] {
+        let attempts = self.watchers.removeValue(forKey: participant) ?? []
+        return attempts.sorted().compactMap { attempt in
+            guard var entry = self.entries[attempt] else { return nil }
+            entry.watches = nil
+            self.entries[attempt] = entry
+            return entry.claim
+        }
+    }
+
+    mutating func timerFired(now: ContinuousClock.Instant) -> [Look] {
+        self.timers.popDue(at: now).compactMap { self.noticed($0) }
+    }
+
+    /// The claim was granted, withdrawn or refused. Returns whom nobody waits for any more.
+    mutating func ended(_ attempt: AttemptID) -> ParticipantID? {
+        guard let entry = self.entries.removeValue(forKey: attempt) else { return nil }
+        self.timers.remove(attempt)
+        return self.removeWatch(of: attempt, entry.watches)
+    }
+
+    private mutating func removeWatch(of attempt: AttemptID, _ participant: ParticipantID?) -> ParticipantID? {
+        guard let participant, var attempts = self.watchers[participant] else { return nil }
+        attempts.remove(attempt)
+        if attempts.isEmpty {
+            self.watchers[participant] = nil
+            return participant
+        }
+        self.watchers[participant] = attempts
+        return nil
+    }
+}
+#endif

@@ -1,0 +1,70 @@
+public import DistributedLocks
+
+#if Embedded
+import EmbeddedLocks
+#endif
+
+/// Makes backends of URLs.
+///
+/// | URL | backend |
+/// |---|---|
+/// | `embedded:` | one host, the user's own file (`$XDG_STATE_HOME/dlock/locks.db`) |
+/// | `embedded:///path/locks.db` | one host, a file that several users or containers may share |
+///
+/// An option of `embedded:` is `max-waiters=N`: more waiters than this on one lock are refused (10,000).
+public enum LockBackends {
+    /// The schemes that this build knows.
+    public static var schemes: [String] {
+        #if Embedded
+        ["embedded"]
+        #else
+        []
+        #endif
+    }
+
+    /// Makes the backend that a URL names. Nothing is connected or opened yet.
+    ///
+    /// - Throws: ``LockError`` `invalidConfiguration` with what is wrong and what would be right.
+    public static func backend(url text: String) throws(LockError) -> any LockBackend {
+        try Self.backend(url: LockURL(text))
+    }
+
+    /// Makes the backend that a URL names. Nothing is connected or opened yet.
+    ///
+    /// - Throws: ``LockError`` `invalidConfiguration` with what is wrong and what would be right.
+    public static func backend(url: LockURL) throws(LockError) -> any LockBackend {
+        switch url.scheme {
+        #if Embedded
+        case "embedded":
+            return try Self.embedded(url)
+        #endif
+        default:
+            let known = Self.schemes.map { $0 + ":" }.joined(separator: ", ")
+            throw LockURL.invalid("there is no backend '\(url.scheme):' in this build; it has \(known)")
+        }
+    }
+
+    #if Embedded
+    private static func embedded(_ url: LockURL) throws(LockError) -> any LockBackend {
+        guard url.hosts.isEmpty, url.user == nil else {
+            throw LockURL.invalid(
+                "embedded: is on this host and takes no host or user: write embedded:///path/locks.db, with three slashes"
+            )
+        }
+        var options = EmbeddedLockBackend.Options()
+        for item in url.query {
+            switch item.name {
+            case "max-waiters":
+                guard let number = Int(item.value), (1...1_000_000).contains(number) else {
+                    throw LockURL.invalid("max-waiters is a number from 1 to 1000000, not '\(item.value)'")
+                }
+                options.maximumWaitersPerLock = number
+            default:
+                throw LockURL.invalid("embedded: has no option '\(item.name)'; it has max-waiters")
+            }
+        }
+        let location = url.path.isEmpty ? try EmbeddedLocation.userDefault() : try EmbeddedLocation(path: url.path)
+        return EmbeddedLockBackend(location: location, options: options)
+    }
+    #endif
+}

@@ -1,0 +1,111 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+static struct csup_inherited inherited;
+static char *command_line;
+static size_t command_line_size;
+static int capture_read = -1;
+static int capture_write = -1;
+
+static void remember_signals(void) {
+    sigprocmask(SIG_SETMASK, NULL, &inherited.mask);
+    for (int signal = 1; signal < NSIG; signal++) {
+        struct sigaction action;
+        inherited.ignored[signal] = sigaction(signal, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+    }
+}
+
+// Before main, and so before anything else can have changed them.
+#ifdef __GLIBC__
+__attribute__((constructor)) static void remember(int argc, char **argv) {
+    remember_signals();
+    if (argc < 1 || !argv || !argv[0]) return;
+    command_line = argv[0];
+    char *end = command_line;
+    // They lie one behind the other unless somebody replaced them.
+    for (int i = 0; i < argc && argv[i] == end; i++) end += strlen(end) + 1;
+    command_line_size = (size_t)(end - command_line);
+}
+#else
+__attribute__((constructor)) static void remember(void) {
+    remember_signals();
+}
+#endif
+
+const struct csup_inherited *csup_inherited(void) {
+    return &inherited;
+}
+
+void csup_rename_process(const char *name) {
+    if (command_line_size == 0) return;
+    memset(command_line, 0, command_line_size);
+    for (size_t i = 0; i + 1 < command_line_size && name[i]; i++) command_line[i] = name[i];
+}
+
+bool csup_ignored_at_start(int signal) {
+    return signal > 0 && signal < NSIG && inherited.ignored[signal];
+}
+
+static void captured(int signal) {
+    int saved = errno;
+    unsigned char number = (unsigned char)signal;
+    (void)!write(capture_write, &number, 1);
+    errno = saved;
+}
+
+int csup_capture_descriptor(void) {
+    if (capture_read >= 0) return capture_read;
+    int ends[2];
+    if (csup_pipe(ends) < 0) return -1;
+    for (int i = 0; i < 2; i++) fcntl(ends[i], F_SETFL, O_NONBLOCK);
+    capture_write = ends[1];
+    capture_read = ends[0];
+    return capture_read;
+}
+
+int csup_capture(int signal) {
+    if (csup_ignored_at_start(signal)) return 0;
+    struct sigaction action = {.sa_handler = captured, .sa_flags = SA_RESTART};
+    return sigaction(signal, &action, NULL) < 0 ? errno : 0;
+}
+
+void csup_signal_own_group(int signal) {
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, previous;
+    sigaction(signal, &ignore, &previous);
+    kill(0, signal);
+    sigaction(signal, &previous, NULL);
+}
+
+void csup_stop_own_group(int signal) {
+    if (csup_ignored_at_start(signal)) return;
+    // The others first, then this thread by a signal to itself: that one is acted on before raise returns.
+    csup_signal_own_group(signal);
+    struct sigaction standard = {.sa_handler = SIG_DFL}, previous;
+    sigset_t only, mask;
+    sigemptyset(&only);
+    sigaddset(&only, signal);
+    sigaction(signal, &standard, &previous);
+    pthread_sigmask(SIG_UNBLOCK, &only, &mask);
+    raise(signal);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    sigaction(signal, &previous, NULL);
+}
+
+int csup_set_foreground(int terminal, pid_t group) {
+    sigset_t only, mask;
+    sigemptyset(&only);
+    sigaddset(&only, SIGTTOU);
+    pthread_sigmask(SIG_BLOCK, &only, &mask);
+    int error = tcsetpgrp(terminal, group) < 0 ? errno : 0;
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    return error;
+}

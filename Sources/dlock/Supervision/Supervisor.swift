@@ -1,0 +1,140 @@
+private import CSupervision
+
+#if canImport(Darwin)
+private import Darwin
+#elseif canImport(Musl)
+private import Musl
+#else
+private import Glibc
+#endif
+
+/// Runs one command, and sees to it that none of its processes outlives the deadline.
+///
+/// The command is a child of a small watchdog process, which stops it (SIGTERM, and SIGKILL after the grace) when the
+/// deadline comes near, when this process dies, however that happens, and when the last reference to its supervisor
+/// goes away. It is stopped together with everything that descends from it, except what left its session (`setsid`).
+package final class Supervisor: Sendable {
+    package enum Event: Hashable, Sendable {
+        /// By Ctrl-Z, by reading the terminal from the background, or by `kill`. See ``followStop(by:beforeStopping:)``.
+        case stopped(signal: Int32)
+        case continued
+        /// The command has ended and the last process of its group is gone. The last event.
+        case exited(CommandStatus, stoppedByWatchdog: Bool)
+        /// Somebody killed the watchdog, so the command was killed too, and is gone. The last event.
+        case watchdogDied
+    }
+
+    /// Ends after the last event. For one reader. Holds 16 events: if nobody reads, older ones make room, so that
+    /// the last one is never the one that is missing.
+    package let events: AsyncStream<Event>
+    /// The process id of the command, and of its process group.
+    package let group: Int32
+    let terminal: Terminal?
+    private let link: WatchdogLink
+
+    /// Starts the command. Cancellation, until this returns, stops the command.
+    ///
+    /// - Parameters:
+    ///   - deadline: When the last process of the command must be gone.
+    ///   - grace: The time between SIGTERM and the deadline. SIGKILL comes a quarter of it, at most 100 ms, before the
+    ///     deadline.
+    ///   - terminal: Given to the command if it is this process's to give, and taken back at the end.
+    package static func start(
+        _ command: SupervisedCommand,
+        deadline: ContinuousClock.Instant,
+        grace: Duration,
+        terminal: Terminal? = Terminal.controlling()
+    ) async throws(SpawnError) -> Supervisor {
+        let deadlineNanoseconds = BoottimeInstant.nanoseconds(at: deadline)
+        let handle = try spawn(command, deadline: deadlineNanoseconds, grace: grace, terminal: terminal)
+        let (events, continuation) = AsyncStream.makeStream(of: Event.self, bufferingPolicy: .bufferingNewest(16))
+        let link = WatchdogLink(
+            socket: handle.socket,
+            watchdog: handle.watchdog,
+            events: continuation,
+            terminal: terminal
+        )
+        link.guardDeadline(deadlineNanoseconds)
+        let start = await withTaskCancellationHandler {
+            await link.started()
+        } onCancel: {
+            link.terminate()
+        }
+        switch start {
+        case .started(let group):
+            return Supervisor(events: events, group: group, terminal: terminal, link: link)
+        case .failed(let error):
+            throw error
+        }
+    }
+
+    private init(events: AsyncStream<Event>, group: Int32, terminal: Terminal?, link: WatchdogLink) {
+        self.events = events
+        self.group = group
+        self.terminal = terminal
+        self.link = link
+    }
+
+    deinit {
+        link.abandon()
+    }
+
+    /// Moves the deadline. Has no effect on a command that is being stopped already, except that one which comes
+    /// earlier is obeyed.
+    package func extend(deadline: ContinuousClock.Instant) {
+        let deadlineNanoseconds = BoottimeInstant.nanoseconds(at: deadline)
+        link.send(CSUP_EXTEND, deadlineNanoseconds: deadlineNanoseconds)
+        link.guardDeadline(deadlineNanoseconds)
+    }
+
+    /// Sends a signal to the command's group.
+    package func forward(signal: Int32) {
+        link.send(CSUP_FORWARD, value: signal)
+    }
+
+    /// Stops the command: SIGTERM now, SIGKILL after the grace.
+    package func terminate() {
+        link.terminate()
+    }
+
+    func sendContinue() {
+        link.send(CSUP_CONTINUE)
+    }
+
+    private static func spawn(
+        _ command: SupervisedCommand,
+        deadline deadlineNanoseconds: Int64,
+        grace: Duration,
+        terminal: Terminal?
+    ) throws(SpawnError) -> csup_handle {
+        var arguments = command.arguments.map { strdup($0) } + [nil]
+        var environment = command.environment.map { strdup("\($0.name)=\($0.value)") } + [nil]
+        defer { (arguments + environment).forEach { free($0) } }
+        let terminal = terminal?.descriptorForStart() ?? -1
+        var handle = csup_handle()
+        let error = arguments.withUnsafeMutableBufferPointer { arguments in
+            environment.withUnsafeMutableBufferPointer { environment in
+                command.livenessDescriptors.withUnsafeBufferPointer { liveness in
+                    var options = csup_options()
+                    options.arguments = arguments.asConstants
+                    options.environment = environment.asConstants
+                    options.liveness_descriptors = liveness.baseAddress
+                    options.liveness_count = liveness.count
+                    options.deadline_ns = deadlineNanoseconds
+                    options.grace_ns = BoottimeInstant.nanoseconds(in: grace)
+                    options.terminal_descriptor = terminal
+                    return csup_spawn(&options, &handle)
+                }
+            }
+        }
+        if error != 0 { throw .noWatchdog(errno: error) }
+        return handle
+    }
+}
+
+extension UnsafeMutableBufferPointer<UnsafeMutablePointer<CChar>?> {
+    fileprivate var asConstants: UnsafePointer<UnsafePointer<CChar>?>? {
+        guard let baseAddress else { return nil }
+        return UnsafeRawPointer(baseAddress).assumingMemoryBound(to: UnsafePointer<CChar>?.self)
+    }
+}

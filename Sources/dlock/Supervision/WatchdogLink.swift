@@ -1,0 +1,197 @@
+internal import CSupervision
+private import Dispatch
+private import Synchronization
+
+#if canImport(Darwin)
+internal import Darwin
+#elseif canImport(Musl)
+internal import Musl
+#else
+internal import Glibc
+#endif
+
+/// The socket to the watchdog: reads it on a queue of its own, and kills the command's group if the watchdog dies.
+///
+/// It keeps itself alive until the socket is closed, by the watchdog's end or by ``abandon()``.
+final class WatchdogLink: Sendable {
+    private struct Shared {
+        var machine = SupervisorStateMachine()
+        /// `nil` once closed: a late message must not go to a number that is used again, nor a signal to a watchdog
+        /// that has been reaped.
+        var socket: Int32?
+    }
+
+    private let shared: Mutex<Shared>
+    private let watchdog: pid_t
+    private let events: AsyncStream<Supervisor.Event>.Continuation
+    private let terminal: Terminal?
+    private let queue = DispatchQueue(label: "dlock.watchdog", qos: .userInitiated)
+    // Dispatch's sources may be used from any thread, though their protocols do not say so.
+    private nonisolated(unsafe) let source: any DispatchSourceRead
+    private nonisolated(unsafe) let deadlineTimer: any DispatchSourceTimer
+
+    init(
+        socket: Int32,
+        watchdog: pid_t,
+        events: AsyncStream<Supervisor.Event>.Continuation,
+        terminal: Terminal?
+    ) {
+        self.shared = Mutex(Shared(socket: socket))
+        self.watchdog = watchdog
+        self.events = events
+        self.terminal = terminal
+        source = DispatchSource.makeReadSource(fileDescriptor: socket, queue: queue)
+        deadlineTimer = DispatchSource.makeTimerSource(queue: queue)
+        source.setEventHandler { self.read(socket) }
+        source.setCancelHandler { self.cancelled() }
+        deadlineTimer.setEventHandler { [weak self] in self?.deadlinePassed() }
+        source.resume()
+        deadlineTimer.resume()
+    }
+
+    func started() async -> SupervisorStateMachine.Start {
+        await withCheckedContinuation { continuation in
+            let known = shared.withLock { $0.machine.waitForStart(continuation) }
+            if let known { continuation.resume(returning: known) }
+        }
+    }
+
+    /// Never blocks. What is sent to a dead watchdog is lost: its death has consequences of its own. What does not fit
+    /// (the watchdog was stopped) is lost too: then the old deadline holds, which is the safe one.
+    func send(_ kind: csup_kind, value: Int32 = 0, deadlineNanoseconds: Int64 = 0) {
+        var message = csup_message()
+        message.kind = UInt32(kind.rawValue)
+        message.value = value
+        message.deadline_ns = deadlineNanoseconds
+        shared.withLock { shared in
+            guard let socket = shared.socket else { return }
+            _ = csup_send(socket, &message)
+        }
+    }
+
+    func terminate() {
+        send(CSUP_TERMINATE_COMMAND)
+        wakeWatchdog()
+    }
+
+    /// Makes the watchdog stop the command as if this process had died.
+    func abandon() {
+        wakeWatchdog()
+        source.cancel()
+    }
+
+    /// A second line of defence for a watchdog that was itself stopped: at the deadline the group is killed from here.
+    func guardDeadline(_ deadlineNanoseconds: Int64) {
+        let left = max(0, deadlineNanoseconds.subtractingReportingOverflow(csup_now_ns()).partialValue)
+        // Dispatch's clock stops in suspend, so this may be late; the watchdog's does not.
+        deadlineTimer.schedule(deadline: .now() + .nanoseconds(Int(left)), leeway: .milliseconds(1))
+    }
+
+    private func deadlinePassed() {
+        let group = shared.withLock { $0.machine.group }
+        if let group { csup_kill_group(group) }
+        wakeWatchdog()
+    }
+
+    private func wakeWatchdog() {
+        shared.withLock { shared in
+            if shared.socket != nil { _ = kill(watchdog, SIGCONT) }
+        }
+    }
+
+    private func read(_ socket: Int32) {
+        var raw = csup_message()
+        while true {
+            switch csup_receive(socket, &raw) {
+            case CSUP_RECEIVED:
+                let message = SupervisorStateMachine.Message(raw)
+                let (group, action) = shared.withLock { ($0.machine.group, $0.machine.messageArrived(message)) }
+                carryOut(action, group: group)
+            case CSUP_NOTHING_YET:
+                return
+            default:
+                closed()
+                return
+            }
+        }
+    }
+
+    private func closed() {
+        source.cancel()
+        switch shared.withLock({ $0.machine.socketClosed() }) {
+        case .reapWatchdog:
+            break
+        case .killGroup(let group):
+            csup_kill_group(group)
+            waitUntilGone(group)
+        case .reportDeath:
+            carryOut(shared.withLock { $0.machine.killedGroupGone() }, group: nil)
+        }
+    }
+
+    // Its processes are nobody's children here, so nothing tells when they are gone.
+    private func waitUntilGone(_ group: Int32) {
+        if csup_group_is_alive(group) {
+            queue.asyncAfter(deadline: .now() + .milliseconds(5)) { self.waitUntilGone(group) }
+        } else {
+            carryOut(shared.withLock { $0.machine.killedGroupGone() }, group: group)
+        }
+    }
+
+    private func cancelled() {
+        deadlineTimer.cancel()
+        let socket = shared.withLock { shared in
+            defer { shared.socket = nil }
+            return shared.socket
+        }
+        if let socket { _ = close(socket) }
+        // It exits by itself: it just has, if that is why this was cancelled; else when the command is gone.
+        while waitpid(watchdog, nil, 0) < 0, errno == EINTR {}
+    }
+
+    private func carryOut(_ action: SupervisorStateMachine.MessageAction, group: Int32?) {
+        switch action {
+        case .none:
+            break
+        case .settleStart(.started(let group), let continuation):
+            continuation?.resume(returning: .started(group))
+        case .settleStart(.failed(let error), let continuation):
+            terminal?.takeBack(from: group, restoringModes: false)
+            continuation?.resume(returning: .failed(error))
+        case .yield(let event):
+            events.yield(event)
+        case .end(let event):
+            terminal?.takeBack(from: group, restoringModes: event.mayLeaveModesBehind)
+            events.yield(event)
+            events.finish()
+        }
+    }
+}
+
+extension SupervisorStateMachine.Message {
+    init(_ raw: csup_message) {
+        switch csup_kind(rawValue: csup_kind.RawValue(raw.kind)) {
+        case CSUP_FORKED: self = .forked(raw.value)
+        case CSUP_STARTED: self = .started(raw.value)
+        case CSUP_EXEC_FAILED: self = .execFailed(errno: raw.value)
+        case CSUP_NOT_STARTED: self = .notStarted
+        case CSUP_STOPPED: self = .stopped(raw.value)
+        case CSUP_CONTINUED: self = .continued
+        case CSUP_FINISHED:
+            let status = raw.by_signal ? CommandStatus.signalled(raw.value) : .exited(code: raw.value)
+            self = .finished(status, stoppedByWatchdog: raw.stopped_by_watchdog)
+        default: preconditionFailure("no message of the watchdog has the kind \(raw.kind)")
+        }
+    }
+}
+
+extension Supervisor.Event {
+    /// An editor that is killed cannot put the terminal's modes back.
+    fileprivate var mayLeaveModesBehind: Bool {
+        switch self {
+        case .exited(.exited, let stoppedByWatchdog): stoppedByWatchdog
+        case .exited(.signalled, _), .watchdogDied: true
+        case .stopped, .continued: false
+        }
+    }
+}
