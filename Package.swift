@@ -91,7 +91,7 @@ let package = Package(
         .executableTarget(
             name: "dlock",
             dependencies: [
-                "DistributedLocks", "LockURLs",
+                "DistributedLocks", "LockURLs", "Supervision",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "Logging", package: "swift-log"),

@@ -156,11 +156,17 @@ extension LockClient {
         isolation: isolated (any Actor)?
     ) async {
         await withTaskGroup(of: Void.self, isolation: isolation) { group in
-            group.addTask {
+            let run: @concurrent @Sendable () async -> Void = {
                 await withUnsafeCurrentTask { task in
                     guard let task else { preconditionFailure("a child task has a task") }
                     await runner.run(under: hold, in: Hold.BodyTask(task: task), holds: holds, isolation: isolation)
                 }
+            }
+            // Starts on this thread: a child that is enqueued costs waking another one.
+            if #available(macOS 26, *) {
+                group.addImmediateTask(operation: run)
+            } else {
+                group.addTask(operation: run)
             }
             await group.waitForAll(isolation: isolation)
         }

@@ -121,7 +121,7 @@ extension LockClient {
         var cleanupsUnderWay = 0
         var releasesUnderWay = 0
         var highWater = TokenHighWater()
-        var generator = SystemRandomNumberGenerator()
+        var generator = BufferedRandomNumberGenerator()
         /// For when the timer loop has set its alarm; `nil` while it is not asleep, or sleeps without end.
         var alarmSetFor: ContinuousClock.Instant?
 

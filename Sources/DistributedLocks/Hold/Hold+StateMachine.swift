@@ -1,7 +1,7 @@
 /// Decides what is true of one grant from the instant of the grant to its end.
 ///
 /// The grant is *valid* until it is *released* or *lost*. Beside that, a body may run under it: *none*, *running*,
-/// *being cancelled*, *ended*. Every method that can end the grant is allowed in every state: the first end stays.
+/// *being cancelled*, *cancelled* (and still running), *ended*. Every method that can end the grant is allowed in every state: the first end stays.
 struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendable>: Sendable {
     enum End: Sendable, Equatable {
         case released
@@ -13,6 +13,8 @@ struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendab
         case running(Body)
         /// Its cancellation is under way; the task must not end before that is over.
         case beingCancelled(BodyWaiter?)
+        /// It was cancelled, and has not ended yet.
+        case cancelled
         case ended
     }
 
@@ -34,7 +36,7 @@ struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendab
     /// Whether code of a scoped call still runs under this grant.
     var hasRunningBody: Bool {
         switch self.body {
-        case .running, .beingCancelled: true
+        case .running, .beingCancelled, .cancelled: true
         case .none, .ended: false
         }
     }
@@ -84,7 +86,7 @@ struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendab
     /// The body returned or threw. False if its cancellation is under way: then it must wait (``bodyWaits(_:)``).
     mutating func bodyEnded() -> Bool {
         switch self.body {
-        case .running:
+        case .running, .cancelled:
             self.body = .ended
             return true
         case .beingCancelled:
@@ -100,19 +102,20 @@ struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendab
         case .beingCancelled:
             self.body = .beingCancelled(waiter)
             return true
-        case .ended:
+        case .cancelled:
+            self.body = .ended
             return false
-        case .none, .running:
+        case .none, .running, .ended:
             preconditionFailure("a body waits that was not cancelled")
         }
     }
 
-    /// The cancellation of the body is over.
+    /// The cancellation of the body is over. Returns the body's end, if that waits for this.
     mutating func bodyCancelled() -> BodyWaiter? {
         guard case .beingCancelled(let waiter) = self.body else {
             preconditionFailure("a cancellation ended that had not begun")
         }
-        self.body = .ended
+        self.body = waiter == nil ? .cancelled : .ended
         return waiter
     }
 

@@ -112,7 +112,10 @@ static void read_socket(struct watchdog *dog) {
 static void give_terminal_back(struct watchdog *dog) {
     int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (terminal < 0) return;
-    if (tcgetpgrp(terminal) == dog->members.leader) tcsetpgrp(terminal, dog->plan->dlock_group);
+    pid_t foreground = tcgetpgrp(terminal);
+    // A job of a shell that was the command leaves the number of a group that is no more.
+    bool left_behind = foreground == dog->members.leader || (foreground > 1 && kill(-foreground, 0) < 0 && errno == ESRCH);
+    if (left_behind) tcsetpgrp(terminal, dog->plan->dlock_group);
     close(terminal);
 }
 

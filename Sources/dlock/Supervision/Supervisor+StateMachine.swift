@@ -16,10 +16,17 @@ struct SupervisorStateMachine {
         case failed(SpawnError)
     }
 
+    private enum Outcome {
+        case notStarted(SpawnError)
+        case last(Supervisor.Event)
+    }
+
     private enum State {
         /// The group is known as soon as the watchdog has forked.
         case starting(group: Int32?)
         case running(group: Int32)
+        /// The watchdog has said its last word, and is about to exit.
+        case finishing(group: Int32?, Outcome)
         /// The watchdog is dead and the group is being killed.
         case killing(group: Int32?, wasRunning: Bool)
         case ended
@@ -34,6 +41,7 @@ struct SupervisorStateMachine {
         switch state {
         case .starting(let group): group
         case .running(let group): group
+        case .finishing(let group, _): group
         case .killing(let group, _): group
         case .ended: nil
         }
@@ -54,12 +62,12 @@ struct SupervisorStateMachine {
         case (.starting, .started(let group)):
             state = .running(group: group)
             return settle(.started(group))
-        case (.starting, .execFailed(let errno)):
-            state = .ended
-            return settle(.failed(.notExecutable(errno: errno)))
-        case (.starting, .notStarted):
-            state = .ended
-            return settle(.failed(.tooLate))
+        case (.starting(let group), .execFailed(let errno)):
+            state = .finishing(group: group, .notStarted(.notExecutable(errno: errno)))
+            return .none
+        case (.starting(let group), .notStarted):
+            state = .finishing(group: group, .notStarted(.tooLate))
+            return .none
         case (.starting, .finished):
             preconditionFailure("the watchdog reports the end of a command that it did not start")
         case (.starting, .stopped), (.starting, .continued):
@@ -69,13 +77,13 @@ struct SupervisorStateMachine {
             return .yield(.stopped(signal: signal))
         case (.running, .continued):
             return .yield(.continued)
-        case (.running, .finished(let status, let stoppedByWatchdog)):
-            state = .ended
-            return .end(.exited(status, stoppedByWatchdog: stoppedByWatchdog))
+        case (.running(let group), .finished(let status, let stoppedByWatchdog)):
+            state = .finishing(group: group, .last(.exited(status, stoppedByWatchdog: stoppedByWatchdog)))
+            return .none
         case (.running, .forked), (.running, .started), (.running, .execFailed), (.running, .notStarted):
             preconditionFailure("the watchdog starts its command twice")
-        case (.killing, _), (.ended, _):
-            preconditionFailure("the watchdog speaks after its end")
+        case (.finishing, _), (.killing, _), (.ended, _):
+            preconditionFailure("the watchdog speaks after its last word")
         }
     }
 
@@ -97,10 +105,25 @@ struct SupervisorStateMachine {
         case .running(let group):
             state = .killing(group: group, wasRunning: true)
             return .killGroup(group)
-        case .killing:
-            preconditionFailure("a socket is closed once")
-        case .ended:
+        case .finishing:
             return .reapWatchdog
+        case .killing, .ended:
+            preconditionFailure("a socket is closed once")
+        }
+    }
+
+    /// The watchdog is gone, with all it held. Only now is its last word passed on: a process that exits at once would
+    /// leave the watchdog to the init process, which in a container may be one that reaps nobody.
+    mutating func watchdogReaped() -> MessageAction {
+        switch state {
+        case .finishing(_, .notStarted(let error)):
+            state = .ended
+            return settle(.failed(error))
+        case .finishing(_, .last(let event)):
+            state = .ended
+            return .end(event)
+        case .starting, .running, .killing, .ended:
+            return .none
         }
     }
 
@@ -113,7 +136,7 @@ struct SupervisorStateMachine {
         case .killing(_, wasRunning: true):
             state = .ended
             return .end(.watchdogDied)
-        case .starting, .running, .ended:
+        case .starting, .running, .finishing, .ended:
             preconditionFailure("nothing was killed")
         }
     }

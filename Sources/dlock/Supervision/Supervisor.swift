@@ -24,9 +24,6 @@ package final class Supervisor: Sendable {
         case watchdogDied
     }
 
-    /// Ends after the last event. For one reader. Holds 16 events: if nobody reads, older ones make room, so that
-    /// the last one is never the one that is missing.
-    package let events: AsyncStream<Event>
     /// The process id of the command, and of its process group.
     package let group: Int32
     let terminal: Terminal?
@@ -47,13 +44,7 @@ package final class Supervisor: Sendable {
     ) async throws(SpawnError) -> Supervisor {
         let deadlineNanoseconds = BoottimeInstant.nanoseconds(at: deadline)
         let handle = try spawn(command, deadline: deadlineNanoseconds, grace: grace, terminal: terminal)
-        let (events, continuation) = AsyncStream.makeStream(of: Event.self, bufferingPolicy: .bufferingNewest(16))
-        let link = WatchdogLink(
-            socket: handle.socket,
-            watchdog: handle.watchdog,
-            events: continuation,
-            terminal: terminal
-        )
+        let link = WatchdogLink(socket: handle.socket, watchdog: handle.watchdog, terminal: terminal)
         link.guardDeadline(deadlineNanoseconds)
         let start = await withTaskCancellationHandler {
             await link.started()
@@ -62,14 +53,13 @@ package final class Supervisor: Sendable {
         }
         switch start {
         case .started(let group):
-            return Supervisor(events: events, group: group, terminal: terminal, link: link)
+            return Supervisor(group: group, terminal: terminal, link: link)
         case .failed(let error):
             throw error
         }
     }
 
-    private init(events: AsyncStream<Event>, group: Int32, terminal: Terminal?, link: WatchdogLink) {
-        self.events = events
+    private init(group: Int32, terminal: Terminal?, link: WatchdogLink) {
         self.group = group
         self.terminal = terminal
         self.link = link
@@ -77,6 +67,14 @@ package final class Supervisor: Sendable {
 
     deinit {
         link.abandon()
+    }
+
+    /// The next event, `nil` after the last. For one reader at a time.
+    ///
+    /// Pays no heed to cancellation: a task that was cancelled because the lock is lost has to call ``terminate()`` and
+    /// still wait for the end. 16 events are kept for a slow reader; then older ones make room.
+    package func nextEvent() async -> Event? {
+        await link.nextEvent()
     }
 
     /// Moves the deadline. Has no effect on a command that is being stopped already, except that one which comes

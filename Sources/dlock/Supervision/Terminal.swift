@@ -92,7 +92,7 @@ package final class Terminal: Sendable {
             holding.isGiven = false
             let foreground = tcgetpgrp(descriptor)
             // A job of a shell that was the command, and died with it, leaves the number of a group that is no more.
-            let isFree = foreground == group || (kill(-foreground, 0) != 0 && errno == ESRCH)
+            let isFree = foreground == group || (foreground > 1 && kill(-foreground, 0) != 0 && errno == ESRCH)
             guard foreground != getpgrp() else { return }
             guard isFree, csup_set_foreground(descriptor, getpgrp()) == 0 else {
                 holding.wasGivenAtEnd = false

@@ -16,6 +16,7 @@ internal import Glibc
 final class WatchdogLink: Sendable {
     private struct Shared {
         var machine = SupervisorStateMachine()
+        var events = EventQueue()
         /// `nil` once closed: a late message must not go to a number that is used again, nor a signal to a watchdog
         /// that has been reaped.
         var socket: Int32?
@@ -23,22 +24,15 @@ final class WatchdogLink: Sendable {
 
     private let shared: Mutex<Shared>
     private let watchdog: pid_t
-    private let events: AsyncStream<Supervisor.Event>.Continuation
     private let terminal: Terminal?
     private let queue = DispatchQueue(label: "dlock.watchdog", qos: .userInitiated)
     // Dispatch's sources may be used from any thread, though their protocols do not say so.
     private nonisolated(unsafe) let source: any DispatchSourceRead
     private nonisolated(unsafe) let deadlineTimer: any DispatchSourceTimer
 
-    init(
-        socket: Int32,
-        watchdog: pid_t,
-        events: AsyncStream<Supervisor.Event>.Continuation,
-        terminal: Terminal?
-    ) {
+    init(socket: Int32, watchdog: pid_t, terminal: Terminal?) {
         self.shared = Mutex(Shared(socket: socket))
         self.watchdog = watchdog
-        self.events = events
         self.terminal = terminal
         source = DispatchSource.makeReadSource(fileDescriptor: socket, queue: queue)
         deadlineTimer = DispatchSource.makeTimerSource(queue: queue)
@@ -53,6 +47,15 @@ final class WatchdogLink: Sendable {
         await withCheckedContinuation { continuation in
             let known = shared.withLock { $0.machine.waitForStart(continuation) }
             if let known { continuation.resume(returning: known) }
+        }
+    }
+
+    func nextEvent() async -> Supervisor.Event? {
+        await withCheckedContinuation { reader in
+            switch shared.withLock({ $0.events.next(reader) }) {
+            case .now(let event): reader.resume(returning: event)
+            case .later: break
+            }
         }
     }
 
@@ -147,6 +150,8 @@ final class WatchdogLink: Sendable {
         if let socket { _ = close(socket) }
         // It exits by itself: it just has, if that is why this was cancelled; else when the command is gone.
         while waitpid(watchdog, nil, 0) < 0, errno == EINTR {}
+        let (group, action) = shared.withLock { ($0.machine.group, $0.machine.watchdogReaped()) }
+        carryOut(action, group: group)
     }
 
     private func carryOut(_ action: SupervisorStateMachine.MessageAction, group: Int32?) {
@@ -159,12 +164,16 @@ final class WatchdogLink: Sendable {
             terminal?.takeBack(from: group, restoringModes: false)
             continuation?.resume(returning: .failed(error))
         case .yield(let event):
-            events.yield(event)
+            push(event, isLast: false)
         case .end(let event):
             terminal?.takeBack(from: group, restoringModes: event.mayLeaveModesBehind)
-            events.yield(event)
-            events.finish()
+            push(event, isLast: true)
         }
+    }
+
+    private func push(_ event: Supervisor.Event, isLast: Bool) {
+        let reader = shared.withLock { $0.events.push(event, isLast: isLast) }
+        reader?.resume(returning: event)
     }
 }
 

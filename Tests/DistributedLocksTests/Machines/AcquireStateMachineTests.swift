@@ -89,7 +89,7 @@ import Testing
             switch machine.requestFailed(self.unknown, now: start, jitter: 1) {
             case .retry(let pause):
                 pauses.append(pause)
-                #expect(machine.retryStarted())
+                #expect(machine.retryStarted() == true)
             case .finish(.failed(.error(let error), withdraw: true)):
                 #expect(error.code == .outcomeUnknown)
                 break loop

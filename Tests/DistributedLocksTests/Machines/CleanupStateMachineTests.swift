@@ -8,7 +8,7 @@ import Testing
     @Test func `a claim is withdrawn at once, and forgotten when that is confirmed`() throws {
         let claim = try LockClaim.test()
         var cleanup = CleanupStateMachine()
-        #expect(cleanup.added(claim, until: self.until, now: start))
+        #expect(cleanup.added(claim, until: self.until, now: start) == true)
         #expect(cleanup.nextWakeup() == start)
         #expect(cleanup.timerFired(now: start).withdraw.map(\.attempt) == [claim.attempt])
         #expect(cleanup.timerFired(now: start + .seconds(1)).withdraw.isEmpty)
@@ -20,8 +20,8 @@ import Testing
     @Test func `a claim is not taken twice`() throws {
         let claim = try LockClaim.test()
         var cleanup = CleanupStateMachine()
-        #expect(cleanup.added(claim, until: self.until, now: start))
-        #expect(cleanup.added(claim, until: self.until, now: start))
+        #expect(cleanup.added(claim, until: self.until, now: start) == true)
+        #expect(cleanup.added(claim, until: self.until, now: start) == true)
         #expect(cleanup.count == 1)
         #expect(cleanup.timerFired(now: start).withdraw.count == 1)
     }
@@ -40,7 +40,8 @@ import Testing
             }
             #expect(action.withdraw.map(\.attempt) == [claim.attempt])
             cleanup.failed(claim.attempt, now: now, jitter: 1)
-            let next = try #require(cleanup.nextWakeup())
+            let wakeup = cleanup.nextWakeup()
+            let next = try #require(wakeup)
             pauses.append(next - now)
             now = next
         }
@@ -66,9 +67,9 @@ import Testing
             let isTaken = cleanup.added(try .test(UInt64(attempt)), until: self.until, now: start)
             if !isTaken { Issue.record("refused number \(attempt)") }
         }
-        #expect(!cleanup.added(try .test(.max), until: self.until, now: start))
+        #expect(cleanup.added(try .test(.max), until: self.until, now: start) == false)
         cleanup.confirmed(AttemptID(rawValue: 0))
-        #expect(cleanup.added(try .test(.max), until: self.until, now: start))
+        #expect(cleanup.added(try .test(.max), until: self.until, now: start) == true)
     }
 
     @Test func `an answer for a claim that is not known changes nothing`() {

@@ -76,3 +76,30 @@ func lockError<Success>(
         return nil
     }
 }
+
+/// The error that a piece of work was to fail with.
+func caught<Success>(
+    sourceLocation: SourceLocation = #_sourceLocation,
+    isolation: isolated (any Actor)? = #isolation,
+    _ work: () async throws -> Success
+) async -> LockError? {
+    do {
+        _ = try await work()
+        Issue.record("no error was thrown", sourceLocation: sourceLocation)
+    } catch let error as LockError {
+        return error
+    } catch {
+        Issue.record("not a LockError: \(error)", sourceLocation: sourceLocation)
+    }
+    return nil
+}
+
+/// Why a grant cannot be relied on; `nil` if it can.
+func lossReason(of held: borrowing HeldLock) -> LockError.LossReason? {
+    do throws(LockError) {
+        try held.checkValid()
+        return nil
+    } catch {
+        return error.lossReason
+    }
+}

@@ -75,10 +75,13 @@ final class TransactionQueue: Sendable {
     /// The open file, which only the one who works touches.
     private final class Box: @unchecked Sendable {
         var file: LockFile?
+        /// When to look next whether the file is still the one at its path.
+        var nextLook = ContinuousClock.now
     }
 
     /// More than this is left for the next transaction, so that no lock holder of another process waits too long.
     private static let jobsPerTransaction = 64
+    private static let lookInterval: Duration = .milliseconds(50)
     /// How often a busy file is tried on the caller's thread.
     private static let inlineTries = 30
 
@@ -280,6 +283,9 @@ final class TransactionQueue: Sendable {
 
     private func openFile(deadline: ContinuousClock.Instant) throws(LockError) -> LockFile {
         if let file = self.box.file {
+            let now = ContinuousClock.now
+            if now < self.box.nextLook { return file }
+            self.box.nextLook = now + Self.lookInterval
             if file.isInPlace { return file }
             // The file was replaced or removed: what was held in it is held in no other.
             self.box.file = nil

@@ -1,0 +1,73 @@
+import ArgumentParser
+import Foundation
+
+@main
+struct Dlock: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "dlock",
+        abstract: "Runs commands under a distributed lock.",
+        discussion: """
+            A lock keeps two machines, or two processes, from doing the same thing at once. Each time a lock is granted it
+            comes with a fencing token, a number that rises with every grant: hand it to what you protect, and have it
+            refuse a lower one than it has seen.
+
+              dlock run nightly-report -- ./report.sh
+              dlock status nightly-report
+
+            Without --backend, and without DLOCK_BACKEND in the environment, locks are kept in a file of your own on this
+            host. They then guard one user on one host.
+            """,
+        version: "0.1.0",
+        subcommands: [RunCommand.self, StatusCommand.self, BreakCommand.self, BenchCommand.self]
+    )
+
+    @concurrent
+    static func main() async {
+        var arguments = Array(CommandLine.arguments.dropFirst())
+        if arguments.isEmpty { arguments = ["--help"] }
+        do {
+            var command = try Self.parseAsRoot(arguments)
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            Self.end(with: error)
+        }
+    }
+
+    /// Wrong usage is one line that says what is wrong, and exit code 64.
+    private static func end(with error: any Error) -> Never {
+        switch error {
+        case let failure as Failure:
+            Console.complain(failure.message)
+            Foundation.exit(failure.status)
+        default:
+            let code = Self.exitCode(for: error)
+            if code == .validationFailure {
+                let message = Self.message(for: error).split(separator: "\n").joined(separator: " ")
+                Console.complain("\(message) (see dlock --help)")
+                Foundation.exit(ExitStatus.usage)
+            }
+            Self.exit(withError: error)
+        }
+    }
+}
+
+/// The exit codes, those of sysexits.h where one fits.
+enum ExitStatus {
+    static let notHeld: Int32 = 1
+    static let usage: Int32 = 64
+    static let unavailable: Int32 = 69
+    static let busy: Int32 = 75
+    static let lost: Int32 = 79
+    static let notExecutable: Int32 = 126
+    static let notFound: Int32 = 127
+}
+
+/// Ends the command with a message and an exit code.
+struct Failure: Error {
+    let status: Int32
+    let message: String
+}

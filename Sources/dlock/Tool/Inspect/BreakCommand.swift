@@ -1,0 +1,68 @@
+import ArgumentParser
+import DistributedLocks
+import Foundation
+
+struct BreakCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "break",
+        abstract: "Takes a lock from its holder.",
+        discussion: """
+            The holder is told at once: its command is ended, its grant is lost. The next one is granted the lock when the
+            holder has let go, or when its lease has passed. Fencing tokens go on rising.
+
+            With --now the next one is granted the lock at once. Until the old lease has passed two may then believe to
+            hold it, and only a resource that checks fencing tokens is safe.
+
+            Exit codes: 0 the lock was broken, 1 nobody held it, 64 wrong usage, 69 the backend cannot be used.
+            """
+    )
+
+    @OptionGroup var backend: BackendOptions
+
+    @Flag(help: "Grants the lock to the next one without waiting for the holder.")
+    var now = false
+
+    @Flag(help: "Does not ask.")
+    var yes = false
+
+    @Argument(help: "The lock's name.")
+    var name: String
+
+    func run() async throws {
+        do {
+            let name = try LockName(self.name)
+            let backend = try self.backend.makeBackend()
+            let reply = try await withClient(backend) { client -> RevokeReply in
+                if !self.yes {
+                    let status = try await client.status(of: name)
+                    guard status.holder != nil else { return .notHeld }
+                    try self.ask(status)
+                }
+                return try await client.breakLock(name, immediately: self.now)
+            }
+            switch reply {
+            case .notHeld:
+                throw Failure(status: ExitStatus.notHeld, message: "nobody holds '\(name)'")
+            case .revoked(let holder):
+                let who = holder.map { " of \($0)" } ?? ""
+                let what = self.now ? "taken from its holder" : "revoked: its holder was told to let go"
+                Console.print("the lock '\(name)'\(who) was \(what)")
+            }
+        } catch let error as LockError {
+            throw Failure(error)
+        }
+    }
+
+    private func ask(_ status: LockStatus) throws {
+        guard isatty(0) == 1 else {
+            throw Failure(status: ExitStatus.usage, message: "there is nobody to ask: add --yes to break the lock")
+        }
+        let danger = self.now ? " Two may hold it until the old lease has passed." : ""
+        print(StatusReport.text([status], isOne: true))
+        print("Break the lock '\(status.name)'?\(danger) [y/N] ", terminator: "")
+        fflush(nil)
+        guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {
+            throw Failure(status: ExitStatus.usage, message: "the lock was not broken")
+        }
+    }
+}

@@ -1,0 +1,58 @@
+import ArgumentParser
+import DistributedLocks
+import LockURLs
+
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Shows who holds and who waits for a lock, or for all locks.",
+        discussion: """
+            Shows the holder with its fencing token and the rest of its lease, and the waiters in the order in which they
+            will be served. A lock that nobody holds is no error. What is shown may have changed by the time you read it:
+            never decide by it whether to write.
+            """
+    )
+
+    @OptionGroup var backend: BackendOptions
+
+    @Flag(help: "Writes JSON. Tokens are strings there, because they do not fit JavaScript's numbers.")
+    var json = false
+
+    @Argument(help: "The lock's name. Without it: all locks that are held or waited for.")
+    var name: String?
+
+    func run() async throws {
+        do {
+            let backend = try self.backend.makeBackend()
+            let locks = try await withClient(backend) { client in
+                if let name = self.name { return [try await client.status(of: name)] }
+                return try await client.statusOfAll()
+            }
+            if self.json {
+                Console.print(try StatusReport.json(locks, of: backend, isOne: self.name != nil))
+            } else {
+                Console.print(StatusReport.text(locks, isOne: self.name != nil))
+            }
+        } catch let error as LockError {
+            throw Failure(error)
+        }
+    }
+}
+
+/// Runs a client on a backend for as long as a command needs it.
+func withClient<Success: Sendable>(
+    _ backend: any LockBackend,
+    _ body: (LockClient) async throws -> Success
+) async throws -> Success {
+    let client = LockClient(backend: backend)
+    let running = Task { try await client.run() }
+    let result: Result<Success, any Error>
+    do {
+        result = .success(try await body(client))
+    } catch {
+        result = .failure(error)
+    }
+    running.cancel()
+    _ = await running.result
+    return try result.get()
+}

@@ -1,0 +1,98 @@
+import DistributedLocks
+import Foundation
+
+/// The output of `dlock status`, for people and for scripts.
+enum StatusReport {
+    static func text(_ locks: [LockStatus], isOne: Bool) -> String {
+        if locks.isEmpty { return "no lock is held or waited for" }
+        return locks.map { Self.text($0) }.joined(separator: "\n")
+    }
+
+    private static func text(_ lock: LockStatus) -> String {
+        var lines: [String] = []
+        if let holder = lock.holder {
+            var line = "\(Console.bold(lock.name.rawValue)): held by \(holder.metadata?.description ?? "another program")"
+            if let token = holder.token { line += ", token \(token)" }
+            if let heldFor = holder.heldFor { line += ", for \(heldFor.brief)" }
+            if let remaining = holder.remainingLease { line += ", lease ends in \(remaining.brief) unless renewed" }
+            if holder.isRevoked { line += ", told to let go" }
+            lines.append(line)
+        } else {
+            let last = lock.lastToken.map { " (last token \($0))" } ?? ""
+            lines.append("\(Console.bold(lock.name.rawValue)): free\(last)")
+        }
+        for (index, waiter) in lock.waiters.enumerated() {
+            var line = "  \(index + 1). waiting: \(waiter.metadata?.description ?? "unknown")"
+            if let waitingFor = waiter.waitingFor { line += ", for \(waitingFor.brief)" }
+            lines.append(Console.dim(line))
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    private struct Report: Encodable {
+        struct Owner: Encodable {
+            var host: String?
+            var pid: Int32?
+            var label: String?
+        }
+        struct Holder: Encodable {
+            var owner: Owner?
+            var token: String?
+            var remainingLeaseMilliseconds: Int?
+            var heldForMilliseconds: Int?
+            var isRevoked: Bool
+        }
+        struct Waiter: Encodable {
+            var owner: Owner?
+            var waitingForMilliseconds: Int?
+        }
+        struct Lock: Encodable {
+            var name: String
+            var holder: Holder?
+            var waiters: [Waiter]
+            var lastToken: String?
+            var tokenDomain: String
+        }
+        var backend: String
+        var locks: [Lock]
+    }
+
+    static func json(_ locks: [LockStatus], of backend: any LockBackend, isOne: Bool) throws -> String {
+        let report = Report(
+            backend: backend.identity,
+            locks: locks.map { lock in
+                Report.Lock(
+                    name: lock.name.rawValue,
+                    holder: lock.holder.map { holder in
+                        Report.Holder(
+                            owner: Self.owner(holder.metadata),
+                            token: holder.token?.description,
+                            remainingLeaseMilliseconds: holder.remainingLease.map(Self.milliseconds),
+                            heldForMilliseconds: holder.heldFor.map(Self.milliseconds),
+                            isRevoked: holder.isRevoked
+                        )
+                    },
+                    waiters: lock.waiters.map { waiter in
+                        Report.Waiter(
+                            owner: Self.owner(waiter.metadata),
+                            waitingForMilliseconds: waiter.waitingFor.map(Self.milliseconds)
+                        )
+                    },
+                    lastToken: lock.lastToken?.description,
+                    tokenDomain: lock.tokenDomain.rawValue
+                )
+            }
+        )
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(report), as: UTF8.self)
+    }
+
+    private static func owner(_ metadata: OwnerMetadata?) -> Report.Owner? {
+        metadata.map { Report.Owner(host: $0.host, pid: $0.pid, label: $0.label) }
+    }
+
+    private static func milliseconds(_ duration: Duration) -> Int {
+        Int(duration / .milliseconds(1))
+    }
+}

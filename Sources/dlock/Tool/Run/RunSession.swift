@@ -1,0 +1,257 @@
+import DistributedLocks
+import Foundation
+import LockURLs
+import Supervision
+import Synchronization
+
+/// One `dlock run`: acquire, run the command under the watchdog, release.
+struct RunSession: Sendable {
+    private let name: LockName
+    private let command: [String]
+    private let url: String
+    private let lease: Duration
+    private let waitingAtMost: Duration?
+    private let holdingAtMost: Duration?
+    private let busyStatus: Int32
+    private let client: LockClient
+    private let backend: any LockBackend
+
+    /// The time between SIGTERM and the end of the lease.
+    private var grace: Duration { min(self.lease / 6, .seconds(5)) }
+
+    init(_ options: RunCommand) throws {
+        do {
+            self.name = try LockName(options.name)
+        } catch {
+            throw Failure(error)
+        }
+        self.command = options.command
+        self.url = try options.backend.url.description
+        self.lease = options.lease.duration
+        self.waitingAtMost = options.noWait ? .zero : options.wait?.duration
+        self.holdingAtMost = options.maxHold?.duration
+        self.busyStatus = options.busyExitCode
+        self.backend = try options.backend.makeBackend()
+        var configuration = LockClient.Configuration()
+        configuration.lease = options.lease.duration
+        configuration.metadata.label = options.label
+        self.client = LockClient(backend: self.backend, configuration: configuration)
+    }
+
+    /// Returns the exit code.
+    func run() async throws -> Int32 {
+        let signals = SignalInbox(TerminationSignals.capture())
+        let running = Task { [client] in try await client.run() }
+        let result: Result<Int32, any Error>
+        do {
+            result = .success(try await self.runCommand(signals))
+        } catch let error as LockError {
+            result = .failure(Failure(error, busyStatus: self.busyStatus))
+        } catch {
+            result = .failure(error)
+        }
+        running.cancel()
+        _ = await running.result
+        return try result.get()
+    }
+
+    private func runCommand(_ signals: SignalInbox) async throws -> Int32 {
+        let environment = ProcessInfo.processInfo.environment
+        let nesting = Nesting(environment: environment)
+        try await self.refuseSelfDeadlock(nesting)
+        let handle: LockHandle
+        switch try await self.acquire(signals) {
+        case .acquired(let acquired): handle = acquired
+        case .interrupted(let signal): return 128 + signal
+        }
+        do {
+            let status = try await self.supervise(handle, environment: environment, nesting: nesting, signals: signals)
+            try await handle.release()
+            return status
+        } catch let error as LockError where error.code == .lost {
+            throw Failure(
+                status: ExitStatus.lost,
+                message: "\(error.message); the command was ended"
+            )
+        } catch {
+            try? await handle.release()
+            throw error
+        }
+    }
+
+    /// A command that waits for a lock under which it runs would wait for itself.
+    private func refuseSelfDeadlock(_ nesting: Nesting) async throws {
+        guard let outer = nesting.outerGrant(of: self.name, backend: self.backend.identity) else { return }
+        // A daemon that outlived its lock still has the variable.
+        let status = try await self.client.status(of: self.name)
+        guard status.holder?.token?.description == outer.token else { return }
+        throw Failure(
+            status: ExitStatus.usage,
+            message: "this command runs under '\(self.name)' already, and would wait for itself"
+        )
+    }
+
+    private enum Acquisition: Sendable {
+        case acquired(LockHandle)
+        case interrupted(signal: Int32)
+    }
+
+    private func acquire(_ signals: SignalInbox) async throws -> Acquisition {
+        try await withThrowingTaskGroup(of: Acquisition?.self) { group in
+            group.addTask {
+                do {
+                    return .acquired(
+                        try await self.client.acquire(
+                            self.name,
+                            lease: self.lease,
+                            waitingAtMost: self.waitingAtMost,
+                            holdingAtMost: self.holdingAtMost
+                        )
+                    )
+                } catch is CancellationError {
+                    return nil
+                }
+            }
+            group.addTask {
+                await WaitingLine(client: self.client, name: self.name).show()
+                return nil
+            }
+            group.addTask {
+                while let signal = await signals.next() {
+                    switch signal {
+                    case SIGTSTP:
+                        Console.clearPassing()
+                        TerminationSignals.stop()
+                    case SIGCONT, SIGUSR1, SIGUSR2: break
+                    default: return .interrupted(signal: signal)
+                    }
+                }
+                return nil
+            }
+            var end: Acquisition?
+            do {
+                while let next = try await group.next() {
+                    guard let next else { continue }
+                    // A grant that came at the instant of a signal is dropped with its handle, which releases it.
+                    if end == nil { end = next }
+                    group.cancelAll()
+                }
+            } catch {
+                group.cancelAll()
+                throw error
+            }
+            guard let end else { throw CancellationError() }
+            return end
+        }
+    }
+
+    /// Runs the command. Throws `lost` if it was ended because the lock was.
+    private func supervise(
+        _ handle: LockHandle,
+        environment: [String: String],
+        nesting: Nesting,
+        signals: SignalInbox
+    ) async throws -> Int32 {
+        let supervisor = try await self.start(handle, environment: environment, nesting: nesting)
+        let watching = Task {
+            await withDiscardingTaskGroup { group in
+                group.addTask {
+                    for await validUntil in handle.validityUpdates { supervisor.extend(deadline: validUntil) }
+                }
+                group.addTask {
+                    if await handle.lost() != nil { supervisor.terminate() }
+                }
+                group.addTask { await self.passOn(signals, to: supervisor) }
+            }
+        }
+        defer { watching.cancel() }
+        while let event = await supervisor.nextEvent() {
+            switch event {
+            case .stopped(let signal):
+                supervisor.followStop(by: signal) {
+                    let left = handle.validUntil - ContinuousClock.now
+                    Console.complain(
+                        "stopped; '\(self.name)' is kept for \(left.brief), then the command is ended"
+                    )
+                }
+            case .continued:
+                break
+            case .watchdogDied:
+                throw Failure(
+                    status: ExitStatus.lost,
+                    message: "the watchdog was killed, so the command was ended, too"
+                )
+            case .exited(let status, let stoppedByWatchdog):
+                if stoppedByWatchdog { try self.throwLoss(of: handle) }
+                supervisor.passOnInterrupt(status)
+                return status.exitCode
+            }
+        }
+        preconditionFailure("a command ends with an event")
+    }
+
+    /// The watchdog ended the command: because the lock was lost, or in good time before it would have been.
+    private func throwLoss(of handle: LockHandle) throws {
+        try handle.checkValid()
+        throw Failure(
+            status: ExitStatus.lost,
+            message: "the lease of '\(self.name)' (token \(handle.token)) came to its end; the command was ended"
+        )
+    }
+
+    private func passOn(_ signals: SignalInbox, to supervisor: Supervisor) async {
+        while let signal = await signals.next() {
+            switch signal {
+            case SIGCONT: supervisor.continueCommand()
+            default: supervisor.forward(signal: signal)
+            }
+        }
+    }
+
+    private func start(
+        _ handle: LockHandle,
+        environment: [String: String],
+        nesting: Nesting
+    ) async throws -> Supervisor {
+        var environment = environment
+        environment["DLOCK_NAME"] = self.name.rawValue
+        environment["DLOCK_FENCING_TOKEN"] = handle.token.description
+        environment["DLOCK_TOKEN_DOMAIN"] = handle.tokenDomain.rawValue
+        environment["DLOCK_BACKEND"] = self.url
+        environment[Nesting.variable] = nesting.adding(
+            name: self.name, backend: self.backend.identity, token: handle.token)
+        do {
+            return try await Supervisor.start(
+                SupervisedCommand(
+                    arguments: self.command,
+                    environment: environment.map { (name: $0.key, value: $0.value) },
+                    livenessDescriptors: self.backend.livenessDescriptors
+                ),
+                deadline: handle.validUntil,
+                grace: self.grace
+            )
+        } catch {
+            throw self.failure(error)
+        }
+    }
+
+    private func failure(_ error: SpawnError) -> Failure {
+        let shown = self.command.first ?? ""
+        switch error {
+        case .notExecutable(let code) where code == ENOENT || code == ENOTDIR:
+            return Failure(status: ExitStatus.notFound, message: "\(shown): command not found")
+        case .notExecutable(let code):
+            return Failure(
+                status: ExitStatus.notExecutable, message: "\(shown): cannot be run (\(String(cString: strerror(code))))")
+        case .noWatchdog(let code):
+            return Failure(
+                status: ExitStatus.unavailable,
+                message: "the watchdog cannot be started (\(String(cString: strerror(code))))"
+            )
+        case .tooLate:
+            return Failure(status: ExitStatus.lost, message: "the lock '\(self.name)' ended before the command began")
+        case .watchdogDied:
+            return Failure(status: ExitStatus.lost, message: "the watchdog was killed, so the command was ended, too")
+        }
+    }
+}
