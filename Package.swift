@@ -105,6 +105,45 @@ let package = Package(
             dependencies: ["DistributedLocks", "LockTesting"],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "EmbeddedLocksTests",
+            dependencies: ["DistributedLocks", "EmbeddedLocks"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "LockURLsTests",
+            dependencies: ["DistributedLocks", "LockURLs"],
+            swiftSettings: settings
+        ),
+        // One suite for every backend: a new one joins in Support/ContractStore.swift.
+        .testTarget(
+            name: "ContractTests",
+            dependencies: ["DistributedLocks", "LockTesting", "LockURLs", "contract-agent"],
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "contract-agent",
+            dependencies: ["DistributedLocks", "LockURLs"],
+            path: "Tests/ContractAgent",
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "SupervisionTests",
+            dependencies: ["CSupervision", "Supervision", "supervision-agent"],
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "supervision-agent",
+            dependencies: ["Supervision"],
+            path: "Tests/SupervisionAgent",
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "DlockToolTests",
+            dependencies: ["DistributedLocks", "dlock"],
+            swiftSettings: settings
+        ),
+        .testTarget(name: "HouseTests", swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

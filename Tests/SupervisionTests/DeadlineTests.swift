@@ -13,14 +13,6 @@ import Glibc
 @Suite struct DeadlineTests {
     private let directory = TemporaryDirectory()
 
-    /// The instant of the end of all that writes to a FIFO, taken by a thread that does nothing else.
-    private func hangUp(of read: Descriptor) async -> ContinuousClock.Instant {
-        await blocking {
-            _ = read.waitBlocking(for: Int32(POLLHUP), atMost: .seconds(30))
-            return ContinuousClock.now
-        }
-    }
-
     @Test func `a command that ignores SIGTERM is dead before the deadline`() async throws {
         let (fifo, read) = directory.fifo("out")
         let deadline = ContinuousClock.now + .milliseconds(1000)
@@ -32,7 +24,7 @@ import Glibc
             terminal: nil
         )
         _ = await read.wait(for: Int32(POLLIN))
-        let goneAt = await hangUp(of: read)
+        let goneAt = await read.hangUp()
         #expect(goneAt < deadline)
         #expect(goneAt > deadline - .milliseconds(150))
         #expect(await supervisor.end() == .exited(.signalled(SIGKILL), stoppedByWatchdog: true))
@@ -62,7 +54,7 @@ import Glibc
         _ = await read.wait(for: Int32(POLLIN))
         let deadline = ContinuousClock.now + .milliseconds(1000)
         supervisor.extend(deadline: deadline)
-        let goneAt = await hangUp(of: read)
+        let goneAt = await read.hangUp()
         #expect(goneAt >= deadline - .milliseconds(501))
         #expect(goneAt < deadline)
         #expect(await supervisor.end() == .exited(.signalled(SIGTERM), stoppedByWatchdog: true))

@@ -16,12 +16,13 @@ import Glibc
 
     private static let ok = Supervisor.Event.exited(.exited(code: 0), stoppedByWatchdog: false)
 
-    /// Runs a script whose `$0` is the FIFO, and waits for its end and that of all that writes there.
+    /// Runs a script whose `$0` is the FIFO, and `$1` another one for it to wait on; returns at the end of all of it.
     private func runToEnd(_ script: String, deadline: Duration = .seconds(60), grace: Duration) async throws
         -> (event: Supervisor.Event?, output: String)
     {
         let (fifo, read) = directory.fifo("out")
-        let supervisor = try await supervise(["sh", "-c", script, fifo], deadline: deadline, grace: grace)
+        let ready = directory.fifo("ready").path
+        let supervisor = try await supervise(["sh", "-c", script, fifo, ready], deadline: deadline, grace: grace)
         let event = await supervisor.end()
         #expect(read.isHungUp, "the end was reported before the last process was gone")
         #expect(!csup_group_is_alive(supervisor.group))
@@ -36,33 +37,35 @@ import Glibc
     }
 
     @Test func `one that ignores SIGTERM is killed when the grace is over`() async throws {
-        let script = "exec >$0; (trap '' TERM; echo ready; sleep 1000; sleep 1000) & read line <$0.ready; exit 0"
-        let ready = directory.fifo("out.ready")
         let (event, output) = try await runToEnd(
-            script.replacing("echo ready", with: "echo ready; echo ready >$0.ready"),
+            """
+            exec >$0 8<>$1
+            (trap '' TERM; echo out; echo ready >&8; sleep 1000; sleep 1000) &
+            read line <&8
+            """,
             grace: .milliseconds(100)
         )
         #expect(event == Self.ok)
-        #expect(output == "ready\n")
-        withExtendedLifetime(ready) {}
+        #expect(output == "out\n")
     }
 
     @Test(arguments: ["setpgid", "timeout", "shell jobs"])
     func `one that left the group but not the session ends with it`(way: String) async throws {
         let leave =
             switch way {
-            case "setpgid": #"python3 -c 'import os,time; os.setpgid(0,0); print("out", flush=True); time.sleep(1000)'"#
-            case "timeout": "timeout 1000 sh -c 'echo out; sleep 1000'"
-            default: "bash -c 'set -m; (trap \"\" TERM; echo out; sleep 1000; sleep 1000) & wait'"
+            case "setpgid":
+                #"python3 -c 'import os,time; os.setpgid(0,0); print("out", flush=True); os.write(8, b"ready\n"); time.sleep(1000)'"#
+            case "timeout":
+                "timeout 1000 sh -c 'echo out; echo ready >&8; sleep 1000'"
+            default:
+                "bash -c 'set -m; (trap \"\" TERM; echo out; echo ready >&8; sleep 1000; sleep 1000) & wait'"
             }
-        let ready = directory.fifo("ready")
         let (event, output) = try await runToEnd(
-            "exec >$0; { \(leave); } & sleep 0.3; exit 0",
+            "exec >$0 8<>$1; { \(leave); } & read line <&8; exit 0",
             grace: .milliseconds(200)
         )
         #expect(event == Self.ok)
         #expect(output == "out\n")
-        withExtendedLifetime(ready) {}
     }
 
     @Test func `a daemon that left the session survives`() async throws {
@@ -106,14 +109,14 @@ import Glibc
     @Test func `orphans of a living command are reaped`() async throws {
         let (fifo, read) = directory.fifo("out")
         let supervisor = try await supervise(
-            ["sh", "-c", "exec 5>$0; (sh -c 'echo $$ >&5' & ); cat $0.go", fifo],
+            ["sh", "-c", "exec 5>$0; (sh -c 'echo $$ >&5' &); exec sleep 1000", fifo],
             grace: .milliseconds(200)
         )
         _ = await read.wait(for: Int32(POLLIN))
         let orphan = try #require(pid_t(await read.readLine()))
         while kill(orphan, 0) == 0 { await Task.yield() }
         supervisor.terminate()
-        _ = await supervisor.end()
+        #expect(await supervisor.end() == .exited(.signalled(SIGTERM), stoppedByWatchdog: true))
     }
 
     @Test func `a stopped command is stopped for good when its time comes`() async throws {

@@ -70,7 +70,8 @@ struct csup_decision csup_rules_decide(struct csup_rules *rules, int64_t now_ns)
         // Once begun, stopping is never called off: the command has seen SIGTERM and is half way out.
         rules->stopping = true;
         rules->stopping_since_ns = now_ns;
-        rules->stopped_by_watchdog = !rules->leader_exited;
+        // When both became known at once, the order is not: a command that may have been stopped counts as stopped.
+        rules->stopped_by_watchdog = !rules->leader_exited || rules->terminate_asked;
     }
     int64_t kill_at_ns = smaller(sum(rules->stopping_since_ns, rules->grace_ns), csup_rules_hard_limit_ns(rules));
     if (now_ns >= kill_at_ns) {

@@ -91,6 +91,8 @@ final class WatchdogLink: Sendable {
     }
 
     private func deadlinePassed() {
+        // First, so that the watchdog knows why the command died.
+        send(CSUP_TERMINATE_COMMAND)
         let group = shared.withLock { $0.machine.group }
         if let group { csup_kill_group(group) }
         wakeWatchdog()

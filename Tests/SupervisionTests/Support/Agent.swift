@@ -39,7 +39,7 @@ final class Agent: Sendable {
     ///   - input: Its standard input; `nil` for a closed one.
     ///   - terminal: The path of a terminal that becomes its controlling one, and all three of its standard
     ///     descriptors, in a session of its own.
-    init(
+    convenience init(
         _ options: [String] = [],
         command: [String],
         wrapper: [String] = [],
@@ -47,13 +47,21 @@ final class Agent: Sendable {
         liveness: Liveness? = nil,
         terminal: String? = nil
     ) {
+        let liveDescriptor = liveness == nil ? [] : ["--liveness", "4"]
+        let arguments = wrapper + [Self.path, "--report", "3"] + options + liveDescriptor + ["--"] + command
+        self.init(arguments, input: input, liveness: liveness, terminal: terminal)
+    }
+
+    /// A shell in which somebody types the name of the agent.
+    convenience init(shell: [String], terminal: String) {
+        self.init(shell, input: nil, liveness: nil, terminal: terminal)
+    }
+
+    private init(_ arguments: [String], input: String?, liveness: Liveness?, terminal: String?) {
         let (report, reportEnd) = Descriptor.pipe()
         let (output, outputEnd) = Descriptor.pipe()
         self.report = report
         self.output = output
-        var arguments = wrapper + [Self.path, "--report", "3"] + options
-        if liveness != nil { arguments += ["--liveness", "4"] }
-        arguments += ["--"] + command
 
         var actions = FileActions()
         if let terminal {

@@ -50,6 +50,23 @@ final class Descriptor: Sendable {
         waitBlocking(for: Int32(POLLHUP), atMost: .zero)
     }
 
+    /// The instant at which the last writer was gone, taken by a thread that does nothing else.
+    func hangUp() async -> ContinuousClock.Instant {
+        await blocking {
+            _ = self.waitBlocking(for: Int32(POLLHUP), atMost: .seconds(30))
+            return ContinuousClock.now
+        }
+    }
+
+    /// Whether nobody has this FIFO open for writing, nor ever had. Such a one never hangs up.
+    var hasNoWriter: Bool {
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = read(number, &buffer, buffer.count)
+            if count <= 0 { return count == 0 }
+        }
+    }
+
     /// Everything until the last writer is gone.
     func readToEnd() async -> String {
         await blocking {
@@ -83,10 +100,11 @@ final class Descriptor: Sendable {
     }
 }
 
-/// Runs what blocks away from the cooperative pool, which has a thread per processor only.
+/// Runs what blocks away from the cooperative pool, which has a thread per processor only, and from Dispatch's global
+/// queues, which are as slow to start another thread. A queue of one's own gets a thread at once.
 func blocking<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
     await withCheckedContinuation { continuation in
-        DispatchQueue.global().async { continuation.resume(returning: body()) }
+        DispatchQueue(label: "blocking").async { continuation.resume(returning: body()) }
     }
 }
 

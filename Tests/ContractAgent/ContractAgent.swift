@@ -1,0 +1,57 @@
+import DistributedLocks
+import Foundation
+import LockURLs
+
+/// A process that holds or waits for a lock as a service would, and says what it believes, for tests that stop and kill
+/// it.
+///
+/// `contract-agent URL NAME LEASE-MS`: writes `asking`, then `held TOKEN`, then `valid` a hundred times a second for as
+/// long as `checkValid()` succeeds, `stale` when it fails first, and at last `lost REASON` or `released`. It lets go when
+/// its standard input ends.
+@main
+struct ContractAgent {
+    @concurrent
+    static func main() async throws {
+        let arguments = CommandLine.arguments
+        guard arguments.count == 4, let lease = Int(arguments[3]) else {
+            FileHandle.standardError.write(Data("usage: contract-agent URL NAME LEASE-MS\n".utf8))
+            exit(64)
+        }
+        try await withLockClient(arguments[1]) { locks in
+            Self.say("asking")
+            do {
+                try await locks.withLock(arguments[2], lease: .milliseconds(lease)) { held in
+                    Self.say("held \(held.token)")
+                    try await Self.reportValidity(of: held)
+                }
+                Self.say("released")
+            } catch let error as LockError where error.code == .lost {
+                Self.say("lost \(error.lossReason?.rawValue ?? "")")
+            }
+        }
+        exit(0)
+    }
+
+    private static func reportValidity(of held: borrowing HeldLock) async throws {
+        while !Task.isCancelled && !Self.inputHasEnded() {
+            guard held.isValid else {
+                Self.say("stale")
+                return
+            }
+            Self.say("valid")
+            try? await Task.sleep(for: .milliseconds(10))
+        }
+        if !held.isValid { Self.say("stale") }
+    }
+
+    /// Whether standard input was closed by the test.
+    private static func inputHasEnded() -> Bool {
+        var entry = pollfd(fd: 0, events: Int16(POLLIN), revents: 0)
+        return poll(&entry, 1, 0) > 0 && entry.revents & Int16(POLLHUP) != 0
+    }
+
+    private static func say(_ line: String) {
+        let bytes = Array((line + "\n").utf8)
+        _ = write(1, bytes, bytes.count)
+    }
+}

@@ -1,0 +1,123 @@
+import DistributedLocks
+import Foundation
+import LockTesting
+import LockURLs
+import Testing
+
+/// The backends that the contract suite runs over. A new one joins with a case here and its fixture below.
+enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertible {
+    case memory
+    case embedded
+
+    var testDescription: String { self.rawValue }
+
+    /// Those that other processes can reach.
+    static let reachable = Self.allCases.filter { $0 != .memory }
+
+    /// Runs a body with a store of its own, which vanishes afterwards.
+    func withStore(_ body: (ContractStore) async throws -> Void) async throws {
+        switch self {
+        case .memory:
+            let store = InMemoryLockStore()
+            try await body(ContractStore(url: nil) { store.connect() })
+        case .embedded:
+            let folder = FileManager.default.temporaryDirectory.appending(path: "dlock-contract-\(UUID().uuidString)")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            defer { try? FileManager.default.removeItem(at: folder) }
+            let url = "embedded://\(folder.path)/locks.db"
+            try await body(ContractStore(url: url) { try LockBackends.backend(url: url) })
+        }
+    }
+}
+
+/// One store of locks, and ways to reach it.
+struct ContractStore: Sendable {
+    /// By which other processes reach it; `nil` if none can.
+    let url: String?
+    /// Another connection to it.
+    let makeBackend: @Sendable () throws -> any LockBackend
+
+    init(url: String?, makeBackend: @escaping @Sendable () throws -> any LockBackend) {
+        self.url = url
+        self.makeBackend = makeBackend
+    }
+
+    /// Runs clients that share no connection, for as long as the body runs.
+    func withClients(
+        _ count: Int,
+        wrapping wrap: (any LockBackend) -> any LockBackend = { $0 },
+        _ body: ([LockClient]) async throws -> Void
+    ) async throws {
+        let clients = try (0..<count).map { _ in
+            LockClient(backend: wrap(try self.makeBackend()))
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for client in clients { group.addTask { try await client.run() } }
+            do {
+                try await body(clients)
+            } catch {
+                group.cancelAll()
+                try? await group.waitForAll()
+                throw error
+            }
+            group.cancelAll()
+            try await group.waitForAll()
+        }
+    }
+
+    func withClient(_ body: (LockClient) async throws -> Void) async throws {
+        try await self.withClients(1) { try await body($0[0]) }
+    }
+
+    /// Runs a backend by itself, to be asked without a client.
+    func withBackend(_ body: (any LockBackend, RecordedEvents) async throws -> Void) async throws {
+        let backend = try self.makeBackend()
+        let events = RecordedEvents()
+        backend.start(delivering: events)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await backend.run() }
+            do {
+                try await body(backend, events)
+            } catch {
+                group.cancelAll()
+                try? await group.waitForAll()
+                throw error
+            }
+            group.cancelAll()
+            try await group.waitForAll()
+        }
+    }
+}
+
+/// Waits until something is true, looking again and again; fails the test when it does not come true.
+func eventually(
+    within limit: Duration = .seconds(20),
+    _ what: Comment,
+    sourceLocation: SourceLocation = #_sourceLocation,
+    _ condition: () async throws -> Bool
+) async throws {
+    let deadline = ContinuousClock.now + limit
+    while ContinuousClock.now < deadline {
+        if try await condition() { return }
+        try await Task.sleep(for: .milliseconds(2))
+    }
+    Issue.record("not within \(limit): \(what)", sourceLocation: sourceLocation)
+    throw DidNotHappen(what: "\(what)")
+}
+
+struct DidNotHappen: Error {
+    let what: String
+}
+
+/// Claims for tests that ask a backend without a client.
+enum Claims {
+    static func make(_ name: LockName, attempt: UInt64, lease: Duration = .seconds(10)) -> LockClaim {
+        var generator = SystemRandomNumberGenerator()
+        return LockClaim(
+            attempt: AttemptID(rawValue: attempt),
+            name: name,
+            owner: LockOwner(secret: LockOwner.Secret(using: &generator), metadata: .current()),
+            lease: lease
+        )
+    }
+}

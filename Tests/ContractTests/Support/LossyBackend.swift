@@ -1,0 +1,71 @@
+import DistributedLocks
+import Synchronization
+
+/// Loses requests and replies on the way to and from another backend, by a seeded chance.
+///
+/// A lost request is not carried out; a lost reply is carried out. The client sees `outcomeUnknown` for both.
+final class LossyBackend: LockBackend {
+    private let inner: any LockBackend
+    private let chance: Double
+    private let random: Mutex<SeededGenerator>
+
+    init(_ inner: any LockBackend, chance: Double, seed: UInt64) {
+        self.inner = inner
+        self.chance = chance
+        self.random = Mutex(SeededGenerator(seed: seed))
+    }
+
+    var identity: String { self.inner.identity }
+    var capabilities: LockCapabilities { self.inner.capabilities }
+    func start(delivering sink: any LockEventSink) { self.inner.start(delivering: sink) }
+    func run() async throws { try await self.inner.run() }
+
+    private func lossy<Value>(_ exchange: () async throws(LockError) -> Value) async throws(LockError) -> Value {
+        if self.happens() { throw LockError(.outcomeUnknown, "the request was lost by the test") }
+        let value = try await exchange()
+        if self.happens() { throw LockError(.outcomeUnknown, "the reply was lost by the test") }
+        return value
+    }
+
+    private func happens() -> Bool { self.random.withLock { Double.random(in: 0..<1, using: &$0) } < self.chance }
+
+    func request(_ request: AcquireRequest) async throws(LockError) -> AcquireReply {
+        try await self.lossy { () async throws(LockError) in try await self.inner.request(request) }
+    }
+
+    func withdraw(_ claim: LockClaim) async throws(LockError) {
+        try await self.lossy { () async throws(LockError) in try await self.inner.withdraw(claim) }
+    }
+
+    func renew(_ renewals: [LockRenewal]) async -> [LockRenewalReply] {
+        if self.happens() {
+            return renewals.map { _ in .failed(LockError(.outcomeUnknown, "lost by the test")) }
+        }
+        return await self.inner.renew(renewals)
+    }
+
+    func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply {
+        try await self.lossy { () async throws(LockError) in try await self.inner.release(claim) }
+    }
+
+    func status(of name: LockName?) async throws(LockError) -> [LockStatus] { try await self.inner.status(of: name) }
+
+    func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
+        try await self.inner.revoke(name, immediately: immediately)
+    }
+}
+
+/// The same numbers for the same seed: SplitMix64 (Steele, Lea and Flood, 2014).
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { self.state = seed }
+
+    mutating func next() -> UInt64 {
+        self.state &+= 0x9E37_79B9_7F4A_7C15
+        var value = self.state
+        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
+        return value ^ (value >> 31)
+    }
+}

@@ -1,0 +1,61 @@
+import Foundation
+import Testing
+
+/// Which way imports run. See ARCHITECTURE.md.
+@Suite struct ImportRulesTests {
+    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    /// What a module's sources may import, beside the standard library and the C library.
+    private static let allowed: [String: Set<String>] = [
+        "Sources/DistributedLocks": ["HeapModule", "Logging", "Metrics", "ServiceLifecycle", "Tracing"],
+        "Sources/Backends/Embedded": ["DistributedLocks", "Dispatch", "GRDB", "GRDBSQLite"],
+        "Sources/LockURLs": ["DistributedLocks", "EmbeddedLocks"],
+        "Sources/LockTesting": ["DistributedLocks"],
+        "Sources/dlock/Supervision": ["CSupervision", "Dispatch"],
+        "Sources/dlock/Tool": [
+            "ArgumentParser", "DistributedLocks", "Dispatch", "Foundation", "Histogram", "LockURLs", "Logging", "Subprocess",
+            "Supervision", "SystemPackage",
+        ],
+    ]
+
+    private static let system: Set<String> = ["Darwin", "Glibc", "Musl", "Swift", "Synchronization"]
+
+    private static func imports(of folder: String) throws -> [(file: String, module: String)] {
+        let base = Self.root.appending(path: folder)
+        let files = try #require(FileManager.default.enumerator(at: base, includingPropertiesForKeys: nil))
+        var found: [(String, String)] = []
+        for case let file as URL in files where file.pathExtension == "swift" {
+            for line in try String(contentsOf: file, encoding: .utf8).split(separator: "\n") {
+                let words = line.split(separator: " ")
+                guard let index = words.firstIndex(of: "import"), index + 1 < words.count,
+                    words[..<index].allSatisfy({ $0.hasPrefix("@") || ["public", "package", "internal", "private"].contains($0) })
+                else { continue }
+                // "import struct A.B" imports A.
+                let kinds: Set<Substring> = ["struct", "class", "enum", "protocol", "func", "var", "let", "typealias"]
+                let name = kinds.contains(words[index + 1]) ? words[index + 2] : words[index + 1]
+                found.append((file.lastPathComponent, String(name.prefix { $0 != "." })))
+            }
+        }
+        return found
+    }
+
+    @Test(arguments: allowed.keys.sorted())
+    func `a module imports only what its place in the house allows`(folder: String) throws {
+        let allowed = try #require(Self.allowed[folder])
+        let imports = try Self.imports(of: folder)
+        #expect(!imports.isEmpty)
+        for (file, module) in imports where !allowed.contains(module) && !Self.system.contains(module) {
+            Issue.record("\(folder)/…/\(file) must not import \(module)")
+        }
+    }
+
+    @Test func `every folder of Swift sources has its rule`() throws {
+        let sources = Self.root.appending(path: "Sources")
+        let files = try #require(FileManager.default.enumerator(at: sources, includingPropertiesForKeys: nil))
+        for case let file as URL in files where file.pathExtension == "swift" {
+            let path = String(file.path.dropFirst(Self.root.path.count + 1))
+            #expect(Self.allowed.keys.contains { path.hasPrefix($0 + "/") }, "\(path) has no rule")
+        }
+    }
+}
