@@ -122,9 +122,9 @@ struct FaultTests {
                 let holder = Task {
                     try await clients[0].withLock("a", lease: .seconds(60)) { _ in
                         isHeld.withLock { $0 = true }
-                        while !Task.isCancelled { await Task.yield() }
+                        try await eventually("it is cancelled") { Task.isCancelled }
                         // It takes its time to let go.
-                        while !mayEnd.withLock({ $0 }) { await Task.yield() }
+                        try await eventually("it may end") { mayEnd.withLock { $0 } }
                     }
                 }
                 try await eventually("it is held") { isHeld.withLock { $0 } }
@@ -167,8 +167,8 @@ struct FaultTests {
         try await backend.withStore { store in
             try await store.withClients(2) { clients in
                 guard case .grant = clients[0].backend.capabilities.leaseScope else { return }
-                try await clients[0].withLock("a", lease: .milliseconds(300)) { held in
-                    let end = ContinuousClock.now + .milliseconds(1_500)
+                try await clients[0].withLock("a", lease: .milliseconds(1_000)) { held in
+                    let end = ContinuousClock.now + .milliseconds(3_500)
                     while ContinuousClock.now < end {
                         try held.checkValid()
                         #expect(try await clients[1].acquireIfAvailable("a") == nil)
@@ -193,8 +193,8 @@ struct FaultTests {
                         let own = held.token
                         token.withLock { $0 = own }
                         // Does not care about cancellation.
-                        while try await other.status(of: "b").lastToken == token.withLock({ $0 }) {
-                            await Task.yield()
+                        try await eventually("another one holds it") {
+                            try await other.status(of: "b").holder?.token != token.withLock { $0 }
                         }
                     }
                 }

@@ -35,17 +35,17 @@ struct GrantTests {
     func `a held lock is busy for who does not wait`(backend: ContractBackend) async throws {
         try await backend.withStore { store in
             try await store.withClients(2) { clients in
-                try await clients[0].withLock("a") { held in
-                    #expect(try await clients[1].withLockIfAvailable("a") { $0.token } == nil)
-                    #expect(try await clients[1].acquireIfAvailable("a") == nil)
-                    do {
-                        try await clients[1].withLock("a", waitingAtMost: .zero) { _ in }
-                        Issue.record("a held lock was granted")
-                    } catch let error as LockError {
-                        #expect(error.code == .busy)
-                        #expect(error.holder?.pid == clients[0].configuration.metadata.pid)
-                    }
+                let handle = try await clients[0].acquire("a")
+                #expect(try await clients[1].withLockIfAvailable("a") { $0.token } == nil)
+                #expect(try await clients[1].acquireIfAvailable("a") == nil)
+                do {
+                    try await clients[1].withLock("a", waitingAtMost: .zero) { _ in }
+                    Issue.record("a held lock was granted")
+                } catch let error as LockError {
+                    #expect(error.code == .busy)
+                    #expect(error.holder?.pid == clients[0].configuration.metadata.pid)
                 }
+                try await handle.release()
                 #expect(try await clients[1].withLockIfAvailable("a") { _ in true } == true)
             }
         }
@@ -173,7 +173,9 @@ struct GrantTests {
                 let second = try await waiting.value
                 try await second.release()
                 let after = try await clients[0].status(of: "a")
-                #expect(after.holder == nil && after.waiters.isEmpty && after.lastToken == second.token)
+                #expect(after.holder == nil && after.waiters.isEmpty)
+                // Not every store remembers it once the lock is free.
+                #expect(after.lastToken == nil || after.lastToken == second.token)
             }
         }
     }

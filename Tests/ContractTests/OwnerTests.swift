@@ -86,7 +86,7 @@ struct OwnerTests {
             try await store.withBackend { first, _ in
                 try await store.withBackend { second, events in
                     guard case .grant = first.capabilities.leaseScope else { return }
-                    let short = Claims.make(name, attempt: 1, lease: .milliseconds(300))
+                    let short = Claims.make(name, attempt: 1, lease: .milliseconds(1_500))
                     let granted = try #require(Self.grant(try await first.request(Self.request(short))))
                     let waiting = Claims.make(name, attempt: 2)
                     guard case .queued = try await second.request(Self.request(waiting, joinsQueue: true)) else {

@@ -8,7 +8,7 @@ import Testing
 
     /// What a module's sources may import, beside the standard library and the C library.
     private static let allowed: [String: Set<String>] = [
-        "Sources/DistributedLocks": ["HeapModule", "Logging", "Metrics", "ServiceLifecycle", "Tracing"],
+        "Sources/DistributedLocks": ["Dispatch", "HeapModule", "Logging", "Metrics", "ServiceLifecycle", "Tracing"],
         "Sources/Backends/Embedded": ["DistributedLocks", "Dispatch", "GRDB", "GRDBSQLite"],
         "Sources/LockURLs": ["DistributedLocks", "EmbeddedLocks"],
         "Sources/LockTesting": ["DistributedLocks"],

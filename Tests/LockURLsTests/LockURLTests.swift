@@ -22,7 +22,7 @@ import Testing
         dump(url, to: &dumped)
         for text in ["\(url)", String(reflecting: url), dumped] { #expect(!text.contains("secret"), "\(text)") }
         #expect("\(url)" == "redis://user@host:6379/0")
-        let error = #expect(throws: LockError.self) { try LockURL("user:secret@host") }
+        let error = #expect(throws: LockError.self) { try LockBackends.backend(url: "user:secret@host") }
         #expect(error.map { !"\($0)".contains("secret") } == true)
     }
 

@@ -74,7 +74,7 @@ struct SupervisionAgent {
                 break
             case .exited(let status, let stoppedByWatchdog):
                 code = stoppedByWatchdog ? 79 : status.exitCode
-                supervisor.passOnInterrupt(status)
+                supervisor.dieOfInterrupt(status)
             case .watchdogDied:
                 code = 79
             }

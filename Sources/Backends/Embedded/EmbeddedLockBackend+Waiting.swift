@@ -21,7 +21,18 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
             deadline: deadline
         )
         try self.openSockets()
+        self.clearAwaySomeDead(file)
         return file
+    }
+
+    /// Each client that opens the file clears away what a few dead ones have left, so that it stays little.
+    private func clearAwaySomeDead(_ file: LockFile) {
+        guard let folder = self.state.withLock({ $0.sockets?.folder }) else { return }
+        for dead in LivenessTest.someDead(in: folder, atMost: 4) {
+            guard let notices = file.buryEverywhere(dead) else { return }
+            LivenessTest.removeSockets(of: dead, in: folder)
+            self.deliver(notices)
+        }
     }
 
     /// Makes the sockets if they are not there, before anything in the file refers to them.
@@ -29,7 +40,6 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
         let existing = self.state.withLock { $0.sockets }
         if let existing, existing.liveness.isInPlace, existing.wake.isInPlace { return }
         let folder = try SocketFolder(path: self.location.socketFolder)
-        LivenessTest.removeSomeDead(in: folder, tries: 4)
         existing?.wake.shutDown()
         existing?.liveness.shutDown()
         let liveness = try LivenessSocket(self.participant, in: folder)

@@ -145,11 +145,11 @@ extension LockClient {
 
     /// Declares a grant lost: its body is cancelled now. The hold stays known until its holder lets go of it.
     func lose(_ hold: Hold, _ reason: LockError.LossReason) {
-        let isFirst = self.state.withLock { state in
+        let isKnown = self.state.withLock { state in
             state.keeper.removed(hold.claim.attempt)
             return state.holds[hold.claim.attempt] != nil
         }
-        guard isFirst && !hold.isOver else { return }
+        guard isKnown, hold.lost(reason) else { return }
         self.metrics.lost.increment()
         self.logger.warning(
             "a lock was lost",
@@ -157,7 +157,6 @@ extension LockClient {
                 LogKey.name: "\(hold.claim.name)", LogKey.token: "\(hold.token)", LogKey.reason: "\(reason.rawValue)",
             ]
         )
-        hold.lost(reason)
     }
 
     /// Takes back what holders have not let go of in time.

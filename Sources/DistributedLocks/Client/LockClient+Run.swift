@@ -22,7 +22,7 @@ extension LockClient: Service {
         self.backend.start(delivering: self)
         // The work outlives the cancellation of run() by as long as it takes to release what is held, so it is a task of
         // its own, which is awaited here.
-        let work = Task { try await self.work() }
+        let work = Task(executorPreference: KeeperExecutor.shared) { try await self.work() }
         try await withTaskCancellationHandler {
             try await withGracefulShutdownHandler {
                 try await work.value

@@ -42,9 +42,6 @@ final class Hold: Sendable {
         return self.state.withLock { $0.loss(at: now) }
     }
 
-    /// Whether the grant has ended, one way or the other.
-    var isOver: Bool { self.state.withLock { $0.end != nil } }
-
     /// Whether the holder gave it back while it was valid.
     var isReleased: Bool { self.state.withLock { $0.end == .released } }
 
@@ -62,13 +59,16 @@ final class Hold: Sendable {
         self.validity.send(until)
     }
 
-    func lost(_ reason: LockError.LossReason) {
-        let action = self.state.withLock { $0.lost(reason) }
+    /// Ends the grant, and cancels the body that runs under it. False if it had ended before.
+    @discardableResult
+    func lost(_ reason: LockError.LossReason) -> Bool {
+        let (isFirst, action) = self.state.withLock { state in (state.end == nil, state.lost(reason)) }
         for waiter in action.wake { waiter.resume(returning: reason) }
         self.validity.finish()
-        guard let body = action.cancelBody else { return }
+        guard let body = action.cancelBody else { return isFirst }
         body.task.cancel()
         self.state.withLock { $0.bodyCancelled() }?.resume()
+        return isFirst
     }
 
     /// The holder gives the grant back. False if it had ended before.

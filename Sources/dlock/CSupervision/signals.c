@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -85,19 +86,42 @@ void csup_signal_own_group(int signal) {
     sigaction(signal, &previous, NULL);
 }
 
+static void set_default(int signal, struct sigaction *previous) {
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    sigaction(signal, &standard, previous);
+}
+
 void csup_stop_own_group(int signal) {
     if (csup_ignored_at_start(signal)) return;
-    // The others first, then this thread by a signal to itself: that one is acted on before raise returns.
-    csup_signal_own_group(signal);
-    struct sigaction standard = {.sa_handler = SIG_DFL}, previous;
+    struct sigaction previous;
     sigset_t only, mask;
     sigemptyset(&only);
     sigaddset(&only, signal);
-    sigaction(signal, &standard, &previous);
-    pthread_sigmask(SIG_UNBLOCK, &only, &mask);
+    // A shell may continue the group as soon as it sees one of the others stopped, and then this process must not stop
+    // any more. So its own signal is made pending first, for this thread, which will not get past unblocking it; if
+    // SIGCONT comes before that, the system drops it.
+    pthread_sigmask(SIG_BLOCK, &only, &mask);
+    set_default(signal, &previous);
     raise(signal);
+    kill(0, signal);
+    pthread_sigmask(SIG_UNBLOCK, &only, NULL);
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     sigaction(signal, &previous, NULL);
+}
+
+void csup_die_of(int signal) {
+    if (csup_ignored_at_start(signal)) return;
+    struct rlimit no_core;
+    if (getrlimit(RLIMIT_CORE, &no_core) == 0) {
+        no_core.rlim_cur = 0;
+        setrlimit(RLIMIT_CORE, &no_core);
+    }
+    sigset_t only;
+    sigemptyset(&only);
+    sigaddset(&only, signal);
+    set_default(signal, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &only, NULL);
+    raise(signal);
 }
 
 int csup_set_foreground(int terminal, pid_t group) {

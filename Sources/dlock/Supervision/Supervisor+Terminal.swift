@@ -49,11 +49,14 @@ extension Supervisor {
         sendContinue()
     }
 
-    /// Passes on to this process's own group a Ctrl-C (or Ctrl-\) by which the command died, and which this group would
-    /// have had itself if the terminal had not been the command's. Otherwise a script would go on with its next line.
-    /// To be called after the last event.
-    package func passOnInterrupt(_ status: CommandStatus) {
-        guard case .signalled(let signal) = status, signal == SIGINT || signal == SIGQUIT else { return }
-        if terminal?.wasGivenAtEnd == true { csup_signal_own_group(signal) }
+    /// Dies by Ctrl-C (or Ctrl-\) if the command did; to be called after all else, in place of an exit.
+    ///
+    /// A script ends at a Ctrl-C if it had the signal itself and what it waited for died of it, and otherwise goes on
+    /// with its next line. While the terminal is the command's, this process's group does not have the signal, so it is
+    /// sent to it. Returns if the command ended in another way, and if there is no terminal.
+    package func dieOfInterrupt(_ status: CommandStatus) {
+        guard let terminal, case .signalled(let signal) = status, signal == SIGINT || signal == SIGQUIT else { return }
+        if terminal.wasGivenAtEnd { csup_signal_own_group(signal) }
+        csup_die_of(signal)
     }
 }

@@ -99,7 +99,8 @@ func eventually(
     let deadline = ContinuousClock.now + limit
     while ContinuousClock.now < deadline {
         if try await condition() { return }
-        try await Task.sleep(for: .milliseconds(2))
+        // Goes on in a cancelled task, too.
+        await Task { try? await Task.sleep(for: .milliseconds(2)) }.value
     }
     Issue.record("not within \(limit): \(what)", sourceLocation: sourceLocation)
     throw DidNotHappen(what: "\(what)")

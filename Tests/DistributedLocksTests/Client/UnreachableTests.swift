@@ -43,7 +43,9 @@ import Testing
         }
     }
 
-    @Test func `a store that goes down while a lock is held costs the lock at its deadline, and no restart`() async throws {
+    @Test func `a store that goes down under a holder costs the lock at its deadline, and no restart`()
+        async throws
+    {
         try await withManualLocks { locks, store, clock in
             let began = clock.now()
             let handle = try await locks.acquire("a", lease: .seconds(30))

@@ -19,7 +19,9 @@ import Testing
         let claim = try LockClaim.test()
         let request = AcquireRequest(claim: claim, joinsQueue: true, deadline: nil)
         let renewal = LockRenewal(claim: claim, deadline: start)
-        let values: [Any] = [claim.owner.secret, claim.owner, claim, request, renewal, [claim], Optional(request) as Any]
+        let values: [Any] = [
+            claim.owner.secret, claim.owner, claim, request, renewal, [claim], Optional(request) as Any,
+        ]
         for value in values {
             var dumped = ""
             dump(value, to: &dumped)

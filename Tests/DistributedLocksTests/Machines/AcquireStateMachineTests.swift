@@ -28,7 +28,8 @@ import Testing
 
     @Test func `a held lock is busy, and says by whom`() {
         var machine = AcquireStateMachine(deadline: nil)
-        guard case .finish(.failed(.error(let error), withdraw: false)) = machine.replyArrived(.busy(self.holder)) else {
+        guard case .finish(.failed(.error(let error), withdraw: false)) = machine.replyArrived(.busy(self.holder))
+        else {
             Issue.record("not busy")
             return
         }
@@ -106,7 +107,8 @@ import Testing
 
     @Test func `no retry starts after the deadline`() {
         var machine = AcquireStateMachine(deadline: start + .milliseconds(5))
-        guard case .finish(.failed(_, withdraw: true)) = machine.requestFailed(self.unknown, now: start, jitter: 1) else {
+        guard case .finish(.failed(_, withdraw: true)) = machine.requestFailed(self.unknown, now: start, jitter: 1)
+        else {
             Issue.record("retried too late")
             return
         }

@@ -53,6 +53,7 @@ extension InMemoryLockStore {
         let locks = LockClient(backend: self.connect(), configuration: configuration)
         return try await withThrowingTaskGroup(of: Void.self, isolation: isolation) { group in
             group.addTask { try await locks.run() }
+            _ = try await locks.statusOfAll()
             let success = try await body(locks)
             group.cancelAll()
             try await group.waitForAll(isolation: isolation)
@@ -66,7 +67,13 @@ func lockError<Success>(
     of task: Task<Success, any Error>,
     sourceLocation: SourceLocation = #_sourceLocation
 ) async -> LockError? {
-    switch await task.result {
+    // A test that has run out of time must not wait for ever.
+    let result = await withTaskCancellationHandler {
+        await task.result
+    } onCancel: {
+        task.cancel()
+    }
+    switch result {
     case .success:
         Issue.record("no error was thrown", sourceLocation: sourceLocation)
         return nil

@@ -22,15 +22,29 @@ func parentOfParent(of process: pid_t) -> pid_t {
 
 /// What a terminal emulator holds: types, and reads what is shown.
 final class PseudoTerminal {
-    let master: Descriptor
     let path: String
+    private var master: Descriptor
     private var shown = ""
 
     init() {
-        let master = Descriptor(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC))
+        #if canImport(Darwin)
+        master = Descriptor(posix_openpt(O_RDWR | O_NOCTTY))
         #expect(grantpt(master.number) == 0 && unlockpt(master.number) == 0)
-        self.master = master
         path = ptsname(master.number).map { String(cString: $0) } ?? ""
+        #else
+        // What posix_openpt and its like do; the C library's module does not show them.
+        master = Descriptor(open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC))
+        let lock: UInt = 0x4004_5431
+        let numberOf: UInt = 0x8004_5430
+        var number: Int32 = 0
+        #expect(ioctl(master.number, lock, &number) == 0 && ioctl(master.number, numberOf, &number) == 0)
+        path = "/dev/pts/\(number)"
+        #endif
+    }
+
+    /// As when the window is closed.
+    func hangUp() {
+        master = Descriptor.pipe().read
     }
 
     func type(_ text: String) {

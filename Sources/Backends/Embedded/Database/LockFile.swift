@@ -110,6 +110,21 @@ final class LockFile {
         _ = self.table.takeNotices()
     }
 
+    /// Removes a dead client from the file. Returns what has to be told to others; `nil` if it could not be done now.
+    func buryEverywhere(_ dead: ParticipantID) -> [Notice]? {
+        self.access {
+            do {
+                guard try self.begin() else { return nil }
+                try self.table.buryEverywhere(dead)
+                try self.commit()
+                return self.table.takeNotices()
+            } catch {
+                self.rollback()
+                return nil
+            }
+        }
+    }
+
     /// Runs work with the connection's thread rules kept.
     func access<Result>(_ work: () throws -> Result) rethrows -> Result {
         try self.database.unsafeReentrantRead { _ in try work() }

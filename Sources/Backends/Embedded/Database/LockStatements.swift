@@ -24,6 +24,8 @@ final class LockStatements {
     let removeWaiter: SQLiteStatement
     let removeWaitersOf: SQLiteStatement
 
+    let namesOf: SQLiteStatement
+
     let selectTokenMeta: SQLiteStatement
     let reserveTokens: SQLiteStatement
 
@@ -97,6 +99,11 @@ final class LockStatements {
             """)
         self.removeWaiter = try prepare("DELETE FROM waiters WHERE name = ?1 AND place = ?2")
         self.removeWaitersOf = try prepare("DELETE FROM waiters WHERE name = ?1 AND participant = ?2")
+        self.namesOf = try prepare(
+            """
+            SELECT name FROM locks WHERE participant = ?1 AND owner IS NOT NULL
+            UNION SELECT name FROM waiters WHERE participant = ?1
+            """)
         self.selectTokenMeta = try prepare(
             """
             SELECT (SELECT value FROM meta WHERE key = 'token_floor'),

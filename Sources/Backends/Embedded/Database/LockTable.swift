@@ -119,7 +119,7 @@ final class LockTable {
 
     /// Asks for a lock.
     ///
-    /// - Parameter isRetry: The claim may be in the file already, and must then keep its grant or its place.
+    /// - Parameter isRetry: The claim may be in the queue already, and must then keep its place.
     func request(
         _ claim: LockClaim,
         joinsQueue: Bool,
@@ -129,7 +129,7 @@ final class LockTable {
         let now = BootTime.now()
         let row = try self.readRow(claim.name, secret: claim.owner.secret)
         if let row, row.isHeld {
-            if row.isMine && isRetry { return .granted(try self.setAnew(claim, token: row.token, now: now)) }
+            if row.isMine { return .granted(try self.setAnew(claim, token: row.token, now: now)) }
             if row.isValid(at: now) {
                 return try self.join(
                     claim, joinsQueue: joinsQueue, isRetry: isRetry, queueLimit: queueLimit, row: row, now: now)
@@ -242,6 +242,17 @@ final class LockTable {
         let address = ClaimAddress(participant: row.participant, attempt: row.attempt)
         self.notices.append(Notice(kind: .revoked, name: name, address: address))
         return (row.participant, row.metadata ?? OwnerMetadata(host: "", pid: 0))
+    }
+
+    /// Removes a dead client from all locks. It looks at every row, so it is for rare occasions.
+    func buryEverywhere(_ dead: ParticipantID) throws {
+        let find = self.statements.namesOf
+        find.bind(1, dead.rawValue)
+        var names: [LockName] = []
+        while try find.step() {
+            if let text = find.text(0), let name = try? LockName(text) { names.append(name) }
+        }
+        for name in names { try self.bury(dead, name: name) }
     }
 
     private func handOverOrFree(_ name: LockName, lastToken: Int64, now: BootTime) throws {

@@ -78,18 +78,21 @@ enum LivenessTest {
         }
     }
 
-    /// Removes the sockets of some clients that died without doing so.
-    static func removeSomeDead(in folder: SocketFolder, tries: Int) {
-        for name in folder.names(atMost: 512).shuffled().prefix(tries) {
-            // "<id>", ".<id>" while it is being made, "<id>.wake"
-            let digits = name.drop { $0 == "." }.prefix { $0 != "." }
-            guard !name.hasPrefix("."), let number = UInt64(digits, radix: 16) else { continue }
+    /// Some clients that died without removing their sockets.
+    static func someDead(in folder: SocketFolder, atMost limit: Int) -> [ParticipantID] {
+        folder.names(atMost: 512).shuffled().prefix(limit).compactMap { name in
+            // "<id>" and "<id>.wake"; ".<id>" is one that is being made.
+            guard !name.hasPrefix("."), let number = UInt64(name.prefix { $0 != "." }, radix: 16) else { return nil }
             let participant = ParticipantID(rawValue: Int64(bitPattern: number))
-            if Self.isDead(participant, in: folder) {
-                folder.remove(participant.hexadecimal)
-                folder.remove(WakeSocket.name(of: participant))
-            }
+            return Self.isDead(participant, in: folder) ? participant : nil
         }
+    }
+
+    /// Removes the sockets of a dead client. Only when nothing in the file refers to it any more: a socket that is
+    /// missing does not prove death.
+    static func removeSockets(of dead: ParticipantID, in folder: SocketFolder) {
+        folder.remove(dead.hexadecimal)
+        folder.remove(WakeSocket.name(of: dead))
     }
 }
 #endif

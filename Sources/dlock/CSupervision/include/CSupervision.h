@@ -128,6 +128,9 @@ int csup_capture(int signal);
 void csup_stop_own_group(int signal);
 /// Sends a signal to the other processes of this process's group.
 void csup_signal_own_group(int signal);
+/// Kills this process by a signal that it may have captured, without a core dump. Returns if the signal was ignored when
+/// it started.
+void csup_die_of(int signal);
 /// `tcsetpgrp` from the background too. Returns 0 or an errno.
 int csup_set_foreground(int terminal, pid_t group);
 

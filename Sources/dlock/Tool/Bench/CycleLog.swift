@@ -1,3 +1,5 @@
+import Histogram
+
 /// One cycle on a lock that many want, with instants of ``BenchClock``, which all processes of a host share.
 struct LoggedCycle: Equatable, Sendable {
     /// The grant's fencing token.

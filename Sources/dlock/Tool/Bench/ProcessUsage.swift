@@ -24,9 +24,9 @@ struct ProcessUsage: Sendable {
     static func now() -> ProcessUsage {
         var usage = rusage()
         #if canImport(Glibc)
-        getrusage(RUSAGE_SELF, &usage)
+        getrusage(RUSAGE_SELF.rawValue, &usage)
         #else
-        getrusage(Int32(RUSAGE_SELF), &usage)
+        getrusage(RUSAGE_SELF, &usage)
         #endif
         func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
         return ProcessUsage(

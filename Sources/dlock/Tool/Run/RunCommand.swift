@@ -77,8 +77,8 @@ struct RunCommand: AsyncParsableCommand {
 
     func run() async throws {
         let session = try RunSession(self)
-        let status = try await session.run()
-        Foundation.exit(status)
+        let end = try await session.run()
+        end.exit()
     }
 
     private static func shown(_ name: String) -> String {

@@ -38,11 +38,24 @@ struct RunSession: Sendable {
         self.client = LockClient(backend: self.backend, configuration: configuration)
     }
 
-    /// Returns the exit code.
-    func run() async throws -> Int32 {
+    /// How a session ended.
+    struct End: Sendable {
+        let exitCode: Int32
+        /// The command that ran, if one did.
+        var command: (supervisor: Supervisor, status: CommandStatus)?
+
+        /// Ends this process as the command ended: a Ctrl-C that killed the command kills dlock too, so that a shell
+        /// script stops as it would without dlock.
+        func exit() -> Never {
+            if let command = self.command { command.supervisor.dieOfInterrupt(command.status) }
+            Foundation.exit(self.exitCode)
+        }
+    }
+
+    func run() async throws -> End {
         let signals = SignalInbox(TerminationSignals.capture())
         let running = Task { [client] in try await client.run() }
-        let result: Result<Int32, any Error>
+        let result: Result<End, any Error>
         do {
             result = .success(try await self.runCommand(signals))
         } catch let error as LockError {
@@ -55,19 +68,19 @@ struct RunSession: Sendable {
         return try result.get()
     }
 
-    private func runCommand(_ signals: SignalInbox) async throws -> Int32 {
+    private func runCommand(_ signals: SignalInbox) async throws -> End {
         let environment = ProcessInfo.processInfo.environment
         let nesting = Nesting(environment: environment)
         try await self.refuseSelfDeadlock(nesting)
         let handle: LockHandle
         switch try await self.acquire(signals) {
         case .acquired(let acquired): handle = acquired
-        case .interrupted(let signal): return 128 + signal
+        case .interrupted(let signal): return End(exitCode: 128 + signal)
         }
         do {
-            let status = try await self.supervise(handle, environment: environment, nesting: nesting, signals: signals)
+            let end = try await self.supervise(handle, environment: environment, nesting: nesting, signals: signals)
             try await handle.release()
-            return status
+            return end
         } catch let error as LockError where error.code == .lost {
             throw Failure(
                 status: ExitStatus.lost,
@@ -151,7 +164,7 @@ struct RunSession: Sendable {
         environment: [String: String],
         nesting: Nesting,
         signals: SignalInbox
-    ) async throws -> Int32 {
+    ) async throws -> End {
         let supervisor = try await self.start(handle, environment: environment, nesting: nesting)
         let watching = Task {
             await withDiscardingTaskGroup { group in
@@ -183,8 +196,7 @@ struct RunSession: Sendable {
                 )
             case .exited(let status, let stoppedByWatchdog):
                 if stoppedByWatchdog { try self.throwLoss(of: handle) }
-                supervisor.passOnInterrupt(status)
-                return status.exitCode
+                return End(exitCode: status.exitCode, command: (supervisor, status))
             }
         }
         preconditionFailure("a command ends with an event")

@@ -1,0 +1,69 @@
+import DistributedLocks
+import Foundation
+
+/// What all measurements of one run have in common.
+struct BenchSettings: Codable, Sendable {
+    /// The backend as it stands on the command line, with its password; `nil` for what the environment says.
+    var backend: String?
+    /// How long one measurement lasts.
+    var seconds: Double
+    var leaseMilliseconds: Int64
+
+    var lease: Duration { .milliseconds(self.leaseMilliseconds) }
+
+    /// When a worker gives up: a measurement ends by itself, also on a backend that hangs.
+    var patience: Duration { .seconds(self.seconds) + self.lease + .seconds(30) }
+
+    var nanoseconds: UInt64 { UInt64(self.seconds * 1e9) }
+
+    func backendOptions() -> BackendOptions {
+        var options = BackendOptions()
+        options.backend = self.backend
+        return options
+    }
+}
+
+/// Runs some clients that share nothing for as long as the body takes. Each has made an exchange with its backend before.
+@concurrent
+func withBenchClients<Success: Sendable>(
+    _ settings: BenchSettings,
+    count: Int,
+    body: @concurrent @Sendable ([LockClient]) async throws -> Success
+) async throws -> Success {
+    var configuration = LockClient.Configuration()
+    configuration.lease = settings.lease
+    configuration.metadata.label = "dlock bench"
+    let clients = try (0..<count).map { _ in
+        LockClient(backend: try settings.backendOptions().makeBackend(), configuration: configuration)
+    }
+    return try await withTaskGroup(of: Void.self) { group -> Result<Success, any Error> in
+        for client in clients {
+            group.addTask { @concurrent in
+                // What ends a client early is seen by its next call.
+                try? await client.run()
+            }
+        }
+        let result: Result<Success, any Error>
+        do {
+            for client in clients {
+                try await client.withLock(BenchNames.warmUp(), waitingAtMost: settings.patience) { _ in }
+            }
+            result = .success(try await body(clients))
+        } catch {
+            result = .failure(error)
+        }
+        group.cancelAll()
+        await group.waitForAll()
+        return result
+    }.get()
+}
+
+/// Names of locks that no user has.
+enum BenchNames {
+    /// One for each run, so that two runs at the same time do not meet.
+    static func random() -> String {
+        "dlock-bench/" + String(UInt64.random(in: .min ... .max), radix: 36)
+    }
+
+    static func warmUp() -> String { "dlock-bench/warm-up" }
+}

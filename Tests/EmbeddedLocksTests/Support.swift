@@ -1,0 +1,73 @@
+import DistributedLocks
+@testable import EmbeddedLocks
+import Foundation
+import Synchronization
+import Testing
+
+/// A folder that vanishes with its test.
+func withFolder(_ body: (URL) async throws -> Void) async throws {
+    let folder = FileManager.default.temporaryDirectory.appending(path: "dlock-embedded-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer {
+        chmod(folder.path, 0o700)
+        try? FileManager.default.removeItem(at: folder)
+    }
+    try await body(folder)
+}
+
+/// A boot and a wall clock that a test sets.
+final class FakeEnvironment: Sendable {
+    private struct State {
+        var bootID = "boot-1"
+        var offsetInMicroseconds: Int64 = 0
+    }
+
+    private let state = Mutex(State())
+
+    var environment: EmbeddedEnvironment {
+        EmbeddedEnvironment(
+            bootID: { self.state.withLock { $0.bootID } },
+            wallClock: { EmbeddedEnvironment.system.wallClock() + self.state.withLock { $0.offsetInMicroseconds } }
+        )
+    }
+
+    func reboot() { self.state.withLock { $0.bootID += "+" } }
+
+    func stepClock(by duration: Duration) {
+        self.state.withLock { $0.offsetInMicroseconds += Int64(duration / .microseconds(1)) }
+    }
+}
+
+/// Runs a client on a file.
+func withClient(
+    _ path: String,
+    environment: EmbeddedEnvironment = .system,
+    options: EmbeddedLockBackend.Options = .init(),
+    _ body: (LockClient) async throws -> Void
+) async throws {
+    let location = try EmbeddedLocation(path: path)
+    let client = LockClient(
+        backend: EmbeddedLockBackend(location: location, options: options, environment: environment))
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await client.run() }
+        do {
+            try await body(client)
+        } catch {
+            group.cancelAll()
+            try? await group.waitForAll()
+            throw error
+        }
+        group.cancelAll()
+        try await group.waitForAll()
+    }
+}
+
+/// The code of the error that acquiring throws.
+func acquireError(_ client: LockClient, _ name: String = "a") async -> LockError? {
+    do {
+        _ = try await client.withLock(name, waitingAtMost: .seconds(2)) { _ in }
+        return nil
+    } catch {
+        return error as? LockError
+    }
+}

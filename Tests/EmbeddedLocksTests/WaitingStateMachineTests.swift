@@ -1,0 +1,132 @@
+import DistributedLocks
+@testable import EmbeddedLocks
+import Testing
+
+@Suite struct WaitingStateMachineTests {
+    private static let own = ParticipantID(rawValue: 1)
+    private static let other = ParticipantID(rawValue: 2)
+    private static let third = ParticipantID(rawValue: 3)
+    private let now = ContinuousClock.now
+
+    private static func claim(_ attempt: UInt64) throws -> LockClaim {
+        var generator = SystemRandomNumberGenerator()
+        return LockClaim(
+            attempt: AttemptID(rawValue: attempt),
+            name: try LockName("a"),
+            owner: LockOwner(secret: LockOwner.Secret(using: &generator), metadata: .current()),
+            lease: .seconds(10)
+        )
+    }
+
+    private static func place(_ place: Int64, behind predecessor: ParticipantID?, holder: ParticipantID) -> StoredPlace {
+        StoredPlace(
+            place: place,
+            predecessor: predecessor,
+            holder: holder,
+            holderMetadata: .current(),
+            holderLeaseEnd: BootTime.now() + .seconds(5)
+        )
+    }
+
+    @Test func `a first waiter watches the holder and looks when its lease has ended`() throws {
+        var machine = WaitingStateMachine(own: Self.own)
+        let claim = try Self.claim(1)
+        #expect(machine.requested(claim) == false)
+        let leaseEnd = now + .seconds(5)
+        let action = machine.placed(
+            claim.attempt, Self.place(1, behind: nil, holder: Self.other), leaseEnd: leaseEnd, now: now)
+        #expect(action.watch == Self.other && action.unwatch == nil && action.look == nil)
+        #expect(machine.nextWakeup() == leaseEnd + WaitingStateMachine.headSlack)
+        #expect(machine.timerFired(now: now + .seconds(4)).isEmpty)
+        let looks = machine.timerFired(now: now + .seconds(6))
+        #expect(looks.map(\.claim.attempt) == [claim.attempt] && looks.map(\.place) == [1])
+    }
+
+    @Test func `a waiter behind this client's own watches nobody and needs no timer`() throws {
+        var machine = WaitingStateMachine(own: Self.own)
+        let claim = try Self.claim(1)
+        _ = machine.requested(claim)
+        let action = machine.placed(
+            claim.attempt, Self.place(2, behind: Self.own, holder: Self.other), leaseEnd: now + .seconds(5), now: now)
+        #expect(action.watch == nil && machine.nextWakeup() == nil)
+    }
+
+    @Test func `a notice during a request or a look is not lost`() throws {
+        var machine = WaitingStateMachine(own: Self.own)
+        let claim = try Self.claim(1)
+        _ = machine.requested(claim)
+        #expect(machine.noticed(claim.attempt) == nil)
+        let place = Self.place(1, behind: nil, holder: Self.other)
+        let first = machine.placed(claim.attempt, place, leaseEnd: now + .seconds(5), now: now)
+        #expect(first.look?.place == 1)
+        // The look is being done; another notice.
+        #expect(machine.noticed(claim.attempt) == nil)
+        let second = machine.placed(claim.attempt, place, leaseEnd: now + .seconds(5), now: now)
+        #expect(second.look?.place == 1)
+        let last = machine.placed(claim.attempt, place, leaseEnd: now + .seconds(5), now: now)
+        #expect(last.look == nil)
+        #expect(machine.noticed(claim.attempt) != nil)
+    }
+
+    @Test func `a watch is made once for many and ended with the last of them`() throws {
+        var machine = WaitingStateMachine(own: Self.own)
+        let claims = try (1...3).map { try Self.claim($0) }
+        var watches = 0
+        for claim in claims {
+            _ = machine.requested(claim)
+            let place = Self.place(Int64(claim.attempt.rawValue), behind: Self.other, holder: Self.third)
+            if machine.placed(claim.attempt, place, leaseEnd: now + .seconds(5), now: now).watch != nil { watches += 1 }
+        }
+        #expect(watches == 1)
+        #expect(machine.ended(claims[0].attempt) == nil)
+        #expect(machine.ended(claims[1].attempt) == nil)
+        #expect(machine.ended(claims[2].attempt) == Self.other)
+        #expect(machine.count == 0 && machine.watchedCount == 0 && machine.nextWakeup() == nil)
+    }
+
+    @Test func `the death of a client concerns those who waited for it, once`() throws {
+        var machine = WaitingStateMachine(own: Self.own)
+        let claim = try Self.claim(1)
+        _ = machine.requested(claim)
+        _ = machine.placed(
+            claim.attempt, Self.place(1, behind: nil, holder: Self.other), leaseEnd: now + .seconds(5), now: now)
+        #expect(machine.died(Self.third).isEmpty)
+        #expect(machine.died(Self.other).map(\.attempt) == [claim.attempt])
+        #expect(machine.died(Self.other).isEmpty)
+        // After the look it may wait for another one.
+        let action = machine.placed(
+            claim.attempt, Self.place(1, behind: nil, holder: Self.third), leaseEnd: now + .seconds(9), now: now)
+        #expect(action.watch == Self.third && action.unwatch == nil)
+    }
+
+    @Test func `a changed predecessor changes the watch`() throws {
+        var machine = WaitingStateMachine(own: Self.own)
+        let claim = try Self.claim(1)
+        _ = machine.requested(claim)
+        _ = machine.placed(
+            claim.attempt, Self.place(2, behind: Self.other, holder: Self.third), leaseEnd: now + .seconds(5), now: now)
+        let action = machine.placed(
+            claim.attempt, Self.place(2, behind: nil, holder: Self.third), leaseEnd: now + .seconds(5), now: now)
+        #expect(action.unwatch == Self.other && action.watch == Self.third)
+    }
+
+    @Test func `a claim asked for again is known`() throws {
+        var machine = WaitingStateMachine(own: Self.own)
+        let claim = try Self.claim(1)
+        #expect(machine.requested(claim) == false)
+        #expect(machine.requested(claim) == true)
+        #expect(machine.ended(claim.attempt) == nil)
+        #expect(machine.requested(claim) == false)
+    }
+
+    @Test func `a look that failed is done again`() throws {
+        var machine = WaitingStateMachine(own: Self.own)
+        let claim = try Self.claim(1)
+        _ = machine.requested(claim)
+        _ = machine.placed(
+            claim.attempt, Self.place(1, behind: nil, holder: Self.other), leaseEnd: now + .seconds(5), now: now)
+        #expect(machine.noticed(claim.attempt) != nil)
+        machine.lookFailed(claim.attempt, now: now)
+        #expect(machine.timerFired(now: now + .seconds(1)).count == 1)
+    }
+}

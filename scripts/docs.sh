@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Builds the documentation; a warning is a failure. The result is under .build/documentation.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+output=.build/documentation
+mkdir -p "$output"
+for target in DistributedLocks EmbeddedLocks LockURLs LockTesting; do
+    swift package --allow-writing-to-directory "$output" generate-documentation \
+        --target "$target" --output-path "$output/$target" --warnings-as-errors
+done

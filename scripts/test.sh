@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Runs every test. On a fresh Debian machine it installs what is missing; it starts what it needs and leaves nothing.
+#
+#   ./scripts/test.sh             all tests
+#   ./scripts/test.sh --filter X  what `swift test --filter X` runs
+#
+# With CI=true whatever is missing and cannot be installed is a failure, never a skip.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Everything here that is not part of Debian's base and of the Swift toolchain.
+packages=(libsqlite3-dev python3 util-linux)
+
+missing=()
+for package in "${packages[@]}"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+done
+if ((${#missing[@]})); then
+    echo "installing ${missing[*]}"
+    if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"; } >/dev/null; then
+        echo "these packages are missing and could not be installed: ${missing[*]}" >&2
+        exit 1
+    fi
+fi
+
+# What tests leave if they are killed is under here, and goes with it.
+TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/dlock-test.XXXXXX")
+export TMPDIR
+export XDG_STATE_HOME="$TMPDIR/state"
+unset DLOCK_BACKEND DLOCK_HELD
+
+clean_up() {
+    status=$?
+    trap - EXIT INT TERM
+    # Processes of tests that were killed have this folder in their environment; nobody else has.
+    for environment in /proc/[0-9]*/environ; do
+        pid=${environment#/proc/}
+        pid=${pid%/environ}
+        [ "$pid" = $$ ] && continue
+        if grep -qz "^TMPDIR=$TMPDIR\$" "$environment" 2>/dev/null; then kill -9 "$pid" 2>/dev/null || true; fi
+    done
+    rm -rf "$TMPDIR"
+    exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+swift build --build-tests
+swift test --skip-build "$@"
