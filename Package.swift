@@ -104,7 +104,12 @@ let package = Package(
         ),
         .testTarget(
             name: "DistributedLocksTests",
-            dependencies: ["DistributedLocks", "LockTesting"],
+            dependencies: [
+                "DistributedLocks", "LockTesting",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Metrics", package: "swift-metrics"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
             swiftSettings: settings
         ),
         .testTarget(

@@ -88,7 +88,8 @@ import Testing
 
     @Test(arguments: [
         (0.0, "0.00 µs"), (8.5, "8.50 µs"), (99.96, "100 µs"), (999.4, "999 µs"), (999.6, "1.00 ms"),
-        (12_345, "12.3 ms"), (999_499, "999 ms"), (999_501, "1.00 s"), (61_000_000, "61.0 s"), (3_600_000_000, "3,600 s"),
+        (12_345, "12.3 ms"), (999_499, "999 ms"), (999_501, "1.00 s"),
+        (61_000_000, "61.0 s"), (3_600_000_000, "3,600 s"),
     ])
     func `times are shown with three digits`(microseconds: Double, text: String) {
         #expect(Readable.microseconds(microseconds) == text)

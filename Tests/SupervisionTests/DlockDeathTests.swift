@@ -10,70 +10,72 @@ import Musl
 import Glibc
 #endif
 
-/// dlock is killed or stopped at any instant. Each of its command's processes holds a FIFO open, and the backend's
-/// liveness descriptor must not be let go while one does.
-@Suite struct DlockDeathTests {
-    /// Stubborn, and with a child that is too.
-    private static let script = "exec >$0; trap '' TERM; echo ready; sleep 1000 & while :; do sleep 1000; done"
+extension ProcessTests {
+    /// dlock is killed or stopped at any instant. Each of its command's processes holds a FIFO open, and the backend's
+    /// liveness descriptor must not be let go while one does.
+    @Suite struct DlockDeathTests {
+        /// Stubborn, and with a child that is too.
+        private static let script = "exec >$0; trap '' TERM; echo ready; sleep 1000 & while :; do sleep 1000; done"
 
-    /// Spread over the time that it takes to start a command, which is about a millisecond.
-    @Test(arguments: 0..<8)
-    func `the command does not outlive a dlock that is killed while it starts it`(lane: Int) async throws {
-        for step in 0..<25 {
-            try await killAgent(after: .microseconds(step * 120 + lane * 15), waitingFor: "starting")
+        /// Spread over the time that it takes to start a command, which is about a millisecond.
+        @Test(arguments: 0..<8)
+        func `the command does not outlive a dlock that is killed while it starts it`(lane: Int) async throws {
+            for step in 0..<25 {
+                try await killAgent(after: .microseconds(step * 120 + lane * 15), waitingFor: "starting")
+            }
         }
-    }
 
-    @Test(arguments: 0..<8)
-    func `the command does not outlive a dlock that is killed while it runs`(lane: Int) async throws {
-        for step in 0..<5 {
-            try await killAgent(after: .microseconds(step * 400 + lane * 50), waitingFor: "started")
+        @Test(arguments: 0..<8)
+        func `the command does not outlive a dlock that is killed while it runs`(lane: Int) async throws {
+            for step in 0..<5 {
+                try await killAgent(after: .microseconds(step * 400 + lane * 50), waitingFor: "started")
+            }
         }
-    }
 
-    private func killAgent(after delay: Duration, waitingFor report: String) async throws {
-        let directory = TemporaryDirectory()
-        let (fifo, read) = directory.fifo("out")
-        var liveness = Liveness(in: directory)
-        let agent = Agent(["--grace", "20"], command: ["sh", "-c", Self.script, fifo], liveness: liveness)
-        liveness.listener = nil
-        await agent.waitForReport(report)
-        try await Task.sleep(for: delay)
-        agent.signal(SIGKILL)
-        #expect(await liveness.witness.wait(for: Int32(POLLHUP)), "the liveness descriptor was never released")
-        // Without any writer: it never had one, or the last is gone.
-        #expect(read.hasNoWriter, "killed after \(delay): the liveness descriptor was released too early")
-        #expect(await agent.output.wait(for: Int32(POLLHUP)), "a process of the command is left")
-    }
+        private func killAgent(after delay: Duration, waitingFor report: String) async throws {
+            let directory = TemporaryDirectory()
+            let (fifo, read) = directory.fifo("out")
+            var liveness = Liveness(in: directory)
+            let agent = Agent(["--grace", "20"], command: ["sh", "-c", Self.script, fifo], liveness: liveness)
+            liveness.listener = nil
+            await agent.waitForReport(report)
+            try await Task.sleep(for: delay)
+            agent.signal(SIGKILL)
+            #expect(await liveness.witness.wait(for: Int32(POLLHUP)), "the liveness descriptor was never released")
+            // Without any writer: it never had one, or the last is gone.
+            #expect(read.hasNoWriter, "killed after \(delay): the liveness descriptor was released too early")
+            #expect(await agent.output.wait(for: Int32(POLLHUP)), "a process of the command is left")
+        }
 
-    @Test(arguments: 0..<6)
-    func `the command of a dlock that was stopped is dead before the deadline`(lane: Int) async throws {
-        let directory = TemporaryDirectory()
-        let (fifo, read) = directory.fifo("out")
-        let agent = Agent(
-            ["--deadline", "1000", "--grace", "500", "--renew", "50"],
-            command: ["sh", "-c", Self.script, fifo]
-        )
-        let group = await agent.waitForStart()
-        _ = await read.wait(for: Int32(POLLIN))
-        try await Task.sleep(for: .milliseconds(lane * 17))
-        agent.signal(SIGSTOP)
-        let deadline = ContinuousClock.now + .milliseconds(1000)
-        let goneAt = await read.hangUp()
-        #expect(goneAt < deadline)
-        #expect(!csup_group_is_alive(group))
-        agent.signal(SIGCONT)
-        #expect(await agent.exitCode == 79)
-    }
+        @Test(arguments: 0..<6)
+        func `the command of a dlock that was stopped is dead before the deadline`(lane: Int) async throws {
+            let directory = TemporaryDirectory()
+            let (fifo, read) = directory.fifo("out")
+            let agent = Agent(
+                ["--deadline", "1000", "--grace", "500", "--renew", "50"],
+                command: ["sh", "-c", Self.script, fifo]
+            )
+            let group = await agent.waitForStart()
+            _ = await read.wait(for: Int32(POLLIN))
+            try await Task.sleep(for: .milliseconds(lane * 17))
+            agent.signal(SIGSTOP)
+            let deadline = ContinuousClock.now + .milliseconds(1000)
+            let goneAt = await read.hangUp()
+            #expect(goneAt < deadline)
+            #expect(!csup_group_is_alive(group))
+            agent.signal(SIGCONT)
+            #expect(await agent.exitCode == 79)
+        }
 
-    @Test func `the command of a dlock that dies while it is stopped dies with it`() async throws {
-        let directory = TemporaryDirectory()
-        let (fifo, read) = directory.fifo("out")
-        let agent = Agent(["--grace", "50"], command: ["sh", "-c", Self.script, fifo])
-        _ = await agent.waitForStart()
-        _ = await read.wait(for: Int32(POLLIN))
-        agent.signal(SIGSTOP)
-        agent.signal(SIGKILL)
-        #expect(await read.wait(for: Int32(POLLHUP)))
+        @Test func `the command of a dlock that dies while it is stopped dies with it`() async throws {
+            let directory = TemporaryDirectory()
+            let (fifo, read) = directory.fifo("out")
+            let agent = Agent(["--grace", "50"], command: ["sh", "-c", Self.script, fifo])
+            _ = await agent.waitForStart()
+            _ = await read.wait(for: Int32(POLLIN))
+            agent.signal(SIGSTOP)
+            agent.signal(SIGKILL)
+            #expect(await read.wait(for: Int32(POLLHUP)))
+        }
     }
 }

@@ -10,12 +10,48 @@ import Testing
         #expect(machine.messageArrived(.forked(42)).isNone)
         #expect(machine.group == 42)
         #expect(machine.messageArrived(.started(42)).start == .started(42))
-        #expect(machine.messageArrived(.stopped(20)).event == .stopped(signal: 20))
+        #expect(machine.messageArrived(.stopped(20, continues: 0)).event == .stopped(signal: 20))
         #expect(machine.messageArrived(.continued).event == .continued)
         #expect(machine.messageArrived(.finished(.exited(code: 3), stoppedByWatchdog: false)).isNone)
         #expect(machine.socketClosed() == .reapWatchdog)
         #expect(machine.watchdogReaped().last == .exited(.exited(code: 3), stoppedByWatchdog: false))
         #expect(machine.group == nil)
+    }
+
+    @Test func `a stop is over when the command was continued, or is about to be`() {
+        var machine = Machine()
+        _ = machine.messageArrived(.forked(42))
+        _ = machine.messageArrived(.started(42))
+        let whileRunning = machine.continueWanted()
+        #expect(!whileRunning)
+        _ = machine.messageArrived(.stopped(20, continues: 0))
+        #expect(machine.isStopped)
+        let (first, second) = (machine.continueWanted(), machine.continueWanted())
+        #expect(first && !second, "one stop is answered once")
+        #expect(!machine.isStopped)
+        // Sent before the watchdog had the request.
+        _ = machine.messageArrived(.stopped(21, continues: 0))
+        #expect(!machine.isStopped)
+        _ = machine.messageArrived(.stopped(21, continues: 1))
+        #expect(machine.isStopped)
+        _ = machine.messageArrived(.continued)
+        #expect(!machine.isStopped)
+    }
+
+    @Test func `a SIGCONT continues a command only if its stop was accepted`() {
+        var machine = Machine()
+        _ = machine.messageArrived(.forked(42))
+        _ = machine.messageArrived(.started(42))
+        _ = machine.messageArrived(.stopped(19, continues: 0))
+        let late = machine.continueArrived()
+        #expect(!late && machine.isStopped)
+        machine.acceptStop()
+        let (first, second) = (machine.continueArrived(), machine.continueArrived())
+        #expect(first && !second)
+        machine.acceptStop()
+        _ = machine.messageArrived(.stopped(20, continues: 1))
+        let another = machine.continueArrived()
+        #expect(!another, "this stop is another one")
     }
 
     @Test func `a command that cannot be executed fails to start when the watchdog is gone`() {

@@ -86,8 +86,9 @@ bool csup_send(int socket, const struct csup_message *message) {
 
 enum csup_receipt csup_receive(int socket, struct csup_message *message) {
     ssize_t count;
+    // ECONNRESET is told once, before what is still queued: the other end was closed with messages unread.
     do count = recv(socket, message, sizeof *message, MSG_DONTWAIT);
-    while (count < 0 && errno == EINTR);
+    while (count < 0 && (errno == EINTR || errno == ECONNRESET));
     if (count == (ssize_t)sizeof *message) return CSUP_RECEIVED;
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return CSUP_NOTHING_YET;
     return CSUP_CLOSED;

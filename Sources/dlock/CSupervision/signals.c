@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -16,6 +18,7 @@ static char *command_line;
 static size_t command_line_size;
 static int capture_read = -1;
 static int capture_write = -1;
+static atomic_uint continuations;
 
 static void remember_signals(void) {
     sigprocmask(SIG_SETMASK, NULL, &inherited.mask);
@@ -59,6 +62,7 @@ bool csup_ignored_at_start(int signal) {
 static void captured(int signal) {
     int saved = errno;
     unsigned char number = (unsigned char)signal;
+    if (signal == SIGCONT) atomic_fetch_add(&continuations, 1);
     (void)!write(capture_write, &number, 1);
     errno = saved;
 }
@@ -91,8 +95,9 @@ static void set_default(int signal, struct sigaction *previous) {
     sigaction(signal, &standard, previous);
 }
 
-void csup_stop_own_group(int signal) {
-    if (csup_ignored_at_start(signal)) return;
+bool csup_stop_own_group(int signal) {
+    if (csup_ignored_at_start(signal)) return false;
+    unsigned continuations_before = atomic_load(&continuations);
     struct sigaction previous;
     sigset_t only, mask;
     sigemptyset(&only);
@@ -107,6 +112,13 @@ void csup_stop_own_group(int signal) {
     pthread_sigmask(SIG_UNBLOCK, &only, NULL);
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     sigaction(signal, &previous, NULL);
+    // The handler of the SIGCONT that ended the stop may run in another thread, and so a little later than this.
+    int64_t until_ns = csup_now_ns() + 50 * 1000 * 1000;
+    while (atomic_load(&continuations) == continuations_before) {
+        if (csup_now_ns() > until_ns) return false;
+        poll(NULL, 0, 1);
+    }
+    return true;
 }
 
 void csup_die_of(int signal) {

@@ -19,6 +19,7 @@ struct watchdog {
     struct csup_plan *plan;
     struct csup_rules rules;
     struct csup_members members;
+    uint32_t continues;
     bool executing;
     bool exited_by_signal;
     int exit_value;
@@ -29,6 +30,7 @@ static void report(struct watchdog *dog, enum csup_kind kind, int value) {
     memset(&message, 0, sizeof message);
     message.kind = kind;
     message.value = value;
+    message.continues = dog->continues;
     csup_send(dog->plan->watchdog_socket, &message);
 }
 
@@ -100,6 +102,7 @@ static void read_socket(struct watchdog *dog) {
             csup_rules_terminate_asked(&dog->rules);
             break;
         case CSUP_CONTINUE:
+            dog->continues++;
             if (!dog->members.leader_reaped) kill(-group, SIGCONT);
             break;
         default:
@@ -138,7 +141,8 @@ static void read_exec_result(struct watchdog *dog) {
 
 static void watch_leader(struct watchdog *dog) {
     pid_t leader = dog->members.leader;
-    for (;;) {
+    // dlock is told of the start first; until then a stop is left to be reported later.
+    while (!dog->executing) {
         siginfo_t info;
         memset(&info, 0, sizeof info);
         if (waitid(P_PID, (id_t)leader, &info, WSTOPPED | WCONTINUED | WNOHANG) < 0 || info.si_pid == 0) break;

@@ -6,7 +6,7 @@ struct SupervisorStateMachine {
         case started(Int32)
         case execFailed(errno: Int32)
         case notStarted
-        case stopped(Int32)
+        case stopped(Int32, continues: UInt32)
         case continued
         case finished(CommandStatus, stoppedByWatchdog: Bool)
     }
@@ -32,6 +32,11 @@ struct SupervisorStateMachine {
         case ended
     }
 
+    /// Of the requests to continue, those sent, and those obeyed when the command was last stopped.
+    private var continuesSent: UInt32 = 0
+    private var continuesAtStop: UInt32?
+    private var stopIsAccepted = false
+
     private var state = State.starting(group: nil)
     private(set) var start: Start?
     private var waiting: CheckedContinuation<Start, Never>?
@@ -45,6 +50,30 @@ struct SupervisorStateMachine {
         case .killing(let group, _): group
         case .ended: nil
         }
+    }
+
+    /// Whether the command's last stop still lasts, with no request to continue on its way. News of a stop may be old
+    /// when it is read: this process may have been stopped and continued itself meanwhile.
+    var isStopped: Bool {
+        continuesAtStop == continuesSent
+    }
+
+    /// The command stays stopped while this process runs on, until this process gets a SIGCONT.
+    mutating func acceptStop() {
+        stopIsAccepted = isStopped
+    }
+
+    /// True if a request is to be sent, which is once for each stop.
+    mutating func continueWanted() -> Bool {
+        guard isStopped else { return false }
+        stopIsAccepted = false
+        continuesSent &+= 1
+        return true
+    }
+
+    /// The same, on a SIGCONT. It may be old too: the stop that it belonged to may be over, and the command stopped anew.
+    mutating func continueArrived() -> Bool {
+        stopIsAccepted && continueWanted()
     }
 
     enum MessageAction {
@@ -68,14 +97,14 @@ struct SupervisorStateMachine {
         case (.starting(let group), .notStarted):
             state = .finishing(group: group, .notStarted(.tooLate))
             return .none
-        case (.starting, .finished):
-            preconditionFailure("the watchdog reports the end of a command that it did not start")
-        case (.starting, .stopped), (.starting, .continued):
-            // Between its fork and its exec; whoever stopped it there has to continue it.
-            return .none
-        case (.running, .stopped(let signal)):
+        case (.starting, .finished), (.starting, .stopped), (.starting, .continued):
+            preconditionFailure("the watchdog speaks of a command that it did not start")
+        case (.running, .stopped(let signal, let continues)):
+            continuesAtStop = continues
+            stopIsAccepted = false
             return .yield(.stopped(signal: signal))
         case (.running, .continued):
+            continuesAtStop = nil
             return .yield(.continued)
         case (.running(let group), .finished(let status, let stoppedByWatchdog)):
             state = .finishing(group: group, .last(.exited(status, stoppedByWatchdog: stoppedByWatchdog)))

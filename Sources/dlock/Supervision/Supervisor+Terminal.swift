@@ -13,40 +13,39 @@ extension Supervisor {
     /// so that the shell sees a stopped job; when they are continued (`fg`, `bg`), so is the command.
     ///
     /// A command that was stopped only for want of the terminal gets it, if it is this process's to give, and goes on.
-    /// Without a terminal, and for a `kill -STOP` of a background command, nothing happens. Returns when the command
-    /// was continued. The whole process, and so the renewal of the lock, stands still meanwhile: the watchdog stops the
-    /// command before the lease ends.
+    /// Without a terminal, for a stop that is over by now, and for a `kill -STOP` of a background command, nothing
+    /// happens. Returns when the command was continued. The whole process, and so the renewal of the lock, stands still
+    /// meanwhile: the watchdog stops the command before the lease ends. SIGCONT and SIGTSTP have to be captured.
     ///
     /// - Parameter beforeStopping: Called when this process has the terminal and is about to stop.
     package func followStop(by signal: Int32, beforeStopping: () -> Void = {}) {
-        guard let terminal else { return }
+        guard link.commandIsStopped else { return }
+        guard let terminal else { return link.acceptStop() }
         let lacksTerminal = signal == SIGTTIN || signal == SIGTTOU
         if lacksTerminal {
             terminal.wanted()
-            if terminal.giveIfForeground(to: group) {
-                sendContinue()
-                return
-            }
+            if terminal.giveIfForeground(to: group) { return link.continueCommand { $0.continueWanted() } }
         }
-        guard lacksTerminal || signal == SIGTSTP || terminal.isGiven else { return }
+        guard lacksTerminal || signal == SIGTSTP || terminal.isGiven else { return link.acceptStop() }
         terminal.takeBack(from: group, restoringModes: false)
         beforeStopping()
-        let stoppedAt = ContinuousClock.now
         // Not SIGSTOP: in a group that no shell looks after it would be for ever, and SIGTSTP is discarded.
-        csup_stop_own_group(signal == SIGSTOP ? SIGTSTP : signal)
-        if lacksTerminal, !terminal.isForeground, ContinuousClock.now - stoppedAt < .milliseconds(10) {
-            // Discarded: the command would ask for the terminal and be stopped for it, again and again. What the kernel
-            // does with stopped groups that nobody looks after is this.
+        let wasStopped = csup_stop_own_group(signal == SIGSTOP ? SIGTSTP : signal)
+        if !wasStopped, lacksTerminal {
+            // The command would ask for the terminal and be stopped for it, again and again. What the system does with
+            // stopped groups that nobody looks after is this.
             forward(signal: SIGHUP)
         } else {
-            continueCommand()
+            terminal.giveIfForeground(to: group)
+            link.continueCommand { $0.continueWanted() }
         }
     }
 
-    /// Continues the command, in the foreground if this process is. To be called when SIGCONT arrives.
+    /// To be called when SIGCONT arrives: gives the command the terminal if this process has it, and continues it if it
+    /// was stopped and ``followStop(by:beforeStopping:)`` let it be.
     package func continueCommand() {
         terminal?.giveIfForeground(to: group)
-        sendContinue()
+        link.continueCommand { $0.continueArrived() }
     }
 
     /// Dies by Ctrl-C (or Ctrl-\) if the command did; to be called after all else, in place of an exit.

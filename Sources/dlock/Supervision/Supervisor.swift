@@ -27,7 +27,7 @@ package final class Supervisor: Sendable {
     /// The process id of the command, and of its process group.
     package let group: Int32
     let terminal: Terminal?
-    private let link: WatchdogLink
+    let link: WatchdogLink
 
     /// Starts the command. Cancellation, until this returns, stops the command.
     ///
@@ -93,10 +93,6 @@ package final class Supervisor: Sendable {
     /// Stops the command: SIGTERM now, SIGKILL after the grace.
     package func terminate() {
         link.terminate()
-    }
-
-    func sendContinue() {
-        link.send(CSUP_CONTINUE)
     }
 
     private static func spawn(

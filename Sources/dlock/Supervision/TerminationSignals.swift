@@ -49,6 +49,6 @@ package enum TerminationSignals {
     /// Stops this process and its group, as an uncaptured Ctrl-Z does; returns when it was continued. For a process that
     /// captures SIGTSTP and has no command yet whose stop it could follow.
     package static func stop(by signal: Int32 = SIGTSTP) {
-        csup_stop_own_group(signal)
+        _ = csup_stop_own_group(signal)
     }
 }

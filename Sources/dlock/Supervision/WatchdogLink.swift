@@ -62,13 +62,32 @@ final class WatchdogLink: Sendable {
     /// Never blocks. What is sent to a dead watchdog is lost: its death has consequences of its own. What does not fit
     /// (the watchdog was stopped) is lost too: then the old deadline holds, which is the safe one.
     func send(_ kind: csup_kind, value: Int32 = 0, deadlineNanoseconds: Int64 = 0) {
+        shared.withLock { shared in
+            Self.send(kind, value: value, deadlineNanoseconds: deadlineNanoseconds, to: shared.socket)
+        }
+    }
+
+    private static func send(_ kind: csup_kind, value: Int32 = 0, deadlineNanoseconds: Int64 = 0, to socket: Int32?) {
+        guard let socket else { return }
         var message = csup_message()
         message.kind = UInt32(kind.rawValue)
         message.value = value
         message.deadline_ns = deadlineNanoseconds
+        _ = csup_send(socket, &message)
+    }
+
+    var commandIsStopped: Bool {
+        shared.withLock { $0.machine.isStopped }
+    }
+
+    func acceptStop() {
+        shared.withLock { $0.machine.acceptStop() }
+    }
+
+    /// Continues the command if the machine finds that it should be.
+    func continueCommand(if isWanted: (inout SupervisorStateMachine) -> Bool) {
         shared.withLock { shared in
-            guard let socket = shared.socket else { return }
-            _ = csup_send(socket, &message)
+            if isWanted(&shared.machine) { Self.send(CSUP_CONTINUE, to: shared.socket) }
         }
     }
 
@@ -186,7 +205,7 @@ extension SupervisorStateMachine.Message {
         case CSUP_STARTED: self = .started(raw.value)
         case CSUP_EXEC_FAILED: self = .execFailed(errno: raw.value)
         case CSUP_NOT_STARTED: self = .notStarted
-        case CSUP_STOPPED: self = .stopped(raw.value)
+        case CSUP_STOPPED: self = .stopped(raw.value, continues: raw.continues)
         case CSUP_CONTINUED: self = .continued
         case CSUP_FINISHED:
             let status = raw.by_signal ? CommandStatus.signalled(raw.value) : .exited(code: raw.value)

@@ -18,7 +18,9 @@ struct Dlock: AsyncParsableCommand {
             host. They then guard one user on one host.
             """,
         version: "0.1.0",
-        subcommands: [RunCommand.self, StatusCommand.self, BreakCommand.self, BenchCommand.self, BenchWorkerCommand.self]
+        subcommands: [
+            RunCommand.self, StatusCommand.self, BreakCommand.self, BenchCommand.self, BenchWorkerCommand.self,
+        ]
     )
 
     @concurrent

@@ -72,7 +72,8 @@ final class PseudoTerminal {
                 return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : nil
             }
             guard let more else {
-                Issue.record("\"\(text)\" was not shown, but: \(shown.debugDescription)", sourceLocation: sourceLocation)
+                Issue.record(
+                    "\"\(text)\" was not shown, but: \(shown.debugDescription)", sourceLocation: sourceLocation)
                 return shown
             }
             shown += more

@@ -29,6 +29,7 @@ extension Supervisor {
     }
 }
 
-func run(_ arguments: [String], environment: [(name: String, value: String)] = [path]) async throws -> Supervisor.Event? {
+func run(_ arguments: [String], environment: [(name: String, value: String)] = [path]) async throws -> Supervisor.Event?
+{
     try await supervise(arguments, environment: environment).end()
 }

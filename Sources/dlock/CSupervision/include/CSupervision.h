@@ -62,6 +62,8 @@ struct csup_message {
     /// A process id, signal number, errno or exit code.
     int32_t value;
     int64_t deadline_ns;
+    /// STOPPED: how many CONTINUE messages the watchdog has obeyed. If more were sent, this stop is over.
+    uint32_t continues;
     /// FINISHED: `value` is the signal that killed the command, not its exit code.
     bool by_signal;
     /// FINISHED: the watchdog began to stop the command before it had ended by itself.
@@ -123,9 +125,10 @@ bool csup_ignored_at_start(int signal);
 int csup_capture_descriptor(void);
 /// Returns 0 or an errno. A signal that was ignored at the start stays ignored.
 int csup_capture(int signal);
-/// Stops this process's whole group by a stop signal, this process included; returns when it was continued, or at
-/// once where the kernel discards such signals (an orphaned group: nobody could ever continue it).
-void csup_stop_own_group(int signal);
+/// Stops this process's whole group by a stop signal, this process included; returns true when it was continued, or
+/// false where the system discards such signals (an orphaned group: nobody could ever continue it). SIGCONT has to be
+/// captured.
+bool csup_stop_own_group(int signal);
 /// Sends a signal to the other processes of this process's group.
 void csup_signal_own_group(int signal);
 /// Kills this process by a signal that it may have captured, without a core dump. Returns if the signal was ignored when

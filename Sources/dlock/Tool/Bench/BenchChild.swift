@@ -13,8 +13,8 @@ import Subprocess
 /// | `hold` | `held TOKEN` | nothing; it is killed | |
 /// | `wait` | | | its report |
 ///
-/// A report is one line of JSON (``WorkerReport``) and as many bytes as that says. A worker ends when its standard input
-/// does, so none is left behind when dlock is killed.
+/// A report is one line of JSON (``WorkerReport``) and as many bytes as that says. A worker that is told nothing more ends
+/// when its standard input does, and one that measures when its time is over: none is left behind when dlock is killed.
 struct WorkerOrder: Codable, Sendable {
     enum Task: String, Codable, Sendable {
         /// Takes one lock over and over, together with others.

@@ -8,27 +8,33 @@ struct BenchCommand: AsyncParsableCommand {
         commandName: "bench",
         abstract: "Measures how fast locks are on this machine.",
         discussion: """
-            Takes and releases locks of its own, named dlock-bench/…, as fast as it can. A cycle is one acquire and one
-            release, each grant with its fencing token. While measuring it checks that tokens rise with every grant and
+            Takes and releases locks of its own, named dlock-bench/…, as fast as it can. A cycle is one acquire and one \
+            release, each grant with its fencing token. While measuring it checks that tokens rise with every grant and \
             that no two workers hold a lock at once; if that is ever violated, it says so and exits with 70.
 
               dlock bench
               dlock bench --workload hot-16 --processes 16
-              dlock bench --backend embedded: --backend embedded:///srv/locks.db --workload seq --json
+              dlock bench --backend embedded:///srv/locks.db --workload seq --json
 
             Workloads, where a number says how many workers there are:
 
-              seq       one worker takes one lock over and over: what a lock costs that nobody else wants.
-              wide-64   64 workers at once, each with a lock of its own, through one client: what a busy service gets.
-              hot-16    16 workers, each with a client of its own, all want one lock: how fast it is handed over, and how
-                        long one waits for it. Out of order are grants that went past a waiter that had asked earlier.
-              crash     a process that holds the lock is killed (SIGKILL): how long until the next one has it. Where
-                        nothing but the lease tells that a holder is dead, that is about --lease.
-              idle      1,000 waiters on a lock that stays held: what waiting costs in processor time and memory; then how
-                        long it takes to serve them all.
+              seq      one worker takes one lock over and over: what a lock costs
+                       that nobody else wants.
+              wide-64  64 workers at once, each with a lock of its own, through one
+                       client: what a busy service gets.
+              hot-16   16 workers, each with a client of its own, all want one lock:
+                       how fast it is handed over, and how long one waits for it.
+                       Out of order are grants that went past a waiter that had
+                       asked earlier, by the clocks of those who ask.
+              crash    a process that holds the lock is killed (SIGKILL): how long
+                       until the next one has it. Where only the lease tells that
+                       a holder is dead, that is about --lease.
+              idle     1,000 waiters on a lock that stays held: what waiting costs
+                       in processor time and memory; then how long it takes to
+                       serve them all.
 
-            Without --workload: seq, wide-64 and hot-16. Several backends and workloads take turns, round by round, so that
-            a busy moment of the machine does not fall on one of them alone; the median of the rounds counts.
+            Without --workload: seq, wide-64 and hot-16. Several backends and workloads take turns, round by round, so \
+            that a busy moment of the machine does not fall on one of them alone; the median of the rounds counts.
 
             Exit codes: 0 measured, 64 wrong usage, 69 the backend cannot be used, 70 a lock did what it must never do.
             """
