@@ -58,11 +58,11 @@ struct GrantTests {
                 let handle = try await clients[0].acquire("a")
                 let started = ContinuousClock.now
                 let error = await #expect(throws: LockError.self) {
-                    try await clients[1].acquire("a", waitingAtMost: .milliseconds(200))
+                    try await clients[1].acquire("a", waitingAtMost: .seconds(2))
                 }
                 #expect(error?.code == .timedOut)
-                #expect(ContinuousClock.now - started >= .milliseconds(200))
-                #expect(ContinuousClock.now - started < .seconds(5))
+                #expect(ContinuousClock.now - started >= .seconds(2))
+                #expect(ContinuousClock.now - started < .seconds(20))
                 try await eventually("the queue is empty") { try await clients[0].status(of: "a").waiters.isEmpty }
                 try await handle.release()
             }
@@ -158,7 +158,7 @@ struct GrantTests {
         try await backend.withStore { store in
             try await store.withClients(2) { clients in
                 #expect(try await clients[0].status(of: "a").holder == nil)
-                let handle = try await clients[0].acquire("a", lease: .seconds(20))
+                let handle = try await clients[0].acquire("a", lease: .seconds(60))
                 let waiting = Task { try await clients[1].acquire("a") }
                 try await eventually("one waits") { try await clients[0].status(of: "a").waiters.count == 1 }
                 let status = try await clients[1].status(of: "a")
@@ -166,7 +166,7 @@ struct GrantTests {
                 #expect(holder.token == handle.token)
                 #expect(holder.metadata == clients[0].configuration.metadata)
                 let remaining = try #require(holder.remainingLease)
-                #expect(remaining > .seconds(5) && remaining <= .seconds(20))
+                #expect(remaining > .seconds(10) && remaining <= .seconds(60))
                 #expect(!holder.isRevoked)
                 #expect(status.waiters.first?.metadata == clients[1].configuration.metadata)
                 try await handle.release()

@@ -69,7 +69,7 @@ struct RunTests {
             mkfifo(shell.folder.appending(path: "hold").path, 0o600)
             try await eventually("it is held") { try await shell.status("a").holder != nil }
             #expect(try await shell.run("\"$D\" run --no-wait a -- true").status == 75)
-            #expect(try await shell.run("\"$D\" run --wait 200ms a -- true").status == 75)
+            #expect(try await shell.run("\"$D\" run --wait 2s a -- true").status == 75)
             #expect(try await shell.run("\"$D\" run --no-wait --busy-exit-code 3 a -- true").status == 3)
             #expect(try await shell.run("\"$D\" run --no-wait b -- true").status == 0)
             kill(holder.pid, SIGTERM)
@@ -81,7 +81,7 @@ struct RunTests {
         try await Shell.with { shell async throws in
             // The command ignores SIGTERM and has a child that does, too.
             let command = "trap \"\" TERM; (while :; do date +%s%N > .now; mv .now alive; sleep 0.01; done) & while :; do sleep 0.1; done"
-            let holder = try shell.start("exec \"$D\" run --lease 3s a -- sh -c '\(command)'")
+            let holder = try shell.start("exec \"$D\" run --lease 6s a -- sh -c '\(command)'")
             try await eventually("it is held") { shell.contents("alive") != nil }
             let next = try shell.start("exec \"$D\" run a -- sh -c 'date +%s%N > started; cat alive > last; sleep 0.2; cat alive > later'")
             try await eventually("one waits") { try await shell.status("a").waiters.count == 1 }
@@ -104,14 +104,14 @@ struct RunTests {
             let killed = ContinuousClock.now
             kill(holder.pid, SIGKILL)
             #expect(await next.end().status == 0)
-            #expect(ContinuousClock.now - killed < .seconds(2))
+            #expect(ContinuousClock.now - killed < .seconds(20))
         }
     }
 
     @Test func `when dlock is stopped past its lease its command is dead first, and it says 79 afterwards`() async throws {
         try await Shell.with { shell async throws in
             let command = "trap \"\" TERM; while :; do date +%s%N > .now; mv .now alive; sleep 0.01; done"
-            let holder = try shell.start("exec \"$D\" run --lease 2s a -- sh -c '\(command)'")
+            let holder = try shell.start("exec \"$D\" run --lease 6s a -- sh -c '\(command)'")
             try await eventually("it is held") { shell.contents("alive") != nil }
             let first = try await shell.status("a").holder?.token
             let next = try shell.start(

@@ -106,7 +106,7 @@ struct FileFaultTests {
                     // Woken by a datagram, long before the backstop of a 30 s lease.
                     let started = ContinuousClock.now
                     try await waiting.value.release()
-                    #expect(ContinuousClock.now - started < .seconds(5))
+                    #expect(ContinuousClock.now - started < .seconds(20))
                 }
             }
         }

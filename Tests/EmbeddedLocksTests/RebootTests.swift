@@ -13,14 +13,14 @@ struct RebootTests {
             let fake = FakeEnvironment()
             try await withClient(path, environment: fake.environment) { first in
                 try await withClient(path, environment: fake.environment) { second in
-                    let handle = try await first.acquire("a", lease: .seconds(20))
+                    let handle = try await first.acquire("a", lease: .seconds(60))
                     fake.stepClock(by: .seconds(seconds))
                     #expect(try await second.acquireIfAvailable("a") == nil)
                     let remaining = try await second.status(of: "a").holder?.remainingLease
-                    #expect(remaining.map { $0 > .seconds(15) && $0 <= .seconds(20) } == true)
+                    #expect(remaining.map { $0 > .seconds(20) && $0 <= .seconds(60) } == true)
                     try handle.checkValid()
                     try await handle.release()
-                    let next = try await second.acquire("a", waitingAtMost: .seconds(2))
+                    let next = try await second.acquire("a", waitingAtMost: .seconds(30))
                     #expect(next.token > handle.token)
                     try await next.release()
                 }
@@ -42,7 +42,7 @@ struct RebootTests {
                 fake.reboot()
                 try await withClient(after, environment: fake.environment) { second in
                     #expect(try await second.statusOfAll().isEmpty)
-                    let next = try await second.acquire("a", waitingAtMost: .seconds(2))
+                    let next = try await second.acquire("a", waitingAtMost: .seconds(30))
                     #expect(next.token > handle.token)
                     try await next.release()
                 }

@@ -65,7 +65,7 @@ func withClient(
 /// The code of the error that acquiring throws.
 func acquireError(_ client: LockClient, _ name: String = "a") async -> LockError? {
     do {
-        _ = try await client.withLock(name, waitingAtMost: .seconds(2)) { _ in }
+        _ = try await client.withLock(name, waitingAtMost: .seconds(30)) { _ in }
         return nil
     } catch {
         return error as? LockError

@@ -1,4 +1,3 @@
-import CSupervision
 import Supervision
 import Testing
 
@@ -18,17 +17,26 @@ extension ProcessTests {
         private static let script = "exec >$0; trap '' TERM; echo ready; sleep 1000 & while :; do sleep 1000; done"
 
         /// Spread over the time that it takes to start a command, which is about a millisecond.
-        @Test(arguments: 0..<8)
-        func `the command does not outlive a dlock that is killed while it starts it`(lane: Int) async throws {
-            for step in 0..<25 {
-                try await killAgent(after: .microseconds(step * 120 + lane * 15), waitingFor: "starting")
+        @Test func `the command does not outlive a dlock that is killed while it starts it`() async throws {
+            try await inLanes { lane in
+                for step in 0..<50 {
+                    try await killAgent(after: .microseconds(step * 60 + lane * 15), waitingFor: "starting")
+                }
             }
         }
 
-        @Test(arguments: 0..<8)
-        func `the command does not outlive a dlock that is killed while it runs`(lane: Int) async throws {
-            for step in 0..<5 {
-                try await killAgent(after: .microseconds(step * 400 + lane * 50), waitingFor: "started")
+        @Test func `the command does not outlive a dlock that is killed while it runs`() async throws {
+            try await inLanes { lane in
+                for step in 0..<10 {
+                    try await killAgent(after: .microseconds(step * 200 + lane * 50), waitingFor: "started")
+                }
+            }
+        }
+
+        private func inLanes(_ body: @escaping @Sendable (Int) async throws -> Void) async throws {
+            try await withThrowingTaskGroup(of: Void.self) { lanes in
+                for lane in 0..<4 { lanes.addTask { try await body(lane) } }
+                try await lanes.waitForAll()
             }
         }
 
@@ -47,8 +55,11 @@ extension ProcessTests {
             #expect(await agent.output.wait(for: Int32(POLLHUP)), "a process of the command is left")
         }
 
-        @Test(arguments: 0..<6)
-        func `the command of a dlock that was stopped is dead before the deadline`(lane: Int) async throws {
+        @Test func `the command of a dlock that was stopped is dead before the deadline`() async throws {
+            try await inLanes { lane in try await stopAgent(after: .milliseconds(lane * 17)) }
+        }
+
+        private func stopAgent(after delay: Duration) async throws {
             let directory = TemporaryDirectory()
             let (fifo, read) = directory.fifo("out")
             let agent = Agent(
@@ -57,12 +68,12 @@ extension ProcessTests {
             )
             let group = await agent.waitForStart()
             _ = await read.wait(for: Int32(POLLIN))
-            try await Task.sleep(for: .milliseconds(lane * 17))
+            try await Task.sleep(for: delay)
             agent.signal(SIGSTOP)
             let deadline = ContinuousClock.now + .milliseconds(1000)
             let goneAt = await read.hangUp()
             #expect(goneAt < deadline)
-            #expect(!csup_group_is_alive(group))
+            #expect(await isGone(group))
             agent.signal(SIGCONT)
             #expect(await agent.exitCode == 79)
         }

@@ -1,4 +1,3 @@
-import CSupervision
 import Supervision
 import Testing
 
@@ -161,6 +160,7 @@ extension ProcessTests {
             await terminal.waitFor("prompt ")
             terminal.type("fg\n")
             await terminal.waitFor("agent --")
+            while terminal.foreground == shell.pid { await Task.yield() }
             terminal.type(Self.controlC)
             await terminal.waitFor("prompt ")
             await endShell(shell)
@@ -197,7 +197,7 @@ extension ProcessTests {
             await terminal.waitFor("back")
             terminal.type("abc\n")
             await terminal.waitFor("got-abc")
-            #expect(!csup_group_is_alive(group))
+            #expect(await isGone(group))
             await endShell(shell)
         }
 

@@ -97,6 +97,15 @@ import Testing
         #expect(rules.stopped_by_watchdog)
     }
 
+    @Test func `a command that ended when it was being asked to stop counts as stopped, as nobody knows the order`() {
+        var rules = rules(deadline: 10_000, grace: 400)
+        csup_rules_terminate_asked(&rules)
+        csup_rules_leader_exited(&rules)
+        csup_rules_group_emptied(&rules)
+        #expect(decide(&rules, at: 0).action == CSUP_DO_FINISH)
+        #expect(rules.stopped_by_watchdog)
+    }
+
     @Test(arguments: [Int64.min, -1, 0, 1, .max], [Int64.min, -1, 0, 1, .max])
     func `no deadline or grace, however absurd, overflows`(deadline: Int64, grace: Int64) {
         for now in [Int64.min, -1, 0, 1, .max] {

@@ -10,6 +10,8 @@ extension LockClient {
             while true {
                 let now = self.clock.now()
                 let work = self.state.withLock { $0.takeDueWork(now: now) }
+                self.metrics.held.set(work.heldCount)
+                self.metrics.waiters.set(work.waiterCount)
                 self.perform(work, in: &group)
                 if work.isStopping {
                     let deadline = stopDeadline ?? now + self.configuration.shutdownTimeout
@@ -33,6 +35,8 @@ extension LockClient {
         var lost: [(hold: Hold, reason: LockError.LossReason)] = []
         var timedOut: [AttemptID] = []
         var cleanup = CleanupStateMachine.TimerAction()
+        var heldCount = 0
+        var waiterCount = 0
         var isStopping = false
         /// Nothing is held, waited for or to be cleaned up.
         var isIdle = false
@@ -180,6 +184,8 @@ extension LockClient.State {
         for (attempt, reason) in work.keeper.lost {
             if let hold = self.holds[attempt] { work.lost.append((hold, reason)) }
         }
+        work.heldCount = self.holds.count
+        work.waiterCount = self.attempts.count
         work.timedOut = self.attemptDeadlines.popDue(at: now)
         work.cleanup = self.cleanup.timerFired(now: now)
         self.cleanupsUnderWay += work.cleanup.withdraw.count

@@ -177,7 +177,6 @@ static void wait_for_news(struct watchdog *dog, int64_t wake_at_ns) {
     };
     if (poll(entries, 4, csup_poll_timeout_ms(wake_at_ns)) <= 0) return;
     if (entries[0].revents) csup_drain(plan->child_descriptor);
-    if (entries[1].revents) read_socket(dog);
     if (entries[2].revents) csup_drain(plan->timer);
     if (entries[3].revents) read_exec_result(dog);
 }
@@ -207,6 +206,8 @@ void csup_watchdog_main(struct csup_plan *plan) {
     let_go_of_dlock(plan);
 
     for (;;) {
+        // In this order: a command that dies because dlock killed it, the watchdog being stopped, was not asked in vain.
+        if (!dog.rules.dlock_dead) read_socket(&dog);
         if (!dog.rules.leader_exited) watch_leader(&dog);
         if (!dog.executing && csup_members_gone(&dog.members, dog.rules.leader_exited)) {
             csup_rules_group_emptied(&dog.rules);

@@ -61,6 +61,8 @@ static int64_t next_recheck_ns(struct csup_rules *rules, int64_t now_ns) {
 
 struct csup_decision csup_rules_decide(struct csup_rules *rules, int64_t now_ns) {
     if (rules->leader_exited && rules->group_empty) {
+        // When both became known at once, the order is not: a command that may have been stopped counts as stopped.
+        if (!rules->stopping) rules->stopped_by_watchdog = rules->terminate_asked;
         return (struct csup_decision){CSUP_DO_FINISH, now_ns};
     }
     int64_t soft_ns = csup_rules_soft_limit_ns(rules);
@@ -70,7 +72,6 @@ struct csup_decision csup_rules_decide(struct csup_rules *rules, int64_t now_ns)
         // Once begun, stopping is never called off: the command has seen SIGTERM and is half way out.
         rules->stopping = true;
         rules->stopping_since_ns = now_ns;
-        // When both became known at once, the order is not: a command that may have been stopped counts as stopped.
         rules->stopped_by_watchdog = !rules->leader_exited || rules->terminate_asked;
     }
     int64_t kill_at_ns = smaller(sum(rules->stopping_since_ns, rules->grace_ns), csup_rules_hard_limit_ns(rules));

@@ -112,7 +112,7 @@ struct DidNotHappen: Error {
 
 /// Claims for tests that ask a backend without a client.
 enum Claims {
-    static func make(_ name: LockName, attempt: UInt64, lease: Duration = .seconds(10)) -> LockClaim {
+    static func make(_ name: LockName, attempt: UInt64, lease: Duration = .seconds(60)) -> LockClaim {
         var generator = SystemRandomNumberGenerator()
         return LockClaim(
             attempt: AttemptID(rawValue: attempt),

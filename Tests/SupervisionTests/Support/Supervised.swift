@@ -2,6 +2,14 @@ import CSupervision
 import Supervision
 import Testing
 
+#if canImport(Darwin)
+import Darwin
+#elseif canImport(Musl)
+import Musl
+#else
+import Glibc
+#endif
+
 let path = (name: "PATH", value: "/usr/local/bin:/usr/bin:/bin")
 
 /// Starts a command in this very process, without a terminal.
@@ -32,4 +40,14 @@ extension Supervisor {
 func run(_ arguments: [String], environment: [(name: String, value: String)] = [path]) async throws -> Supervisor.Event?
 {
     try await supervise(arguments, environment: environment).end()
+}
+
+/// Whether the group is gone, or is in a moment: a process lets go of its files a little before it is dead.
+func isGone(_ group: pid_t) async -> Bool {
+    let deadline = ContinuousClock.now + .seconds(20)
+    while csup_group_is_alive(group) {
+        if ContinuousClock.now > deadline { return false }
+        await Task.yield()
+    }
+    return true
 }

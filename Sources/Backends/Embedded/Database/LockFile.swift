@@ -218,7 +218,13 @@ final class LockFile {
     ) throws {
         try Self.whileBusy(until: deadline) {
             try database.unsafeReentrantWrite { db in
-                switch try Schema.state(db) {
+                // In one transaction, because another process may be making the file just now.
+                var state = Schema.State.blank
+                try db.inTransaction(.deferred) {
+                    state = try Schema.state(db)
+                    return .commit
+                }
+                switch state {
                 case .ours:
                     break
                 case .blank:
