@@ -117,6 +117,7 @@ public final class EmbeddedLockBackend: LockBackend {
             }
             await self.alarm.sleep(until: next)
         }
+        self.transactions.wrapUp()
         self.shutDown()
     }
 

@@ -142,7 +142,10 @@ extension LockClient {
         }
 
         mutating func nextWakeup() -> ContinuousClock.Instant? {
-            [self.keeper.nextWakeup(), self.cleanup.nextWakeup(), self.attemptDeadlines.next()].compactMap { $0 }.min()
+            var next = self.keeper.nextWakeup()
+            if let cleanup = self.cleanup.nextWakeup() { next = next.map { min($0, cleanup) } ?? cleanup }
+            if let deadline = self.attemptDeadlines.next() { next = next.map { min($0, deadline) } ?? deadline }
+            return next
         }
 
         /// Whether the timer loop sleeps longer than it may.

@@ -42,14 +42,18 @@ public struct LockName: Sendable {
 
 extension LockName: Hashable {
     // String's own equality is by canonical equivalence, which would make one lock of two different keys.
+    /// Whether the bytes are the same.
     public static func == (left: LockName, right: LockName) -> Bool {
-        left.rawValue.utf8.elementsEqual(right.rawValue.utf8)
+        let same = left.rawValue.utf8.withContiguousStorageIfAvailable { left in
+            right.rawValue.utf8.withContiguousStorageIfAvailable { right in left.elementsEqual(right) }
+        }
+        return (same ?? nil) ?? left.rawValue.utf8.elementsEqual(right.rawValue.utf8)
     }
 
+    /// Hashes the bytes.
     public func hash(into hasher: inout Hasher) {
-        for byte in self.rawValue.utf8 {
-            hasher.combine(byte)
-        }
+        var text = self.rawValue
+        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 }
 

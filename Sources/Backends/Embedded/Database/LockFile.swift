@@ -125,10 +125,20 @@ final class LockFile {
         }
     }
 
-    /// Runs work with the connection's thread rules kept.
+    /// Runs work where GRDB's hooks, which SQLite calls with every commit, expect to be called.
     func access<Result>(_ work: () throws -> Result) rethrows -> Result {
         try self.database.unsafeReentrantRead { _ in try work() }
     }
+
+    /// Moves the log into the file if it has grown. Whoever opens the file first after everybody has left reads the whole
+    /// log, so the short-lived keep it short. Does nothing while others are writing.
+    func shortenLog() {
+        var status = stat()
+        guard stat(self.location.path + "-wal", &status) == 0, status.st_size >= Self.longLogInBytes else { return }
+        _ = try? self.database.unsafeReentrantWrite { db in try db.checkpoint(.truncate) }
+    }
+
+    private static let longLogInBytes = 512 * 1_024
 
     /// Runs something with the general interface, for what is not on the hot path.
     func read<Result>(_ work: (Database) throws -> Result) throws(LockError) -> Result {

@@ -150,6 +150,19 @@ final class TransactionQueue: Sendable {
         }
     }
 
+    /// Leaves the file as the next one who opens it likes it, once no more work is coming. Waits for that.
+    func wrapUp() {
+        self.queue.sync {
+            let isMine = self.state.withLock { state in
+                defer { state.isWorking = true }
+                return !state.isWorking
+            }
+            guard isMine else { return }
+            self.box.file?.shortenLog()
+            _ = self.work(inline: false)
+        }
+    }
+
     private static var cancelled: LockError { LockError(.cancelled, "cancelled before the request was begun") }
 
     private func job<Value: Sendable>(
