@@ -60,7 +60,13 @@ struct FaultTests {
                             try await Task.sleep(for: .microseconds(50))
                         }
                     }
-                    let rival = round % 2 == 0 ? Task { try await clients[1].withLock("a") { witness.enter($0.token); witness.leave() } } : nil
+                    let rival =
+                        round % 2 == 0
+                        ? Task {
+                            try await clients[1].withLock("a") {
+                                witness.enter($0.token); witness.leave()
+                            }
+                        } : nil
                     let spins = Int.random(in: 0..<400, using: &generator)
                     for _ in 0..<spins { await Task.yield() }
                     victim.cancel()
@@ -77,7 +83,8 @@ struct FaultTests {
 
     // S10
     @Test(arguments: ContractBackend.allCases)
-    func `of a thousand waiters half give up, and the others are served in order`(backend: ContractBackend) async throws {
+    func `of a thousand waiters half give up, and the others are served in order`(backend: ContractBackend) async throws
+    {
         try await backend.withStore { store in
             try await store.withClients(2) { clients in
                 let holder = try await clients[0].acquire("a")
@@ -114,7 +121,9 @@ struct FaultTests {
     }
 
     @Test(arguments: ContractBackend.allCases)
-    func `a broken lock is lost to its holder at once and granted when it lets go`(backend: ContractBackend) async throws {
+    func `a broken lock is lost to its holder at once and granted when it lets go`(backend: ContractBackend)
+        async throws
+    {
         try await backend.withStore { store in
             try await store.withClients(2) { clients in
                 let isHeld = Mutexed(false)
@@ -145,7 +154,8 @@ struct FaultTests {
     }
 
     @Test(arguments: ContractBackend.allCases)
-    func `a lock broken at once is granted to the next while the holder is told`(backend: ContractBackend) async throws {
+    func `a lock broken at once is granted to the next while the holder is told`(backend: ContractBackend) async throws
+    {
         try await backend.withStore { store in
             try await store.withClients(2) { clients in
                 let handle = try await clients[0].acquire("a", lease: .seconds(60))

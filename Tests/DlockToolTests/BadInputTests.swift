@@ -7,18 +7,22 @@ struct BadInputTests {
     @Test(arguments: [
         "run", "run a", "run a --", "run -- true", "run '' -- true", "run \"$(printf 'a\\tb')\" -- true",
         "run $(printf 'x%.0s' $(seq 513)) -- true", "run --lease 0s a -- true", "run --lease -5s a -- true",
-        "run --lease 365d a -- true", "run --lease soon a -- true", "run --lease 5 a -- true", "run --wait nonsense a -- true",
+        "run --lease 365d a -- true", "run --lease soon a -- true", "run --lease 5 a -- true",
+        "run --wait nonsense a -- true",
         "run --wait 0s a -- true", "run --wait 5s --no-wait a -- true", "run --max-hold 0s a -- true",
-        "run --busy-exit-code 256 a -- true", "run --backend nosuch://host a -- true", "run --backend embedded://host/x a -- true",
+        "run --busy-exit-code 256 a -- true", "run --backend nosuch://host a -- true",
+        "run --backend embedded://host/x a -- true",
         "run --backend 'embedded:///tmp/x?colour=red' a -- true", "run --backend redis://:99999 a -- true",
-        "run --backend relative.db a -- true", "run --unknown a -- true", "status --backend nosuch:", "break", "nonsense",
+        "run --backend relative.db a -- true", "run --unknown a -- true", "status --backend nosuch:", "break",
+        "nonsense",
         "break --yes ''",
     ])
     func `nonsense is 64 and one line`(arguments: String) async throws {
         try await Shell.with { shell async throws in
             let output = try await shell.run("\"$D\" \(arguments)")
             #expect(output.status == 64)
-            #expect(output.error.hasPrefix("dlock: ") && output.error.split(separator: "\n").count == 1, "\(output.error)")
+            #expect(
+                output.error.hasPrefix("dlock: ") && output.error.split(separator: "\n").count == 1, "\(output.error)")
             #expect(output.out.isEmpty)
         }
     }
@@ -55,7 +59,8 @@ struct BadInputTests {
 
     @Test func `help and version are no errors`() async throws {
         try await Shell.with { shell async throws in
-            for arguments in ["--help", "run --help", "status --help", "break --help", "bench --help", "--version", ""] {
+            for arguments in ["--help", "run --help", "status --help", "break --help", "bench --help", "--version", ""]
+            {
                 let output = try await shell.run("\"$D\" \(arguments)")
                 #expect(output.status == 0 && !output.out.isEmpty && output.error.isEmpty, "dlock \(arguments)")
             }

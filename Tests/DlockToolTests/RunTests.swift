@@ -6,12 +6,14 @@ import Testing
 struct RunTests {
     @Test func `the command gets its token, and the next one a higher one`() async throws {
         try await Shell.with { shell async throws in
-            let script = "exec \"$D\" run hello -- sh -c 'echo \"$DLOCK_NAME $DLOCK_FENCING_TOKEN $DLOCK_TOKEN_DOMAIN $DLOCK_BACKEND\"'"
+            let script =
+                "exec \"$D\" run hello -- sh -c 'echo \"$DLOCK_NAME $DLOCK_FENCING_TOKEN $DLOCK_TOKEN_DOMAIN $DLOCK_BACKEND\"'"
             let first = try await shell.run(script)
             let second = try await shell.run(script)
             #expect(first.status == 0 && second.status == 0 && first.error.isEmpty)
             let words = [first, second].map { $0.out.split(whereSeparator: \.isWhitespace).map(String.init) }
-            #expect(words[0].count == 4 && words[0][0] == "hello" && words[0][2] == "clock" && words[0][3] == "embedded:")
+            #expect(
+                words[0].count == 4 && words[0][0] == "hello" && words[0][2] == "clock" && words[0][3] == "embedded:")
             let tokens = words.compactMap { Int($0[1]) }
             #expect(tokens.count == 2 && tokens[0] < tokens[1])
         }
@@ -80,10 +82,12 @@ struct RunTests {
     @Test func `when dlock is killed its command dies before the next one starts`() async throws {
         try await Shell.with { shell async throws in
             // The command ignores SIGTERM and has a child that does, too.
-            let command = "trap \"\" TERM; (while :; do date +%s%N > .now; mv .now alive; sleep 0.01; done) & while :; do sleep 0.1; done"
+            let command =
+                "trap \"\" TERM; (while :; do date +%s%N > .now; mv .now alive; sleep 0.01; done) & while :; do sleep 0.1; done"
             let holder = try shell.start("exec \"$D\" run --lease 6s a -- sh -c '\(command)'")
             try await eventually("it is held") { shell.contents("alive") != nil }
-            let next = try shell.start("exec \"$D\" run a -- sh -c 'date +%s%N > started; cat alive > last; sleep 0.2; cat alive > later'")
+            let next = try shell.start(
+                "exec \"$D\" run a -- sh -c 'date +%s%N > started; cat alive > last; sleep 0.2; cat alive > later'")
             try await eventually("one waits") { try await shell.status("a").waiters.count == 1 }
             kill(holder.pid, SIGKILL)
             #expect(await next.end().status == 0)
@@ -108,14 +112,17 @@ struct RunTests {
         }
     }
 
-    @Test func `when dlock is stopped past its lease its command is dead first, and it says 79 afterwards`() async throws {
+    @Test func `when dlock is stopped past its lease its command is dead first, and it says 79 afterwards`()
+        async throws
+    {
         try await Shell.with { shell async throws in
             let command = "trap \"\" TERM; while :; do date +%s%N > .now; mv .now alive; sleep 0.01; done"
             let holder = try shell.start("exec \"$D\" run --lease 6s a -- sh -c '\(command)'")
             try await eventually("it is held") { shell.contents("alive") != nil }
             let first = try await shell.status("a").holder?.token
             let next = try shell.start(
-                "exec \"$D\" run a -- sh -c 'echo $DLOCK_FENCING_TOKEN > token; cat alive > last; sleep 0.2; cat alive > later'")
+                "exec \"$D\" run a -- sh -c 'echo $DLOCK_FENCING_TOKEN > token; cat alive > last; sleep 0.2; cat alive > later'"
+            )
             try await eventually("one waits") { try await shell.status("a").waiters.count == 1 }
             kill(holder.pid, SIGSTOP)
             #expect(await next.end().status == 0)
@@ -146,7 +153,8 @@ struct RunTests {
     @Test func `signals reach the command, and end a dlock that waits`() async throws {
         try await Shell.with { shell async throws in
             let holder = try shell.start(
-                "exec \"$D\" run a -- sh -c 'trap \"echo got it; exit 5\" HUP; echo > ready; while :; do sleep 0.01; done'")
+                "exec \"$D\" run a -- sh -c 'trap \"echo got it; exit 5\" HUP; echo > ready; while :; do sleep 0.01; done'"
+            )
             try await eventually("the trap is set") { shell.contents("ready") != nil }
             let waiting = try shell.start("exec \"$D\" run a -- true")
             try await eventually("one waits") { try await shell.status("a").waiters.count == 1 }
@@ -165,7 +173,8 @@ struct RunTests {
             #expect(nested.status == 64 && nested.error.contains("'a' already"))
             #expect(try await shell.run("\"$D\" run a -- \"$D\" run b -- true").status == 0)
             // The variable of a lock that is no longer held accuses nobody.
-            let stale = try await shell.run("h=$(\"$D\" run a -- sh -c 'echo \"$DLOCK_HELD\"'); DLOCK_HELD=$h \"$D\" run a -- true")
+            let stale = try await shell.run(
+                "h=$(\"$D\" run a -- sh -c 'echo \"$DLOCK_HELD\"'); DLOCK_HELD=$h \"$D\" run a -- true")
             #expect(stale.status == 0)
         }
     }

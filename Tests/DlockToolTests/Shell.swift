@@ -12,7 +12,8 @@ struct Shell {
     let folder: URL
 
     static var dlock: String {
-        URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().appending(path: "dlock").path
+        URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().appending(path: "dlock")
+            .path
     }
 
     static func with(_ body: (Shell) async throws -> Void) async throws {

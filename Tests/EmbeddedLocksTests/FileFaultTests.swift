@@ -1,8 +1,9 @@
 import DistributedLocks
-@testable import EmbeddedLocks
 import Foundation
 import GRDB
 import Testing
+
+@testable import EmbeddedLocks
 
 /// E3 and E5: files and folders that are not what they should be.
 @Suite(.timeLimit(.minutes(1)))
@@ -11,7 +12,9 @@ struct FileFaultTests {
         try await withFolder { folder in
             let path = folder.appending(path: "foreign.db").path
             let foreign = try DatabaseQueue(path: path)
-            try await foreign.write { try $0.execute(sql: "CREATE TABLE users (name); INSERT INTO users VALUES ('Ada')") }
+            try await foreign.write {
+                try $0.execute(sql: "CREATE TABLE users (name); INSERT INTO users VALUES ('Ada')")
+            }
             try foreign.close()
             let before = try Data(contentsOf: URL(filePath: path))
             try await withClient(path) { client in

@@ -1,7 +1,8 @@
 import DistributedLocks
-@testable import EmbeddedLocks
 import Foundation
 import Testing
+
+@testable import EmbeddedLocks
 
 /// E4 and S9: reboots, power cuts and steps of the wall clock.
 @Suite(.timeLimit(.minutes(1)))

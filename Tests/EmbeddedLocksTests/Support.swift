@@ -1,8 +1,9 @@
 import DistributedLocks
-@testable import EmbeddedLocks
 import Foundation
 import Synchronization
 import Testing
+
+@testable import EmbeddedLocks
 
 /// A folder that vanishes with its test.
 func withFolder(_ body: (URL) async throws -> Void) async throws {

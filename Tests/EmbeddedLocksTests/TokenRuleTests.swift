@@ -1,5 +1,6 @@
-@testable import EmbeddedLocks
 import Testing
+
+@testable import EmbeddedLocks
 
 @Suite struct TokenRuleTests {
     @Test func `a number is above the last one, the floor and not below the clock`() {

@@ -1,6 +1,7 @@
 import DistributedLocks
-@testable import EmbeddedLocks
 import Testing
+
+@testable import EmbeddedLocks
 
 @Suite struct WaitingStateMachineTests {
     private static let own = ParticipantID(rawValue: 1)
@@ -18,7 +19,8 @@ import Testing
         )
     }
 
-    private static func place(_ place: Int64, behind predecessor: ParticipantID?, holder: ParticipantID) -> StoredPlace {
+    private static func place(_ place: Int64, behind predecessor: ParticipantID?, holder: ParticipantID) -> StoredPlace
+    {
         StoredPlace(
             place: place,
             predecessor: predecessor,

@@ -21,7 +21,8 @@ import Testing
         for page in try FileManager.default.contentsOfDirectory(at: catalog, includingPropertiesForKeys: nil)
         where page.pathExtension == "md" {
             let parts = try String(contentsOf: page, encoding: .utf8).components(separatedBy: "```")
-            for block in parts.enumerated().filter({ $0.offset % 2 == 1 }).map(\.element) where block.hasPrefix("swift\n") {
+            for block in parts.enumerated().filter({ $0.offset % 2 == 1 }).map(\.element)
+            where block.hasPrefix("swift\n") {
                 count += 1
                 let wanted = Self.lines(block.dropFirst(6)).joined(separator: "\n")
                 #expect(known.contains(wanted), "\(page.lastPathComponent): \(block)")
@@ -31,7 +32,8 @@ import Testing
     }
 
     @Test func `links from one page to another lead somewhere`() throws {
-        let pages = ["README.md", "ARCHITECTURE.md", "HANDBOOK.md", "CONTRIBUTING.md"].map { Self.root.appending(path: $0) }
+        let pages =
+            ["README.md", "ARCHITECTURE.md", "HANDBOOK.md", "CONTRIBUTING.md"].map { Self.root.appending(path: $0) }
             + (try FileManager.default.contentsOfDirectory(
                 at: Self.root.appending(path: "docs"), includingPropertiesForKeys: nil))
         for page in pages where page.pathExtension == "md" {
@@ -40,7 +42,8 @@ import Testing
                 let target = part.prefix { $0 != ")" && $0 != "#" }
                 guard !target.isEmpty, !target.contains("://") else { continue }
                 let file = page.deletingLastPathComponent().appending(path: String(target))
-                #expect(FileManager.default.fileExists(atPath: file.path), "\(page.lastPathComponent) links to \(target)")
+                #expect(
+                    FileManager.default.fileExists(atPath: file.path), "\(page.lastPathComponent) links to \(target)")
             }
         }
     }

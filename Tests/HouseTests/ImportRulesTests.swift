@@ -14,7 +14,8 @@ import Testing
         "Sources/LockTesting": ["DistributedLocks"],
         "Sources/dlock/Supervision": ["CSupervision", "Dispatch"],
         "Sources/dlock/Tool": [
-            "ArgumentParser", "DistributedLocks", "Dispatch", "Foundation", "Histogram", "LockURLs", "Logging", "Subprocess",
+            "ArgumentParser", "DistributedLocks", "Dispatch", "Foundation", "Histogram", "LockURLs", "Logging",
+            "Subprocess",
             "Supervision", "SystemPackage",
         ],
     ]
@@ -29,7 +30,9 @@ import Testing
             for line in try String(contentsOf: file, encoding: .utf8).split(separator: "\n") {
                 let words = line.split(separator: " ")
                 guard let index = words.firstIndex(of: "import"), index + 1 < words.count,
-                    words[..<index].allSatisfy({ $0.hasPrefix("@") || ["public", "package", "internal", "private"].contains($0) })
+                    words[..<index].allSatisfy({
+                        $0.hasPrefix("@") || ["public", "package", "internal", "private"].contains($0)
+                    })
                 else { continue }
                 // "import struct A.B" imports A.
                 let kinds: Set<Substring> = ["struct", "class", "enum", "protocol", "func", "var", "let", "typealias"]

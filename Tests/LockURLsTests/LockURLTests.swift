@@ -29,7 +29,8 @@ import Testing
     @Test(arguments: [
         "", "locks.db", "/a/b", ":", "1a:", "embedded:?x", "redis://:6379", "redis://a:0", "redis://a:65536",
         "redis://a:port", "redis://a:", "redis://::1:6379", "redis://[::1", "redis://[::1]x", "redis://a,,b",
-        "redis://user@", "embedded:///a%2", "embedded:///a%zz", "embedded:///a%00", "embedded:///a%ff", "embedded:///a#b",
+        "redis://user@", "embedded:///a%2", "embedded:///a%zz", "embedded:///a%00", "embedded:///a%ff",
+        "embedded:///a#b",
     ])
     func `a URL that means nothing is refused`(text: String) {
         let error = #expect(throws: LockError.self) { try LockURL(text) }
@@ -37,7 +38,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "nosuch://host", "embedded://host/path", "embedded://user@host/path", "embedded:relative", "embedded:///folder/",
+        "nosuch://host", "embedded://host/path", "embedded://user@host/path", "embedded:relative",
+        "embedded:///folder/",
         "embedded:///a?unknown=1", "embedded:///a?max-waiters=0", "embedded:///a?max-waiters=many",
     ])
     func `a URL that names no backend is refused`(text: String) {
@@ -47,6 +49,7 @@ import Testing
 
     @Test func `an embedded URL names its file`() throws {
         #expect(try LockBackends.backend(url: "embedded:///tmp/a.db").identity == "embedded:/tmp/a.db")
-        #expect(try LockBackends.backend(url: "embedded:/tmp//a%20b.db?max-waiters=5").identity == "embedded:/tmp/a b.db")
+        #expect(
+            try LockBackends.backend(url: "embedded:/tmp//a%20b.db?max-waiters=5").identity == "embedded:/tmp/a b.db")
     }
 }

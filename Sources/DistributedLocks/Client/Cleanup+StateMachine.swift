@@ -61,6 +61,7 @@ struct CleanupStateMachine: Sendable {
         entry.failures += 1
         self.entries[attempt] = entry
         let ceiling = min(20 << min(entry.failures, 7), 2_000)
-        self.timers.set(attempt, to: min(now + .milliseconds(1) + .milliseconds(Double(ceiling) * jitter), max(entry.until, now)))
+        self.timers.set(
+            attempt, to: min(now + .milliseconds(1) + .milliseconds(Double(ceiling) * jitter), max(entry.until, now)))
     }
 }

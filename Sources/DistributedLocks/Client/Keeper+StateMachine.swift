@@ -62,7 +62,8 @@ struct KeeperStateMachine: Sendable {
             renewAt: self.renews ? Self.nextRenewal(lease: claim.lease, validUntil: validUntil, now: now) : nil,
             holdUntil: holdUntil
         )
-        precondition(self.entries.updateValue(entry, forKey: claim.attempt) == nil, "attempt \(claim.attempt) is held twice")
+        precondition(
+            self.entries.updateValue(entry, forKey: claim.attempt) == nil, "attempt \(claim.attempt) is held twice")
         self.timers.set(claim.attempt, to: entry.nextEvent)
     }
 

@@ -24,6 +24,7 @@ public struct FencingToken: Hashable, Comparable, Sendable {
         self.init(rawValue: value)
     }
 
+    /// Whether the left one was granted earlier.
     public static func < (left: FencingToken, right: FencingToken) -> Bool {
         left.rawValue < right.rawValue
     }

@@ -6,6 +6,7 @@ public struct AttemptID: Hashable, Comparable, Sendable, RawRepresentable, Custo
     /// Makes an identifier of a number.
     public init(rawValue: UInt64) { self.rawValue = rawValue }
 
+    /// Whether the left one was made earlier.
     public static func < (left: AttemptID, right: AttemptID) -> Bool { left.rawValue < right.rawValue }
 
     /// The number in decimal digits.

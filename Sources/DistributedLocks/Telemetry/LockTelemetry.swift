@@ -27,14 +27,19 @@ struct LockMetrics: Sendable {
 
     init(backend: String, factory: any MetricsFactory) {
         let dimensions = [("backend", backend)]
-        self.acquireWait = Metrics.Timer(label: "distributed_locks.acquire.wait", dimensions: dimensions, factory: factory)
-        self.acquireFailures = Counter(label: "distributed_locks.acquire.failures", dimensions: dimensions, factory: factory)
+        self.acquireWait = Metrics.Timer(
+            label: "distributed_locks.acquire.wait", dimensions: dimensions, factory: factory)
+        self.acquireFailures = Counter(
+            label: "distributed_locks.acquire.failures", dimensions: dimensions, factory: factory)
         self.holdTime = Metrics.Timer(label: "distributed_locks.hold.time", dimensions: dimensions, factory: factory)
         self.lost = Counter(label: "distributed_locks.lost", dimensions: dimensions, factory: factory)
         self.renewals = Counter(label: "distributed_locks.renewals", dimensions: dimensions, factory: factory)
-        self.renewalFailures = Counter(label: "distributed_locks.renewal.failures", dimensions: dimensions, factory: factory)
-        self.outcomeUnknown = Counter(label: "distributed_locks.outcome_unknown", dimensions: dimensions, factory: factory)
-        self.releaseFailures = Counter(label: "distributed_locks.release.failures", dimensions: dimensions, factory: factory)
+        self.renewalFailures = Counter(
+            label: "distributed_locks.renewal.failures", dimensions: dimensions, factory: factory)
+        self.outcomeUnknown = Counter(
+            label: "distributed_locks.outcome_unknown", dimensions: dimensions, factory: factory)
+        self.releaseFailures = Counter(
+            label: "distributed_locks.release.failures", dimensions: dimensions, factory: factory)
         self.waiters = Meter(label: "distributed_locks.waiters", dimensions: dimensions, factory: factory)
         self.held = Meter(label: "distributed_locks.held", dimensions: dimensions, factory: factory)
     }

@@ -97,7 +97,7 @@ final class LockFile {
         do {
             try self.statements.begin.run()
             return true
-        } catch where error.isBusy {
+        } catch  where error.isBusy {
             return false
         }
     }

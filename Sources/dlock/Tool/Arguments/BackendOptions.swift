@@ -20,7 +20,8 @@ struct BackendOptions: ParsableArguments {
     /// The URL that counts.
     var url: LockURL {
         get throws {
-            let text = self.backend ?? ProcessInfo.processInfo.environment["DLOCK_BACKEND"].flatMap { $0.isEmpty ? nil : $0 }
+            let text =
+                self.backend ?? ProcessInfo.processInfo.environment["DLOCK_BACKEND"].flatMap { $0.isEmpty ? nil : $0 }
             do {
                 return try LockURL(text ?? "embedded:")
             } catch {

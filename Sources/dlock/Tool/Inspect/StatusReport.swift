@@ -11,7 +11,8 @@ enum StatusReport {
     private static func text(_ lock: LockStatus) -> String {
         var lines: [String] = []
         if let holder = lock.holder {
-            var line = "\(Console.bold(lock.name.rawValue)): held by \(holder.metadata?.description ?? "another program")"
+            var line =
+                "\(Console.bold(lock.name.rawValue)): held by \(holder.metadata?.description ?? "another program")"
             if let token = holder.token { line += ", token \(token)" }
             if let heldFor = holder.heldFor { line += ", for \(heldFor.brief)" }
             if let remaining = holder.remainingLease { line += ", lease ends in \(remaining.brief) unless renewed" }

@@ -254,7 +254,8 @@ struct RunSession: Sendable {
             return Failure(status: ExitStatus.notFound, message: "\(shown): command not found")
         case .notExecutable(let code):
             return Failure(
-                status: ExitStatus.notExecutable, message: "\(shown): cannot be run (\(String(cString: strerror(code))))")
+                status: ExitStatus.notExecutable,
+                message: "\(shown): cannot be run (\(String(cString: strerror(code))))")
         case .noWatchdog(let code):
             return Failure(
                 status: ExitStatus.unavailable,

@@ -28,7 +28,8 @@ struct WaitingLine {
             if holder.isRevoked { line += ", which was told to let go" }
         }
         let own = self.client.configuration.metadata
-        if let index = status.waiters.firstIndex(where: { $0.metadata?.pid == own.pid && $0.metadata?.host == own.host }) {
+        if let index = status.waiters.firstIndex(where: { $0.metadata?.pid == own.pid && $0.metadata?.host == own.host }
+        ) {
             line += "; we are number \(index + 1) of \(status.waiters.count) in the queue"
         }
         return line
