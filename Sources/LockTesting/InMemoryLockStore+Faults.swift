@@ -10,7 +10,9 @@ extension InMemoryLockStore {
 
     /// Gives a lock to a stranger, past its holder, who is not told, and past its waiters.
     ///
-    /// - Parameter lease: For how long the stranger holds it.
+    /// - Parameters:
+    ///   - name: The lock.
+    ///   - lease: For how long the stranger holds it.
     /// - Returns: The stranger's token.
     @discardableResult
     public func steal(

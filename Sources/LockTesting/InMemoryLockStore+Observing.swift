@@ -36,7 +36,7 @@ extension InMemoryLockStore {
 
     /// Waits until so many wait for a lock.
     ///
-    /// - Throws: `CancellationError` when the task was cancelled first; ``LockError`` if the name is invalid.
+    /// - Throws: `CancellationError` when the task was cancelled first; `LockError` if the name is invalid.
     public func waitForWaiters(_ count: Int, of name: some LockNameConvertible) async throws {
         let name = try name.lockName()
         try await self.observe { machine, _ in machine.locks[name]?.waiters.count ?? 0 == count }
@@ -44,8 +44,10 @@ extension InMemoryLockStore {
 
     /// Waits until a lock's state fits.
     ///
-    /// - Parameter matches: Looks at the state after every change. It must not use the store.
-    /// - Throws: `CancellationError` when the task was cancelled first; ``LockError`` if the name is invalid.
+    /// - Parameters:
+    ///   - name: The lock.
+    ///   - matches: Looks at the state after every change. It must not use the store.
+    /// - Throws: `CancellationError` when the task was cancelled first; `LockError` if the name is invalid.
     public func wait(
         for name: some LockNameConvertible,
         until matches: @escaping @Sendable (LockStatus) -> Bool

@@ -24,14 +24,14 @@ public enum LockBackends {
 
     /// Makes the backend that a URL names. Nothing is connected or opened yet.
     ///
-    /// - Throws: ``LockError`` `invalidConfiguration` with what is wrong and what would be right.
+    /// - Throws: `LockError` `invalidConfiguration` with what is wrong and what would be right.
     public static func backend(url text: String) throws(LockError) -> any LockBackend {
         try Self.backend(url: LockURL(text))
     }
 
     /// Makes the backend that a URL names. Nothing is connected or opened yet.
     ///
-    /// - Throws: ``LockError`` `invalidConfiguration` with what is wrong and what would be right.
+    /// - Throws: `LockError` `invalidConfiguration` with what is wrong and what would be right.
     public static func backend(url: LockURL) throws(LockError) -> any LockBackend {
         switch url.scheme {
         #if Embedded

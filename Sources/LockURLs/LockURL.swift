@@ -43,7 +43,7 @@ public struct LockURL: Sendable, Hashable {
 
     /// Reads a URL.
     ///
-    /// - Throws: ``LockError`` `invalidConfiguration` with what is wrong and what would be right. It never repeats a
+    /// - Throws: `LockError` `invalidConfiguration` with what is wrong and what would be right. It never repeats a
     ///   password.
     public init(_ text: String) throws(LockError) {
         guard let colon = text.firstIndex(of: ":"), Self.isScheme(text[..<colon]) else {

@@ -14,7 +14,7 @@ public import DistributedLocks
 ///
 /// When the body has ended, whatever is still held is released within the client's shutdown timeout (2 s).
 ///
-/// - Throws: ``LockError`` `invalidConfiguration` if the URL names no backend; what the body throws; what makes the
+/// - Throws: `LockError` `invalidConfiguration` if the URL names no backend; what the body throws; what makes the
 ///   backend unable to go on. Cancelling the caller cancels the body.
 public func withLockClient<Success>(
     _ url: String,

@@ -20,7 +20,7 @@ public struct EmbeddedLocation: Sendable, Hashable {
 
     /// The file of this user on this host: `$XDG_STATE_HOME/dlock/locks.db`, or `~/.local/state/dlock/locks.db`.
     ///
-    /// - Throws: ``LockError`` `invalidConfiguration` if the environment has neither XDG_STATE_HOME nor HOME.
+    /// - Throws: `LockError` `invalidConfiguration` if the environment has neither XDG_STATE_HOME nor HOME.
     public static func userDefault() throws(LockError) -> EmbeddedLocation {
         if let state = getenv("XDG_STATE_HOME").map({ String(cString: $0) }), state.hasPrefix("/") {
             return EmbeddedLocation(path: state + "/dlock/locks.db", makesFolder: true)
@@ -36,7 +36,7 @@ public struct EmbeddedLocation: Sendable, Hashable {
 
     /// A file at an absolute path. Its folder must exist.
     ///
-    /// - Throws: ``LockError`` `invalidConfiguration` if the path is not absolute, or names a folder.
+    /// - Throws: `LockError` `invalidConfiguration` if the path is not absolute, or names a folder.
     public init(path: String) throws(LockError) {
         guard path.hasPrefix("/"), !path.hasSuffix("/"), !path.utf8.contains(0) else {
             throw LockError(.invalidConfiguration, "a file of locks needs an absolute path, not '\(path)'")

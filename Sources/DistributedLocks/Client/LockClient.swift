@@ -71,8 +71,10 @@ public final class LockClient: Sendable {
     /// The holder is told: its body is cancelled and its grant is `lost`. The next one is granted the lock when the holder
     /// has released it or when its lease has passed. The token goes on rising.
     ///
-    /// - Parameter immediately: Grants the lock to the next one without waiting. For the rest of the old lease two may
-    ///   believe to hold the lock; only a fenced resource is safe then.
+    /// - Parameters:
+    ///   - name: The lock.
+    ///   - immediately: Grants the lock to the next one without waiting. For the rest of the old lease two may believe to
+    ///     hold the lock; only a fenced resource is safe then.
     /// - Throws: ``LockError``: `invalidName`, `unreachable`, `noQuorum`, `serverRefused`, `clientNotRunning`.
     public func breakLock(
         _ name: some LockNameConvertible,

@@ -135,6 +135,8 @@ public struct LockError: Error, Sendable {
     ///   - holder: Who holds the lock, where that is known.
     ///   - nodes: What each node had to say, where there are nodes.
     ///   - cause: The error underneath.
+    ///   - file: Where the error was made.
+    ///   - line: Where the error was made.
     public init(
         _ code: Code,
         _ message: String,

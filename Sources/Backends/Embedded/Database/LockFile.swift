@@ -39,7 +39,7 @@ final class LockFile {
 
     /// Opens the file, and makes it if there is none.
     ///
-    /// - Throws: ``LockError`` `serverRefused` if it is foreign, damaged, of a newer version or not writable (nothing has
+    /// - Throws: `LockError` `serverRefused` if it is foreign, damaged, of a newer version or not writable (nothing has
     ///   been changed then), `unreachable` if it cannot be opened or stays busy until the deadline.
     init(
         location: EmbeddedLocation,

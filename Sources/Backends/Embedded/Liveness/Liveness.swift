@@ -22,7 +22,7 @@ final class LivenessSocket: Sendable {
     private let name: String
     private let folder: SocketFolder
 
-    /// - Throws: ``LockError`` `unreachable` if the socket cannot be made.
+    /// - Throws: `LockError` `unreachable` if the socket cannot be made.
     init(_ participant: ParticipantID, in folder: SocketFolder) throws(LockError) {
         self.folder = folder
         self.name = participant.hexadecimal

@@ -16,7 +16,7 @@ final class SocketFolder: Sendable {
     let path: String
     private let descriptor: Int32
 
-    /// - Throws: ``LockError`` `unreachable` if the folder cannot be made or opened.
+    /// - Throws: `LockError` `unreachable` if the folder cannot be made or opened.
     init(path: String) throws(LockError) {
         self.path = path
         guard mkdir(path, 0o777) == 0 || errno == EEXIST else {

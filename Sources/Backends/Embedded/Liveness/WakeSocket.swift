@@ -33,7 +33,7 @@ final class WakeSocket: Sendable {
     static func name(of participant: ParticipantID) -> String { participant.hexadecimal + ".wake" }
 
     /// - Parameter receive: Is called on a thread of its own for each datagram.
-    /// - Throws: ``LockError`` `unreachable` if a socket cannot be made.
+    /// - Throws: `LockError` `unreachable` if a socket cannot be made.
     init(
         _ participant: ParticipantID,
         in folder: SocketFolder,
