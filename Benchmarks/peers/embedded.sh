@@ -16,8 +16,8 @@ spawns=${SPAWNS_PER_ROUND:-100}
 
 dlock=${1:-}
 if [ -z "$dlock" ]; then
-    swift build --package-path "$package" -c release --product dlock >&2
-    dlock=$(swift build --package-path "$package" -c release --show-bin-path)/dlock
+    swift build --package-path "$package" -c release --static-swift-stdlib --product dlock >&2
+    dlock=$(swift build --package-path "$package" -c release --static-swift-stdlib --show-bin-path)/dlock
 fi
 [ -x "$dlock" ] || { echo "embedded.sh: there is no program at $dlock" >&2; exit 66; }
 

@@ -1,3 +1,4 @@
+import CSupervision
 import Supervision
 import Testing
 
@@ -70,18 +71,23 @@ extension ProcessTests {
             #expect(await agent.exitCode == 0)
         }
 
-        @Test func `the watchdog does not hold the command's output open`() async throws {
+        @Test func `the watchdog does not hold the command's input and output open`() async throws {
             let directory = TemporaryDirectory()
             let (fifo, read) = directory.fifo("out")
-            // The command closes what it has of the FIFO while it lives on: nobody else may have it.
+            // The command lets go of the FIFO and lives on for the whole grace after dlock, the other one to have it, is
+            // dead. So the watchdog lives on too.
             let agent = Agent(
-                command: ["sh", "-c", "exec 1>&- 2>&-; read line; exit 5"],
-                wrapper: [
-                    "sh", "-c", #"exec >"$0" 2>&1; exec "$@""#, fifo,
-                ], input: fifo)
-            _ = await agent.waitForStart()
+                ["--grace", "20000"],
+                command: ["sh", "-c", "trap '' TERM; echo ready; exec <&- >&- 2>&-; while :; do sleep 1000; done"],
+                wrapper: ["sh", "-c", #"exec <>"$0" >"$0" 2>&1; exec "$@""#, fifo]
+            )
+            let group = await agent.waitForStart()
+            #expect(await read.readLine() == "ready")
             agent.signal(SIGKILL)
-            #expect(await read.wait(for: Int32(POLLHUP)))
+            #expect(await read.wait(for: Int32(POLLHUP), atMost: .seconds(10)))
+            #expect(csup_group_is_alive(group))
+            csup_kill_group(group)
+            #expect(await isGone(group))
         }
 
         @Test func `input is the command's own`() async throws {
