@@ -112,6 +112,7 @@ struct Shell {
     /// What `dlock status NAME --json` says.
     func status(_ name: String) async throws -> Status {
         let output = try await self.run("exec \"$D\" status --json '\(name)'")
+        try #require(output.status == 0, "\(output.error)")
         let report = try JSONDecoder().decode(Report.self, from: Data(output.out.utf8))
         return try #require(report.locks.first)
     }

@@ -39,6 +39,8 @@ struct SupervisionAgent {
         let lease = Duration.milliseconds(options["--deadline"] ?? 60_000)
         let grace = Duration.milliseconds(options["--grace"] ?? 1_000)
         let signals = TerminationSignals.capture()
+        // As libraries do that write to sockets: nothing that the command should get.
+        signal(SIGPIPE, SIG_IGN)
         do {
             say("starting")
             let supervisor = try await Supervisor.start(command, deadline: .now + lease, grace: grace)

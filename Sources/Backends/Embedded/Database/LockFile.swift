@@ -74,8 +74,7 @@ final class LockFile {
                 guard let connection = db.sqliteConnection else {
                     throw LockError(.unreachable, "\(location.path) was closed while it was opened")
                 }
-                sqlite3_busy_timeout(connection, 0)
-                return try LockStatements(connection: connection)
+                return try Self.whileBusy(until: deadline) { try LockStatements(connection: connection) }
             }
             self.statements = statements
             self.table = LockTable(
@@ -84,6 +83,8 @@ final class LockFile {
                 wallClock: environment.wallClock
             )
             try self.voidEarlierBoots(deadline: deadline)
+            // From now on TransactionQueue decides how to wait for others.
+            database.unsafeReentrantRead { db in _ = sqlite3_busy_timeout(db.sqliteConnection, 0) }
         } catch {
             throw Self.lockError(error, path: location.path)
         }
@@ -201,7 +202,9 @@ final class LockFile {
     private func voidEarlierBoots(deadline: ContinuousClock.Instant) throws {
         let bootID = self.environment.bootID()
         let query = "SELECT value FROM meta WHERE key = 'boot_id'"
-        let isCurrent = try self.database.unsafeReentrantRead { try String.fetchOne($0, sql: query) == bootID }
+        let isCurrent = try Self.whileBusy(until: deadline) {
+            try self.database.unsafeReentrantRead { try String.fetchOne($0, sql: query) == bootID }
+        }
         guard !isCurrent else { return }
         try Self.whileBusy(until: deadline) {
             try self.database.unsafeReentrantWrite { db in
@@ -271,11 +274,17 @@ final class LockFile {
 
     /// Repeats what another process's writing kept from happening. SQLite asks the busy handler in most cases, but not
     /// where waiting might never end, such as while the journal mode is being changed by many at once.
-    private static func whileBusy(until deadline: ContinuousClock.Instant, _ work: () throws -> Void) throws {
+    private static func whileBusy<Result>(
+        until deadline: ContinuousClock.Instant,
+        _ work: () throws -> Result
+    ) throws -> Result {
         var tries = 0
         while true {
             do {
                 return try work()
+            } catch let error as SQLiteFailure where error.isBusy && ContinuousClock.now < deadline {
+                tries += 1
+                usleep(UInt32(min(200 << min(tries, 6), 10_000)))
             } catch let error as DatabaseError
                 where (error.resultCode == .SQLITE_BUSY || error.resultCode == .SQLITE_LOCKED)
                 && ContinuousClock.now < deadline
