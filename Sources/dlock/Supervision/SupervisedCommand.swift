@@ -39,7 +39,7 @@ package enum SpawnError: Error, Hashable, Sendable {
     case notExecutable(errno: Int32)
     /// The watchdog itself could not be started.
     case noWatchdog(errno: Int32)
-    /// The deadline is less than the grace away, or `terminate()` or cancellation came first.
+    /// The deadline is no more than the grace away.
     case tooLate
     /// The watchdog was killed. The command may have started, and is dead by now.
     case watchdogDied

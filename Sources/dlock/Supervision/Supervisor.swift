@@ -29,7 +29,8 @@ package final class Supervisor: Sendable {
     let terminal: Terminal?
     let link: WatchdogLink
 
-    /// Starts the command. Cancellation, until this returns, stops the command.
+    /// Starts the command, and returns when it has begun to run. Cancellation until then stops it; that is told by its
+    /// last event, as always.
     ///
     /// - Parameters:
     ///   - deadline: When the last process of the command must be gone.
