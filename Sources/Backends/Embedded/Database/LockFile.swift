@@ -1,6 +1,5 @@
 #if Embedded
 import DistributedLocks
-import Dispatch
 import GRDB
 import GRDBSQLite
 
@@ -22,7 +21,7 @@ final class LockFile {
     private let location: EmbeddedLocation
     private let environment: EmbeddedEnvironment
     private let identity: FileIdentity
-    /// The highest number that is known to be reserved, so that most grants need not look.
+    /// The name after which to go on looking for idle ones.
     private var purgePosition = ""
 
     private struct FileIdentity: Equatable {
@@ -282,16 +281,18 @@ final class LockFile {
         while true {
             do {
                 return try work()
-            } catch let error as SQLiteFailure where error.isBusy && ContinuousClock.now < deadline {
-                tries += 1
-                usleep(UInt32(min(200 << min(tries, 6), 10_000)))
-            } catch let error as DatabaseError
-                where (error.resultCode == .SQLITE_BUSY || error.resultCode == .SQLITE_LOCKED)
-                && ContinuousClock.now < deadline
-            {
+            } catch  where Self.isBusy(error) && ContinuousClock.now < deadline {
                 tries += 1
                 usleep(UInt32(min(200 << min(tries, 6), 10_000)))
             }
+        }
+    }
+
+    private static func isBusy(_ error: any Error) -> Bool {
+        switch error {
+        case let error as SQLiteFailure: error.isBusy
+        case let error as DatabaseError: error.resultCode == .SQLITE_BUSY || error.resultCode == .SQLITE_LOCKED
+        default: false
         }
     }
 

@@ -58,7 +58,7 @@ struct BreakCommand: AsyncParsableCommand {
             throw Failure(status: ExitStatus.usage, message: "there is nobody to ask: add --yes to break the lock")
         }
         let danger = self.now ? " Two may hold it until the old lease has passed." : ""
-        print(StatusReport.text([status], isOne: true))
+        print(StatusReport.text([status]))
         print("Break the lock '\(status.name)'?\(danger) [y/N] ", terminator: "")
         fflush(nil)
         guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {

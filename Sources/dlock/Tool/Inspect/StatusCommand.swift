@@ -29,9 +29,9 @@ struct StatusCommand: AsyncParsableCommand {
                 return try await client.statusOfAll()
             }
             if self.json {
-                Console.print(try StatusReport.json(locks, of: backend, isOne: self.name != nil))
+                Console.print(try StatusReport.json(locks, of: backend))
             } else {
-                Console.print(StatusReport.text(locks, isOne: self.name != nil))
+                Console.print(StatusReport.text(locks))
             }
         } catch let error as LockError {
             throw Failure(error)

@@ -3,7 +3,7 @@ import Foundation
 
 /// The output of `dlock status`, for people and for scripts.
 enum StatusReport {
-    static func text(_ locks: [LockStatus], isOne: Bool) -> String {
+    static func text(_ locks: [LockStatus]) -> String {
         if locks.isEmpty { return "no lock is held or waited for" }
         return locks.map { Self.text($0) }.joined(separator: "\n")
     }
@@ -58,7 +58,7 @@ enum StatusReport {
         var locks: [Lock]
     }
 
-    static func json(_ locks: [LockStatus], of backend: any LockBackend, isOne: Bool) throws -> String {
+    static func json(_ locks: [LockStatus], of backend: any LockBackend) throws -> String {
         let report = Report(
             backend: backend.identity,
             locks: locks.map { lock in
