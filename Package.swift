@@ -24,6 +24,7 @@ let package = Package(
     products: [
         .library(name: "DistributedLocks", targets: ["DistributedLocks"]),
         .library(name: "EmbeddedLocks", targets: ["EmbeddedLocks"]),
+        .library(name: "RedisLocks", targets: ["RedisLocks"]),
         .library(name: "LockURLs", targets: ["LockURLs"]),
         .library(name: "LockTesting", targets: ["LockTesting"]),
         .executable(name: "dlock", targets: ["dlock"]),
@@ -33,6 +34,8 @@ let package = Package(
         .default(enabledTraits: ["Embedded"]),
     ],
     dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.0"),
@@ -69,9 +72,40 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(
+            name: "RESP",
+            dependencies: [.product(name: "NIOCore", package: "swift-nio")],
+            path: "Sources/Backends/Redis/RESP",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "RedisClient",
+            dependencies: [
+                "RESP",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ],
+            path: "Sources/Backends/Redis/Client",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "RedisLocks",
+            dependencies: [
+                "DistributedLocks", "RESP", "RedisClient",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Sources/Backends/Redis/Locks",
+            resources: [.embedInCode("Scripts")],
+            swiftSettings: settings
+        ),
+        .target(
             name: "LockURLs",
             dependencies: [
-                "DistributedLocks",
+                "DistributedLocks", "RedisLocks",
                 .target(name: "EmbeddedLocks", condition: .when(traits: ["Embedded"])),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -122,10 +156,27 @@ let package = Package(
             dependencies: ["DistributedLocks", "LockURLs"],
             swiftSettings: settings
         ),
+        // Servers, proxies and other things that tests of several modules need.
+        .target(
+            name: "ServerKit",
+            dependencies: [
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Tests/ServerKit",
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "RedisLocksTests",
+            dependencies: [
+                "DistributedLocks", "LockURLs", "RESP", "RedisClient", "RedisLocks", "ServerKit",
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
         // One suite for every backend: a new one joins in Support/ContractStore.swift.
         .testTarget(
             name: "ContractTests",
-            dependencies: ["DistributedLocks", "LockTesting", "LockURLs", "contract-agent"],
+            dependencies: ["DistributedLocks", "LockTesting", "LockURLs", "ServerKit", "contract-agent"],
             swiftSettings: settings
         ),
         .executableTarget(

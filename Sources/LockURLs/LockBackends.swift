@@ -1,4 +1,5 @@
 public import DistributedLocks
+import RedisLocks
 
 #if Embedded
 import EmbeddedLocks
@@ -11,14 +12,18 @@ import EmbeddedLocks
 /// | `embedded:` | one host, the user's own file (`$XDG_STATE_HOME/dlock/locks.db`) |
 /// | `embedded:///path/locks.db` | one host, a file that several users or containers may share |
 ///
-/// An option of `embedded:` is `max-waiters=N`: more waiters than this on one lock are refused (10,000).
+/// | `redis://[user:password@]host[:6379][/database]` | one Redis master; `rediss:` for TLS |
+/// | `redis+unix:///path.sock` | one Redis master on this host |
+///
+/// An option of `embedded:` is `max-waiters=N`: more waiters than this on one lock are refused (10,000). Those of
+/// Redis are in the table of ``redisOptions``.
 public enum LockBackends {
     /// The schemes that this build knows.
     public static var schemes: [String] {
         #if Embedded
-        ["embedded"]
+        ["embedded"] + Self.redisSchemes
         #else
-        []
+        Self.redisSchemes
         #endif
     }
 
@@ -38,6 +43,8 @@ public enum LockBackends {
         case "embedded":
             return try Self.embedded(url)
         #endif
+        case "redis", "rediss", "redis+unix":
+            return try Self.redis(url)
         default:
             let known = Self.schemes.map { $0 + ":" }.joined(separator: ", ")
             throw LockURL.invalid("there is no backend '\(url.scheme):' in this build; it has \(known)")

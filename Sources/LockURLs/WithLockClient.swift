@@ -22,7 +22,21 @@ public func withLockClient<Success>(
     isolation: isolated (any Actor)? = #isolation,
     _ body: (LockClient) async throws -> Success
 ) async throws -> Success {
-    let client = LockClient(backend: try LockBackends.backend(url: url), configuration: configuration)
+    try await withLockClient(LockBackends.backend(url: url), configuration: configuration, body)
+}
+
+/// Runs a body with a client for a backend, and stops the client afterwards.
+///
+/// As ``withLockClient(_:configuration:isolation:_:)`` with a URL, for a backend that was made before.
+///
+/// - Throws: What the body throws; what makes the backend unable to go on. Cancelling the caller cancels the body.
+public func withLockClient<Success>(
+    _ backend: any LockBackend,
+    configuration: LockClient.Configuration = LockClient.Configuration(),
+    isolation: isolated (any Actor)? = #isolation,
+    _ body: (LockClient) async throws -> Success
+) async throws -> Success {
+    let client = LockClient(backend: backend, configuration: configuration)
     let running = Task { try await client.run() }
     let result: Result<Success, any Error>
     do {

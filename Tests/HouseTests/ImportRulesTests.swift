@@ -10,7 +10,12 @@ import Testing
     private static let allowed: [String: Set<String>] = [
         "Sources/DistributedLocks": ["Dispatch", "HeapModule", "Logging", "Metrics", "ServiceLifecycle", "Tracing"],
         "Sources/Backends/Embedded": ["DistributedLocks", "Dispatch", "GRDB", "GRDBSQLite"],
-        "Sources/LockURLs": ["DistributedLocks", "EmbeddedLocks"],
+        "Sources/Backends/Redis/RESP": ["NIOCore"],
+        "Sources/Backends/Redis/Client": ["RESP", "DequeModule", "Logging", "NIOCore", "NIOPosix", "NIOSSL", "NIOTLS"],
+        "Sources/Backends/Redis/Locks": [
+            "DistributedLocks", "RESP", "RedisClient", "Logging", "NIOCore", "NIOPosix",
+        ],
+        "Sources/LockURLs": ["DistributedLocks", "EmbeddedLocks", "RedisLocks"],
         "Sources/LockTesting": ["DistributedLocks"],
         "Sources/dlock/Supervision": ["CSupervision", "Dispatch"],
         "Sources/dlock/Tool": [

@@ -19,7 +19,8 @@ struct Dlock: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            RunCommand.self, StatusCommand.self, BreakCommand.self, BenchCommand.self, BenchWorkerCommand.self,
+            RunCommand.self, StatusCommand.self, BreakCommand.self, ScriptsCommand.self, BenchCommand.self,
+            BenchWorkerCommand.self,
         ]
     )
 

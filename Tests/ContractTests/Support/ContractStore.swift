@@ -2,17 +2,38 @@ import DistributedLocks
 import Foundation
 import LockTesting
 import LockURLs
+import ServerKit
 import Testing
 
 /// The backends that the contract suite runs over. A new one joins with a case here and its fixture below.
 enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertible {
     case memory
     case embedded
+    case redis
 
     var testDescription: String { self.rawValue }
 
+    /// Those that can run on this machine. Where CI is set a missing server is a failure.
+    static let allCases: [Self] = [.memory, .embedded] + (RedisServer.isRequired ? [.redis] : [])
+
     /// Those that other processes can reach.
     static let reachable = Self.allCases.filter { $0 != .memory }
+
+    /// A lease for tests in which holders are killed: short where nothing else tells of their death.
+    var crashLease: Duration {
+        switch self {
+        case .memory, .embedded: .seconds(30)
+        case .redis: .seconds(2)
+        }
+    }
+
+    /// How long it may take until the next one holds when a holder was killed.
+    var longestTakeover: Duration {
+        switch self {
+        case .memory, .embedded: .milliseconds(200)
+        case .redis: self.crashLease + .seconds(1)
+        }
+    }
 
     /// Runs a body with a store of its own, which vanishes afterwards.
     func withStore(_ body: (ContractStore) async throws -> Void) async throws {
@@ -26,6 +47,11 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
             defer { try? FileManager.default.removeItem(at: folder) }
             let url = "embedded://\(folder.path)/locks.db"
             try await body(ContractStore(url: url) { try LockBackends.backend(url: url) })
+        case .redis:
+            try await RedisServer.withServer { server in
+                let url = server.url
+                try await body(ContractStore(url: url) { try LockBackends.backend(url: url) })
+            }
         }
     }
 }

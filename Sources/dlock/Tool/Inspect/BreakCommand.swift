@@ -1,6 +1,7 @@
 import ArgumentParser
 import DistributedLocks
 import Foundation
+import LockURLs
 
 struct BreakCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -32,7 +33,7 @@ struct BreakCommand: AsyncParsableCommand {
         do {
             let name = try LockName(self.name)
             let backend = try self.backend.makeBackend()
-            let reply = try await withClient(backend) { client -> RevokeReply in
+            let reply = try await withLockClient(backend) { client -> RevokeReply in
                 if !self.yes {
                     let status = try await client.status(of: name)
                     guard status.holder != nil else { return .notHeld }

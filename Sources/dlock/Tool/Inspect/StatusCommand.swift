@@ -24,7 +24,7 @@ struct StatusCommand: AsyncParsableCommand {
     func run() async throws {
         do {
             let backend = try self.backend.makeBackend()
-            let locks = try await withClient(backend) { client in
+            let locks = try await withLockClient(backend) { client in
                 if let name = self.name { return [try await client.status(of: name)] }
                 return try await client.statusOfAll()
             }
@@ -37,22 +37,4 @@ struct StatusCommand: AsyncParsableCommand {
             throw Failure(error)
         }
     }
-}
-
-/// Runs a client on a backend for as long as a command needs it.
-func withClient<Success: Sendable>(
-    _ backend: any LockBackend,
-    _ body: (LockClient) async throws -> Success
-) async throws -> Success {
-    let client = LockClient(backend: backend)
-    let running = Task { try await client.run() }
-    let result: Result<Success, any Error>
-    do {
-        result = .success(try await body(client))
-    } catch {
-        result = .failure(error)
-    }
-    running.cancel()
-    _ = await running.result
-    return try result.get()
 }

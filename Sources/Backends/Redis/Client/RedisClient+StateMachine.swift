@@ -1,0 +1,303 @@
+import DequeModule
+import NIOCore
+
+/// Connecting, reconnecting, and the requests that wait for a connection.
+///
+/// States: *idle* (before `run`), *connecting*, *connected*, *backing off*, *stopping* (what is left is being closed),
+/// *stopped*.
+///
+/// While a server cannot be reached, requests wait until their deadlines. While the last attempt ended in a refusal (wrong
+/// password, wrong certificate, …), they fail at once with that refusal; attempts go on in the background all the same,
+/// because such things are put right while clients run.
+///
+/// Pure: time and random numbers are passed in, and the shell carries out what is returned.
+struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
+    typealias Instant = ContinuousClock.Instant
+    typealias Request = RedisRequest<Completion>
+
+    private enum State {
+        case idle
+        case connecting(RedisConnectionID)
+        case connected(RedisConnectionID, Connection, since: Instant)
+        case backingOff(until: Instant)
+        case stopping
+        case stopped
+    }
+
+    enum SubmitAction {
+        case send(Connection)
+        /// It is kept: see ``timerToArm()``.
+        case wait
+        case fail(RedisError)
+    }
+
+    struct Failed {
+        var completions: [Completion]
+        var error: RedisError
+    }
+
+    enum EndedAction {
+        /// See ``timerToArm()``. These fail, if the end was a refusal.
+        case retry(Failed?)
+        case finish
+    }
+
+    struct TimerAction {
+        var expired: Failed?
+        var connect: RedisConnectionID?
+    }
+
+    enum StopAction {
+        case closeConnection(Connection, waiting: Failed)
+        case abandonAttempt(waiting: Failed)
+        case finish(waiting: Failed)
+        /// Stopped before.
+        case nothing
+    }
+
+    /// Deadlines that are closer together than this are served by one firing.
+    static var timerGranularity: Duration { .milliseconds(1) }
+
+    private let endpoint: RedisEndpoint
+    private let maximumWaiting: Int
+    private let backoffBase: Duration
+    private let backoffCap: Duration
+
+    private var state = State.idle
+    private var lastID: UInt64 = 0
+    /// Attempts that have failed since a connection lasted.
+    private var failures = 0
+    /// How the last attempt or connection ended.
+    private(set) var lastError: RedisError?
+    private var refusal: RedisError?
+    private var waiting: Deque<Request> = []
+    /// Of those that wait.
+    private var earliestDeadline: Instant?
+    private var armedFor: Instant?
+
+    init(_ configuration: RedisClientConfiguration) {
+        self.endpoint = configuration.endpoint
+        self.maximumWaiting = min(configuration.maximumWaiting, configuration.maximumInFlight)
+        self.backoffBase = configuration.backoffBase
+        self.backoffCap = configuration.backoffCap
+    }
+
+    var waitingCount: Int { self.waiting.count }
+
+    var summary: RedisClientState {
+        switch self.state {
+        case .idle: .idle
+        case .connecting: .connecting
+        case .connected(let id, _, _): .connected(id)
+        case .backingOff: .backingOff
+        case .stopping, .stopped: .stopped
+        }
+    }
+
+    // MARK: Requests
+
+    mutating func submitted(_ request: Request, now: Instant) -> SubmitAction {
+        switch self.state {
+        case .connected(_, let connection, _):
+            return .send(connection)
+        case .idle, .connecting, .backingOff:
+            if let refusal = self.refusal { return .fail(refusal) }
+            guard request.deadline > now else { return .fail(self.notConnected) }
+            guard self.waiting.count < self.maximumWaiting else {
+                return .fail(
+                    self.notSent("\(self.waiting.count) requests wait for a connection already, the most allowed")
+                )
+            }
+            self.earliestDeadline = min(self.earliestDeadline ?? request.deadline, request.deadline)
+            self.waiting.append(request)
+            return .wait
+        case .stopping, .stopped:
+            return .fail(RedisError(.stopped, endpoint: self.endpoint, "the client has been stopped"))
+        }
+    }
+
+    /// Takes these requests out, if they are among those that wait.
+    mutating func cancelled(_ ids: Set<RequestID>) -> Failed? {
+        guard !self.waiting.isEmpty else { return nil }
+        return self.removeWaiting(RedisError(.cancelled, endpoint: self.endpoint, "cancelled before it was sent")) {
+            ids.contains($0.id)
+        }
+    }
+
+    private mutating func removeWaiting(_ error: RedisError, where shallGo: (Request) -> Bool) -> Failed? {
+        var gone: [Completion] = []
+        var kept: Deque<Request> = []
+        for request in self.waiting {
+            if shallGo(request) { gone.append(request.completion) } else { kept.append(request) }
+        }
+        guard !gone.isEmpty else { return nil }
+        self.waiting = kept
+        self.earliestDeadline = kept.lazy.map(\.deadline).min()
+        return Failed(completions: gone, error: error)
+    }
+
+    private mutating func removeAllWaiting(_ error: RedisError) -> Failed {
+        Failed(completions: self.emptyWaiting().map(\.completion), error: error)
+    }
+
+    private mutating func emptyWaiting() -> Deque<Request> {
+        self.earliestDeadline = nil
+        return exchange(&self.waiting, with: [])
+    }
+
+    // MARK: Connections
+
+    /// `run` has begun. Nil: it was stopped before.
+    mutating func started() -> RedisConnectionID? {
+        switch self.state {
+        case .idle: return self.nextConnection()
+        case .stopped: return nil
+        case .connecting, .connected, .backingOff, .stopping: preconditionFailure("run() was called twice")
+        }
+    }
+
+    private mutating func nextConnection() -> RedisConnectionID {
+        self.lastID += 1
+        let id = RedisConnectionID(rawValue: self.lastID)
+        self.state = .connecting(id)
+        return id
+    }
+
+    /// A connection can be used. The shell announces it, then sends ``takeWaiting()``.
+    ///
+    /// False: the client is stopping, and the connection is to be closed unannounced.
+    mutating func connected(_ connection: Connection, now: Instant) -> Bool {
+        switch self.state {
+        case .connecting(let id):
+            self.state = .connected(id, connection, since: now)
+            self.refusal = nil
+            return true
+        case .stopping:
+            return false
+        case .idle, .connected, .backingOff, .stopped:
+            preconditionFailure("a connection was made that was not asked for")
+        }
+    }
+
+    /// The requests that waited for the connection, in order.
+    mutating func takeWaiting() -> Deque<Request> {
+        switch self.state {
+        case .connected:
+            return self.emptyWaiting()
+        case .idle, .connecting, .backingOff, .stopping, .stopped:
+            return []
+        }
+    }
+
+    /// An attempt failed, or a connection ended and is closed.
+    ///
+    /// - Parameter random: from 0 to below 1. The pause is this part of the longest pause (full jitter, as in
+    ///   https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+    mutating func ended(_ error: RedisError, now: Instant, random: Double) -> EndedAction {
+        switch self.state {
+        case .connecting:
+            self.failures += 1
+            self.refusal = error.code == .unusableServer ? error : nil
+        case .connected(_, _, let since):
+            // One that never lasts must not be made again and again without a pause.
+            self.failures = since.duration(to: now) >= self.backoffCap ? 0 : self.failures + 1
+        case .stopping:
+            self.state = .stopped
+            return .finish
+        case .idle, .backingOff, .stopped:
+            preconditionFailure("a connection ended that was not there")
+        }
+        self.lastError = error
+        let doublings = min(max(self.failures - 1, 0), 30)
+        let longest = min(self.backoffCap, self.backoffBase * (1 << doublings))
+        self.state = .backingOff(until: now.advanced(by: longest * random))
+        return .retry(self.refusal.map { self.removeAllWaiting($0) })
+    }
+
+    mutating func stopped() -> StopAction {
+        let error = self.notSent("the client was stopped before it was sent")
+        switch self.state {
+        case .idle, .backingOff:
+            self.state = .stopped
+            return .finish(waiting: self.removeAllWaiting(error))
+        case .connecting:
+            self.state = .stopping
+            return .abandonAttempt(waiting: self.removeAllWaiting(error))
+        case .connected(_, let connection, _):
+            self.state = .stopping
+            return .closeConnection(connection, waiting: self.removeAllWaiting(error))
+        case .stopping, .stopped:
+            return .nothing
+        }
+    }
+
+    // MARK: Time
+
+    /// Nothing is timed while there is a connection, which has its own timer.
+    var isTimed: Bool {
+        switch self.state {
+        case .idle, .connecting, .backingOff: true
+        case .connected, .stopping, .stopped: false
+        }
+    }
+
+    /// When to fire next, if the timer has to be armed anew. Asked after each batch of events.
+    mutating func timerToArm(now: Instant) -> Instant? {
+        guard var wanted = self.nextInstant() else { return nil }
+        if let armedFor = self.armedFor, armedFor <= wanted { return nil }
+        wanted = max(wanted, now.advanced(by: Self.timerGranularity))
+        if let armedFor = self.armedFor, armedFor <= wanted { return nil }
+        self.armedFor = wanted
+        return wanted
+    }
+
+    private func nextInstant() -> Instant? {
+        switch self.state {
+        case .backingOff(let until):
+            return self.earliestDeadline.map { min($0, until) } ?? until
+        case .idle, .connecting:
+            return self.earliestDeadline
+        case .connected, .stopping, .stopped:
+            return nil
+        }
+    }
+
+    /// The timer has fired. It may fire early, and late. Then ask ``timerToArm(now:)``.
+    mutating func timerFired(now: Instant) -> TimerAction {
+        self.armedFor = nil
+        var action = TimerAction()
+        switch self.state {
+        case .backingOff(let until):
+            if until <= now { action.connect = self.nextConnection() }
+        case .idle, .connecting, .connected, .stopping, .stopped:
+            break
+        }
+        action.expired = self.removeWaiting(self.notConnected) { $0.deadline <= now }
+        return action
+    }
+
+    // MARK: Errors
+
+    private func notSent(_ reason: String) -> RedisError {
+        RedisError(.notSent, endpoint: self.endpoint, reason)
+    }
+
+    private var notConnected: RedisError {
+        switch self.state {
+        case .idle: self.notSent("not connected by the deadline: the client is not running")
+        case .connecting, .connected, .backingOff, .stopping, .stopped:
+            self.notSent("not connected by the deadline" + (self.lastError.map { ": \($0.reason)" } ?? ""))
+        }
+    }
+}
+
+/// What a client is doing, for diagnostics.
+package enum RedisClientState: Hashable, Sendable {
+    /// `run` has not been called.
+    case idle
+    case connecting
+    case connected(RedisConnectionID)
+    /// The last attempt failed, or the last connection was lost; the next attempt comes soon.
+    case backingOff
+    case stopped
+}

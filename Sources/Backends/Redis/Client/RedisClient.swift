@@ -1,0 +1,226 @@
+package import Logging
+package import NIOCore
+package import RESP
+import Synchronization
+
+/// Told about the connections of a client, on its event loop. Must return at once, and may submit requests.
+package protocol RedisClientDelegate: Sendable {
+    /// A connection can be used. What is submitted from here leaves before everything that waited for a connection.
+    func connected(_ id: RedisConnectionID, greeting: RedisGreeting)
+    /// It has ended. Comes before any request is sent on a later connection, and before the requests that are out on
+    /// this one end with ``RedisError/Code/outcomeUnknown``.
+    func disconnected(_ id: RedisConnectionID, _ error: RedisError)
+    /// The server sent something by itself, between ``connected(_:greeting:)`` and ``disconnected(_:_:)`` of `id`.
+    func pushed(_ elements: [RESPValue], on id: RedisConnectionID)
+}
+
+/// One server, reached over one connection at a time, which carries requests and pushes and is made anew when it is lost.
+///
+/// Requests that are submitted together leave in one write. Each has a deadline: a request that ends before its reply
+/// comes, because of the deadline or of cancellation, harms no other. A request that was written is never sent again.
+package final class RedisClient: Sendable {
+    package typealias Outcome = Result<RedisReply, RedisError>
+
+    package let configuration: RedisClientConfiguration
+    package let eventLoop: any EventLoop
+    private let loop: NIOLoopBoundBox<RedisClientLoop>
+    private let inbox = RedisInbox()
+    private let status = RedisClientStatus()
+
+    package init(
+        configuration: RedisClientConfiguration,
+        eventLoop: any EventLoop,
+        delegate: any RedisClientDelegate,
+        logger: Logger
+    ) {
+        self.configuration = configuration
+        self.eventLoop = eventLoop
+        self.loop = NIOLoopBoundBox.makeBoxSendingValue(
+            RedisClientLoop(
+                configuration: configuration,
+                eventLoop: eventLoop,
+                delegate: delegate,
+                logger: logger,
+                inbox: self.inbox,
+                status: self.status
+            ),
+            eventLoop: eventLoop
+        )
+    }
+
+    /// What the client is doing, for diagnostics.
+    package var state: RedisClientState { self.status.state }
+
+    /// How the last attempt or connection ended, for diagnostics.
+    package var lastError: RedisError? { self.status.lastError }
+
+    /// Connects, and connects again whenever the connection is lost, until the task is cancelled. Then what is out ends
+    /// with ``RedisError/Code/outcomeUnknown``, what waits with ``RedisError/Code/notSent``, and the connection is closed;
+    /// nothing of it is left when this returns. Called once.
+    package func run() async {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { (gone: CheckedContinuation<Void, Never>) in
+                self.onLoop { $0.start { gone.resume() } }
+            }
+        } onCancel: {
+            // Never at once: a task's cancellation handlers run under its lock.
+            let loop = self.loop
+            self.eventLoop.execute { loop.value.stop() }
+        }
+    }
+
+    private func onLoop(_ body: @escaping @Sendable (RedisClientLoop) -> Void) {
+        let loop = self.loop
+        self.eventLoop.execute { body(loop.value) }
+    }
+
+    // MARK: Requests
+
+    /// Sends a command and waits for its reply.
+    ///
+    /// While there is no connection, it waits for one.
+    ///
+    /// - Parameter deadline: compared with `ContinuousClock`; may be noticed about 2 ms later.
+    /// - Throws: Cancelled before it was written: ``RedisError/Code/cancelled``. Cancelled after that:
+    ///   ``RedisError/Code/outcomeUnknown``, at once; its late reply is swallowed. Otherwise see ``RedisError/Code``.
+    package func send(
+        _ command: RedisCommand,
+        deadline: ContinuousClock.Instant
+    ) async throws(RedisError) -> RedisReply {
+        if Task.isCancelled { throw self.cancelledError }
+        let id = self.inbox.nextID()
+        let outcome = await withTaskCancellationHandler {
+            await Self.withOutcome { continuation in
+                self.put(
+                    RedisRequest(
+                        id: id,
+                        bytes: command.bytes,
+                        deadline: deadline,
+                        completion: .continuation(continuation)
+                    )
+                )
+                // The handler may have run before the request was there to be cancelled.
+                if Task.isCancelled { self.cancel(id.rawValue..<id.rawValue + 1) }
+            }
+        } onCancel: {
+            self.cancel(id.rawValue..<id.rawValue + 1)
+        }
+        return try outcome.get()
+    }
+
+    /// Sends commands so that they leave one after another with nothing in between, and waits for all replies.
+    ///
+    /// - Returns: one outcome for each command, in order. Never throws; see ``send(_:deadline:)-(RedisCommand,_)``.
+    package func send(
+        _ commands: [RedisCommand],
+        deadline: ContinuousClock.Instant
+    ) async -> [Outcome] {
+        if commands.isEmpty { return [] }
+        if Task.isCancelled { return commands.map { _ in .failure(self.cancelledError) } }
+        let ids = self.inbox.nextIDs(count: commands.count)
+        return await withTaskCancellationHandler {
+            await Self.withOutcomes { continuation in
+                let batch = RedisBatch(count: commands.count, continuation: continuation)
+                self.put(
+                    commands.indices.map { index in
+                        RedisRequest(
+                            id: RequestID(rawValue: ids.lowerBound + UInt64(index)),
+                            bytes: commands[index].bytes,
+                            deadline: deadline,
+                            completion: .batch(batch, index: index)
+                        )
+                    }
+                )
+                if Task.isCancelled { self.cancel(ids) }
+            }
+        } onCancel: {
+            self.cancel(ids)
+        }
+    }
+
+    /// Sends a command; `completion` is called once, on the event loop. It cannot be cancelled.
+    package func submit(
+        _ command: RedisCommand,
+        deadline: ContinuousClock.Instant,
+        completion: @escaping @Sendable (Outcome) -> Void
+    ) {
+        self.put(
+            RedisRequest(
+                id: self.inbox.nextID(),
+                bytes: command.bytes,
+                deadline: deadline,
+                completion: .callback(completion)
+            )
+        )
+    }
+
+    private func put(_ request: RedisRequest<RedisCompletion>) {
+        if self.eventLoop.inEventLoop { return self.loop.value.submit(request) }
+        switch self.inbox.put(request) {
+        case .wake: self.wake()
+        case .nothing: break
+        case .refuse: self.refuse(request)
+        }
+    }
+
+    private func put(_ requests: [RedisRequest<RedisCompletion>]) {
+        if self.eventLoop.inEventLoop { return self.loop.value.submit(requests) }
+        switch self.inbox.put(requests) {
+        case .wake: self.wake()
+        case .nothing: break
+        case .refuse: for request in requests { self.refuse(request) }
+        }
+    }
+
+    private func cancel(_ ids: Range<UInt64>) {
+        switch self.inbox.cancel(ids) {
+        case .wake: self.wake()
+        case .nothing, .refuse: break
+        }
+    }
+
+    private func wake() {
+        self.onLoop { $0.drain() }
+    }
+
+    private func refuse(_ request: RedisRequest<RedisCompletion>) {
+        let error = RedisError(.stopped, endpoint: self.configuration.endpoint, "the client has been stopped")
+        switch request.completion {
+        // The event loop may be gone by now, and nobody must wait for ever.
+        case .continuation, .batch: request.completion.complete(.failure(error))
+        case .callback(let callback): self.eventLoop.execute { callback(.failure(error)) }
+        }
+    }
+
+    private var cancelledError: RedisError {
+        RedisError(.cancelled, endpoint: self.configuration.endpoint, "cancelled before it was sent")
+    }
+
+    private static func withOutcome(_ body: (RedisCompletion.Continuation) -> Void) async -> Outcome {
+        #if DEBUG
+        await withCheckedContinuation(body)
+        #else
+        await withUnsafeContinuation(body)
+        #endif
+    }
+
+    private static func withOutcomes(_ body: (RedisBatch.Continuation) -> Void) async -> [Outcome] {
+        #if DEBUG
+        await withCheckedContinuation(body)
+        #else
+        await withUnsafeContinuation(body)
+        #endif
+    }
+}
+
+/// What can be seen of a client from any thread.
+final class RedisClientStatus: Sendable {
+    private let values = Mutex<(state: RedisClientState, lastError: RedisError?)>((.idle, nil))
+
+    var state: RedisClientState { self.values.withLock { $0.state } }
+    var lastError: RedisError? { self.values.withLock { $0.lastError } }
+
+    func set(_ state: RedisClientState, _ lastError: RedisError?) {
+        self.values.withLock { $0 = (state, lastError) }
+    }
+}

@@ -1,0 +1,113 @@
+package import RESP
+
+/// How a server proves who it is, and optionally how this client does.
+package struct RedisTLS: Hashable, Sendable {
+    /// The name that the certificate must be for. Nil: the endpoint's host.
+    ///
+    /// If the endpoint's host is an IP address, the certificate must be for that address unless a name stands here.
+    package var serverName: String?
+    /// A PEM file with the authorities to trust. Nil: those that the system trusts.
+    package var certificateAuthorityFile: String?
+    /// A PEM file with this client's certificate chain, for servers that ask for one.
+    package var certificateChainFile: String?
+    /// A PEM file with the private key of ``certificateChainFile``.
+    package var privateKeyFile: String?
+
+    package init(
+        serverName: String? = nil,
+        certificateAuthorityFile: String? = nil,
+        certificateChainFile: String? = nil,
+        privateKeyFile: String? = nil
+    ) {
+        self.serverName = serverName
+        self.certificateAuthorityFile = certificateAuthorityFile
+        self.certificateChainFile = certificateChainFile
+        self.privateKeyFile = privateKeyFile
+    }
+}
+
+/// How to reach one server, and the bounds of what a client keeps and waits for.
+package struct RedisClientConfiguration: Sendable {
+    package var endpoint: RedisEndpoint
+    /// Nil: the connection is in clear.
+    package var tls: RedisTLS?
+    /// The ACL user. Nil with a password: `default`.
+    package var username: String?
+    package var password: String?
+    package var database: Int
+    /// Shown by `CLIENT LIST`; no spaces.
+    package var clientName: String?
+
+    /// How long a connection may take to become usable: name resolution, TCP, TLS, greeting and set-up together.
+    package var connectTimeout: Duration
+    /// A connection on which requests are out and on which nothing at all has arrived for this long is closed.
+    package var silenceTimeout: Duration
+
+    /// How many requests may be without a reply on one connection; one more fails at once.
+    package var maximumInFlight: Int
+    /// How many requests may wait while there is no connection; one more fails at once. Never more than
+    /// ``maximumInFlight``.
+    package var maximumWaiting: Int
+
+    /// The longest pause before the first attempt to reconnect; it doubles with each failure. The pause itself is drawn
+    /// between zero and that (full jitter).
+    package var backoffBase: Duration
+    /// The longest pause between two attempts, however many have failed.
+    package var backoffCap: Duration
+
+    package var limits: RESPLimits
+
+    /// Sent after the greeting, before anything else, on each connection. An error reply fails the connection.
+    /// Subscriptions belong here: their confirmations are awaited. Elsewhere a `SUBSCRIBE` closes the connection.
+    package var setup: [RedisCommand]
+
+    /// Says why a server must not be used; nil if it is fine. Called on the event loop.
+    package var checkGreeting: @Sendable (RedisGreeting) -> String?
+
+    package init(
+        endpoint: RedisEndpoint,
+        tls: RedisTLS? = nil,
+        username: String? = nil,
+        password: String? = nil,
+        database: Int = 0,
+        clientName: String? = nil,
+        connectTimeout: Duration = .seconds(5),
+        silenceTimeout: Duration = .seconds(5),
+        maximumInFlight: Int = 65_536,
+        maximumWaiting: Int = 16_384,
+        backoffBase: Duration = .milliseconds(20),
+        backoffCap: Duration = .seconds(2),
+        limits: RESPLimits = RESPLimits(),
+        setup: [RedisCommand] = [],
+        checkGreeting: @escaping @Sendable (RedisGreeting) -> String? = { _ in nil }
+    ) {
+        self.endpoint = endpoint
+        self.tls = tls
+        self.username = username
+        self.password = password
+        self.database = database
+        self.clientName = clientName
+        self.connectTimeout = connectTimeout
+        self.silenceTimeout = silenceTimeout
+        self.maximumInFlight = maximumInFlight
+        self.maximumWaiting = maximumWaiting
+        self.backoffBase = backoffBase
+        self.backoffCap = backoffCap
+        self.limits = limits
+        self.setup = setup
+        self.checkGreeting = checkGreeting
+    }
+}
+
+// A password has no description, and set-up commands may hold secrets too.
+extension RedisClientConfiguration: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    package var description: String {
+        "RedisClientConfiguration(\(self.endpoint), database \(self.database), \(self.tls == nil ? "in clear" : "TLS"))"
+    }
+
+    package var debugDescription: String { self.description }
+
+    package var customMirror: Mirror {
+        Mirror(self, children: ["endpoint": self.endpoint, "database": self.database, "tls": self.tls as Any])
+    }
+}

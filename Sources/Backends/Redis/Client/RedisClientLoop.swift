@@ -1,0 +1,297 @@
+import DequeModule
+import Logging
+import NIOCore
+import RESP
+
+/// The shell of the client: what happens on its event loop.
+///
+/// What is decided is decided by ``RedisClientStateMachine``. Here no mutex is ever held; whatever is called from here may
+/// call back in at once, so a machine's action is carried out when its method has returned.
+final class RedisClientLoop {
+    typealias Request = RedisRequest<RedisCompletion>
+    typealias Instant = ContinuousClock.Instant
+
+    /// An inbox's storage is used again unless it has grown beyond this.
+    private static let maximumKeptRequests = 4_096
+
+    let configuration: RedisClientConfiguration
+    let eventLoop: any EventLoop
+    private let delegate: any RedisClientDelegate
+    private let logger: Logger
+    private let inbox: RedisInbox
+    private let status: RedisClientStatus
+
+    private var machine: RedisClientStateMachine<RedisConnection, RedisCompletion>
+    private let timer: RedisTimer
+    private var attempt: RedisConnectAttempt?
+    /// From the moment when it is connected. Announced once it is active.
+    private var connection: RedisConnection?
+    private var tls: RedisTLSContext?
+    private var openChannels = 0
+    private var isFinished = false
+    private var whenGone: (() -> Void)?
+    private var spareRequests: [Request] = []
+
+    init(
+        configuration: RedisClientConfiguration,
+        eventLoop: any EventLoop,
+        delegate: any RedisClientDelegate,
+        logger: Logger,
+        inbox: RedisInbox,
+        status: RedisClientStatus
+    ) {
+        self.configuration = configuration
+        self.eventLoop = eventLoop
+        self.delegate = delegate
+        self.logger = logger
+        self.inbox = inbox
+        self.status = status
+        self.machine = RedisClientStateMachine(configuration)
+        self.timer = RedisTimer(eventLoop: eventLoop)
+    }
+
+    // MARK: Requests
+
+    /// A request from a caller that is on the event loop.
+    func submit(_ request: Request) {
+        // What the same caller has put into the inbox before must leave before.
+        if self.inbox.hasSome { self.drain() }
+        self.take(request, now: self.connection?.gatheringSince ?? .now)
+        self.afterRequests()
+    }
+
+    func submit(_ requests: [Request]) {
+        if self.inbox.hasSome { self.drain() }
+        let now = self.connection?.gatheringSince ?? .now
+        for request in requests { self.take(request, now: now) }
+        self.afterRequests()
+    }
+
+    /// Takes what is in the inbox.
+    func drain() {
+        var requests = exchange(&self.spareRequests, with: [])
+        var cancelled: [RequestID] = []
+        self.inbox.take(into: &requests, cancelled: &cancelled)
+        let now = self.connection?.gatheringSince ?? Instant.now
+        if cancelled.isEmpty {
+            for request in requests { self.take(request, now: now) }
+        } else {
+            let ids = Set(cancelled)
+            let error = RedisError(.cancelled, endpoint: self.configuration.endpoint, "cancelled before it was sent")
+            for request in requests {
+                if ids.contains(request.id) {
+                    request.completion.complete(.failure(error))
+                } else {
+                    self.take(request, now: now)
+                }
+            }
+            if let failed = self.machine.cancelled(ids) { self.fail(failed) }
+            self.connection?.cancel(ids)
+        }
+        self.afterRequests()
+        requests.removeAll(keepingCapacity: requests.capacity <= Self.maximumKeptRequests)
+        self.spareRequests = requests
+    }
+
+    private func take(_ request: Request, now: Instant) {
+        switch self.machine.submitted(request, now: now) {
+        case .send(let connection): connection.send(request, now: now)
+        case .wait: break
+        case .fail(let error): request.completion.complete(.failure(error))
+        }
+    }
+
+    private func afterRequests() {
+        self.connection?.flushSoon()
+        self.armTimer()
+    }
+
+    private func fail(_ failed: RedisClientStateMachine<RedisConnection, RedisCompletion>.Failed) {
+        for completion in failed.completions { completion.complete(.failure(failed.error)) }
+    }
+
+    // MARK: Running
+
+    /// - Parameter whenGone: called once, when nothing of the client is left.
+    func start(whenGone: @escaping () -> Void) {
+        self.whenGone = whenGone
+        if let id = self.machine.started() {
+            self.connect(id)
+        } else {
+            self.finishIfGone()
+        }
+    }
+
+    func stop() {
+        let action = self.machine.stopped()
+        self.timer.cancel()
+        self.report()
+        switch action {
+        case .closeConnection(let connection, let waiting):
+            self.fail(waiting)
+            connection.close(self.stoppedError)
+        case .abandonAttempt(let waiting):
+            self.fail(waiting)
+            if let connection = self.connection {
+                connection.close(self.stoppedError)
+            } else {
+                self.attempt?.abandon()
+                self.attempt = nil
+                self.ended(self.stoppedError)
+            }
+        case .finish(let waiting):
+            self.fail(waiting)
+            self.finish()
+        case .nothing:
+            break
+        }
+    }
+
+    private var stoppedError: RedisError {
+        RedisError(.stopped, endpoint: self.configuration.endpoint, "the client was stopped")
+    }
+
+    private func finish() {
+        self.isFinished = true
+        for request in self.inbox.stop() { self.take(request, now: .now) }
+        self.finishIfGone()
+    }
+
+    private func finishIfGone() {
+        guard self.isFinished, self.openChannels == 0 else { return }
+        exchange(&self.whenGone, with: nil)?()
+    }
+
+    // MARK: Connecting
+
+    private func connect(_ id: RedisConnectionID) {
+        self.report()
+        let attempt = RedisConnectAttempt(id: id, client: self)
+        self.attempt = attempt
+        attempt.start()
+    }
+
+    /// A channel was made, which is closed before the client is gone.
+    func opened(_ channel: any Channel) {
+        self.openChannels += 1
+        channel.closeFuture.assumeIsolated().whenComplete { _ in
+            self.openChannels -= 1
+            self.finishIfGone()
+        }
+    }
+
+    func connected(_ attempt: RedisConnectAttempt, _ channel: any Channel) {
+        self.attempt = nil
+        let connection = RedisConnection(id: attempt.id, client: self, connectDeadline: attempt.deadline)
+        do {
+            if let handler = try self.tlsContext()?.makeHandler() {
+                try channel.pipeline.syncOperations.addHandler(handler)
+            }
+            self.connection = connection
+            try channel.pipeline.syncOperations.addHandler(connection)
+            try channel.syncOptions?.setOption(.autoRead, value: true)
+        } catch {
+            if let connection = self.connection {
+                connection.close(self.describe(error))
+            } else {
+                self.ended(self.describe(error))
+            }
+            channel.close(promise: nil)
+        }
+    }
+
+    func failed(_ attempt: RedisConnectAttempt, _ error: any Error) {
+        self.attempt = nil
+        self.ended(self.describe(error))
+    }
+
+    /// Read once, so that a thousand reconnects do not read the system's authorities a thousand times.
+    private func tlsContext() throws -> RedisTLSContext? {
+        guard let tls = self.configuration.tls else { return nil }
+        if let context = self.tls { return context }
+        let context = try RedisTLSContext(tls, endpoint: self.configuration.endpoint)
+        self.tls = context
+        return context
+    }
+
+    private func describe(_ error: any Error) -> RedisError {
+        if let error = error as? RedisError { return error }
+        let described = RedisTransportError(error, configuration: self.configuration)
+        return RedisError(
+            described.isRefusal ? .unusableServer : .notSent,
+            endpoint: self.configuration.endpoint,
+            described.reason
+        )
+    }
+
+    // MARK: Connections
+
+    func activated(_ connection: RedisConnection, _ greeting: RedisGreeting, pushed: [[RESPValue]]) {
+        guard self.machine.connected(connection, now: .now) else { return }
+        self.report()
+        self.logger.debug(
+            "connected",
+            metadata: ["redis.endpoint": "\(self.configuration.endpoint)", "redis.connection": "\(connection.id)"]
+        )
+        self.delegate.connected(connection.id, greeting: greeting)
+        // The delegate may do anything, and a write of its may find the connection lost.
+        for elements in pushed where self.connection === connection {
+            self.delegate.pushed(elements, on: connection.id)
+        }
+        let now = connection.gatheringSince ?? Instant.now
+        for request in self.machine.takeWaiting() { self.take(request, now: now) }
+        connection.flushSoon()
+    }
+
+    func pushed(_ elements: [RESPValue], on id: RedisConnectionID) {
+        self.delegate.pushed(elements, on: id)
+    }
+
+    func ended(_ connection: RedisConnection, _ error: RedisError, wasActive: Bool) {
+        self.connection = nil
+        self.ended(error) {
+            if wasActive { self.delegate.disconnected(connection.id, error) }
+        }
+    }
+
+    private func ended(_ error: RedisError, announce: () -> Void = {}) {
+        let isNews = self.machine.lastError?.message != error.message
+        let action = self.machine.ended(error, now: .now, random: .random(in: 0..<1))
+        self.report()
+        announce()
+        switch action {
+        case .retry(let failed):
+            self.logger.log(
+                level: isNews ? .info : .debug,
+                "not connected",
+                metadata: ["redis.endpoint": "\(self.configuration.endpoint)", "redis.error": "\(error.description)"]
+            )
+            self.armTimer()
+            if let failed { self.fail(failed) }
+        case .finish:
+            self.finish()
+        }
+    }
+
+    // MARK: Time
+
+    private func armTimer() {
+        guard self.machine.isTimed, let instant = self.machine.timerToArm(now: .now) else { return }
+        self.arm(instant)
+    }
+
+    private func arm(_ instant: Instant) {
+        self.timer.arm(instant) { self.timerFired() }
+    }
+
+    private func timerFired() {
+        let action = self.machine.timerFired(now: .now)
+        if let failed = action.expired { self.fail(failed) }
+        if let id = action.connect { self.connect(id) }
+        self.armTimer()
+    }
+
+    private func report() {
+        self.status.set(self.machine.summary, self.machine.lastError)
+    }
+}

@@ -1,0 +1,38 @@
+package import NIOCore
+import RESP
+
+/// One command, as the bytes that go to the server.
+package struct RedisCommand: Sendable {
+    /// The encoded command: exactly one RESP array of bulk strings.
+    package let bytes: ByteBuffer
+
+    /// `bytes` must be one whole encoded command: anything else shifts the replies of all requests after it.
+    package init(bytes: ByteBuffer) {
+        self.bytes = bytes
+    }
+
+    package init(_ arguments: [String]) {
+        var buffer = ByteBuffer()
+        buffer.writeRESPCommand(arguments)
+        self.bytes = buffer
+    }
+
+    package init(_ arguments: String...) {
+        self.init(arguments)
+    }
+
+    /// The command's words, read back from its bytes. Nil if they are not one encoded command.
+    var words: [String]? {
+        var bytes = self.bytes
+        var decoder = RESPDecoder(limits: RESPLimits())
+        guard let value = try? decoder.next(from: &bytes), bytes.readableBytes == 0 else { return nil }
+        return value.elements?.map { $0.string ?? "" }
+    }
+}
+
+// Arguments may be secrets.
+extension RedisCommand: CustomStringConvertible, CustomReflectable {
+    package var description: String { "RedisCommand(\(self.bytes.readableBytes) bytes)" }
+
+    package var customMirror: Mirror { Mirror(self, children: ["byteCount": self.bytes.readableBytes]) }
+}

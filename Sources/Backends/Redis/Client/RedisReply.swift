@@ -1,0 +1,30 @@
+package import RESP
+
+/// One connection of a client. Later connections have greater numbers.
+package struct RedisConnectionID: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let rawValue: UInt64
+
+    package init(rawValue: UInt64) {
+        self.rawValue = rawValue
+    }
+
+    package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+
+    package var description: String { "#\(self.rawValue)" }
+}
+
+/// What a server answered.
+package struct RedisReply: Sendable {
+    /// Never an error: those are thrown as ``RedisError/Code/refused``.
+    package let value: RESPValue
+    /// An instant before the first byte of the request was handed to the connection.
+    package let sentAt: ContinuousClock.Instant
+    /// The connection that carried the request and its reply.
+    package let connection: RedisConnectionID
+
+    package init(value: RESPValue, sentAt: ContinuousClock.Instant, connection: RedisConnectionID) {
+        self.value = value
+        self.sentAt = sentAt
+        self.connection = connection
+    }
+}

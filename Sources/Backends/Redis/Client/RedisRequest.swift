@@ -1,0 +1,76 @@
+import NIOCore
+import Synchronization
+
+/// Names a request of one client, so that it can be cancelled.
+struct RequestID: Hashable, Comparable, Sendable {
+    let rawValue: UInt64
+
+    static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// A request that has not been written yet. `Completion` is what takes its outcome; tests use strings.
+struct RedisRequest<Completion> {
+    let id: RequestID
+    let bytes: ByteBuffer
+    let deadline: ContinuousClock.Instant
+    let completion: Completion
+}
+
+extension RedisRequest: Sendable where Completion: Sendable {}
+
+/// Takes the outcome of one request, exactly once.
+enum RedisCompletion: Sendable {
+    typealias Outcome = Result<RedisReply, RedisError>
+
+    // The machines see to it that each request ends exactly once; their tests check that. A checked continuation costs an
+    // allocation a request, so only debug builds have it.
+    #if DEBUG
+    typealias Continuation = CheckedContinuation<Outcome, Never>
+    #else
+    typealias Continuation = UnsafeContinuation<Outcome, Never>
+    #endif
+
+    case continuation(Continuation)
+    case callback(@Sendable (Outcome) -> Void)
+    case batch(RedisBatch, index: Int)
+
+    func complete(_ outcome: Outcome) {
+        switch self {
+        case .continuation(let continuation): continuation.resume(returning: outcome)
+        case .callback(let callback): callback(outcome)
+        case .batch(let batch, let index): batch.complete(index, outcome)
+        }
+    }
+}
+
+/// Gathers the outcomes of requests that were sent together.
+final class RedisBatch: Sendable {
+    #if DEBUG
+    typealias Continuation = CheckedContinuation<[RedisCompletion.Outcome], Never>
+    #else
+    typealias Continuation = UnsafeContinuation<[RedisCompletion.Outcome], Never>
+    #endif
+
+    private struct State {
+        var outcomes: [RedisCompletion.Outcome?]
+        var missing: Int
+    }
+
+    private let state: Mutex<State>
+    private let continuation: Continuation
+
+    init(count: Int, continuation: Continuation) {
+        self.state = Mutex(State(outcomes: Array(repeating: nil, count: count), missing: count))
+        self.continuation = continuation
+    }
+
+    func complete(_ index: Int, _ outcome: RedisCompletion.Outcome) {
+        let all = self.state.withLock { state -> [RedisCompletion.Outcome]? in
+            precondition(state.outcomes[index] == nil, "a request of a batch ended twice")
+            state.outcomes[index] = outcome
+            state.missing -= 1
+            return state.missing == 0 ? state.outcomes.compactMap { $0 } : nil
+        }
+        if let all { self.continuation.resume(returning: all) }
+    }
+}

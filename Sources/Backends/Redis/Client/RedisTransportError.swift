@@ -1,0 +1,121 @@
+import NIOCore
+import NIOPosix
+import NIOSSL
+
+#if canImport(Darwin)
+import Darwin
+#elseif canImport(Musl)
+import Musl
+#else
+import Glibc
+#endif
+
+/// What NIO and the TLS library say went wrong, in words for people.
+struct RedisTransportError {
+    /// One line.
+    let reason: String
+    /// Trying again is not going to help: the server is not what the configuration says.
+    let isRefusal: Bool
+
+    init(_ reason: String, isRefusal: Bool = false) {
+        self.reason = reason
+        self.isRefusal = isRefusal
+    }
+
+    init(_ error: any Error, configuration: RedisClientConfiguration) {
+        switch error {
+        case let error as NIOConnectionError: self.init(Self.reason(of: error, configuration))
+        case let error as IOError: self.init(Self.reason(of: error))
+        case let error as ChannelError: self.init(Self.reason(of: error, configuration))
+        case let error as NIOSSLError: self.init(error)
+        case let error as NIOSSLExtraError:
+            self.init(Self.reason(of: error, configuration), isRefusal: true)
+        case let error as BoringSSLError: self.init("TLS failed: \(error)", isRefusal: true)
+        case is SocketAddressError: self.init("the host name could not be resolved")
+        default: self.init("\(error)")
+        }
+    }
+
+    // MARK: Connecting
+
+    private static func reason(of error: NIOConnectionError, _ configuration: RedisClientConfiguration) -> String {
+        var reasons: [String] = []
+        for failure in error.connectionErrors {
+            var reason = RedisTransportError(failure.error, configuration: configuration).reason
+            if error.connectionErrors.count > 1, let address = failure.target.ipAddress { reason += " (\(address))" }
+            if !reasons.contains(reason) { reasons.append(reason) }
+        }
+        if !reasons.isEmpty { return reasons.prefix(4).joined(separator: ", ") }
+        if error.dnsAError != nil || error.dnsAAAAError != nil { return "the host name could not be resolved" }
+        return "no connection within \(configuration.connectTimeout)"
+    }
+
+    private static func reason(of error: ChannelError, _ configuration: RedisClientConfiguration) -> String {
+        switch error {
+        case .connectTimeout: "no connection within \(configuration.connectTimeout)"
+        case .eof, .inputClosed, .alreadyClosed, .ioOnClosedChannel, .outputClosed: "the connection was closed"
+        default: "\(error)"
+        }
+    }
+
+    private static func reason(of error: IOError) -> String {
+        switch error.errnoCode {
+        case ECONNREFUSED: "connection refused"
+        case ECONNRESET, EPIPE: "the server reset the connection"
+        case ENOENT: "there is no such socket"
+        case EACCES, EPERM: "not permitted to connect"
+        case EHOSTUNREACH, ENETUNREACH: "no route to the server"
+        case ETIMEDOUT: "the network timed out"
+        default: "\(error)"
+        }
+    }
+
+    // MARK: TLS
+
+    private init(_ error: NIOSSLError) {
+        switch error {
+        case .handshakeFailed(let cause): self.init(handshake: cause)
+        case .uncleanShutdown: self.init("the server closed the connection")
+        case .noSuchFilesystemObject: self.init("a file for TLS does not exist", isRefusal: true)
+        case .failedToLoadCertificate: self.init("a certificate file cannot be read", isRefusal: true)
+        case .failedToLoadPrivateKey: self.init("the private key file cannot be read", isRefusal: true)
+        case .noCertificateToValidate, .unableToValidateCertificate:
+            self.init("the server's certificate cannot be checked", isRefusal: true)
+        default: self.init("TLS failed: \(error)", isRefusal: true)
+        }
+    }
+
+    private init(handshake cause: BoringSSLError) {
+        switch cause {
+        case .sslError(let stack), .unknownError(let stack):
+            let text = stack.map(\.description).joined(separator: " ")
+            if stack == [.eofDuringHandshake] {
+                self.init("the server closed the connection during the TLS handshake")
+            } else if text.contains("CERTIFICATE_VERIFY_FAILED") {
+                self.init("the server's certificate is not from a trusted authority, or not valid now", isRefusal: true)
+            } else if text.contains("WRONG_VERSION_NUMBER") || text.contains("HTTP_REQUEST") {
+                self.init("the server does not speak TLS on this port", isRefusal: true)
+            } else if text.contains("ALERT_CERTIFICATE_REQUIRED") || text.contains("ALERT_HANDSHAKE_FAILURE") {
+                self.init("the server refused the TLS handshake: it may ask for a client certificate", isRefusal: true)
+            } else {
+                self.init("the TLS handshake failed: \(Self.firstLine(text))", isRefusal: true)
+            }
+        default:
+            self.init("the TLS handshake failed: \(cause)")
+        }
+    }
+
+    private static func firstLine(_ text: String) -> String {
+        String(text.prefix { !$0.isNewline }.prefix(200))
+    }
+
+    private static func reason(of error: NIOSSLExtraError, _ configuration: RedisClientConfiguration) -> String {
+        let name = configuration.tls?.serverName ?? configuration.endpoint.host ?? ""
+        return switch error {
+        case .failedToValidateHostname: "the server's certificate is not for \(name)"
+        case .serverHostnameImpossibleToMatch: "no certificate can be for \(name): that is not a host name"
+        case .cannotUseIPAddressInSNI, .invalidSNIHostname: "\(name) cannot be the TLS server name"
+        default: "TLS failed: \(error)"
+        }
+    }
+}

@@ -1,0 +1,37 @@
+import DistributedLocks
+import RedisClient
+
+extension LockError {
+    /// What an error of the client means for a lock.
+    init(_ error: RedisError) {
+        switch error.code {
+        case .notSent:
+            self = LockError(.unreachable, error.message)
+        case .outcomeUnknown:
+            self = LockError(.outcomeUnknown, error.message)
+        case .cancelled:
+            self = LockError(.cancelled, error.message)
+        case .stopped:
+            self = LockError(.clientNotRunning, error.message)
+        case .unusableServer:
+            self = LockError(.serverRefused, error.message)
+        case .refused:
+            switch error.serverCode {
+            case "LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN":
+                // The server says that it will serve again.
+                self = LockError(.unreachable, error.message)
+            case "WRONGTYPE":
+                self = LockError(
+                    .serverRefused,
+                    "\(error.message) (the key of this lock holds something that is no lock)"
+                )
+            default:
+                self = LockError(.serverRefused, error.message)
+            }
+        }
+    }
+
+    static func strangeReply(_ script: RedisScript) -> LockError {
+        LockError(.serverRefused, "the server's answer to the script '\(script.name)' makes no sense")
+    }
+}

@@ -1,0 +1,103 @@
+import DistributedLocks
+import NIOCore
+import RESP
+import RedisClient
+
+/// One of the Lua scripts in Scripts/, embedded in the code.
+///
+/// It is called by its hash (EVALSHA). The hashes stand in Scripts/SHA1SUMS, written by scripts/lua-sums.sh; a test
+/// compares them with those that a server computes.
+struct RedisScript: Sendable {
+    let name: String
+    let text: String
+    let hash: String
+
+    private init(_ name: String, _ body: [UInt8]) {
+        self.name = name
+        // Shared functions stand in a file of their own, and are put where a script says so: behind its fast path.
+        self.text = String(decoding: body, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+            .map { $0 == "--@include common" ? Self.common : $0 }.joined(separator: "\n")
+        guard let hash = Self.hashes[name] else { preconditionFailure("no hash of \(name) in SHA1SUMS") }
+        self.hash = hash
+        precondition(hash.utf8.count == 40)
+    }
+
+    private static let common = Substring(decoding: PackageResources.common_lua, as: UTF8.self)
+
+    private static let hashes: [String: String] = {
+        var hashes: [String: String] = [:]
+        for line in String(decoding: PackageResources.SHA1SUMS, as: UTF8.self).split(separator: "\n") {
+            let words = line.split(separator: " ")
+            hashes[String(words[1])] = String(words[0])
+        }
+        return hashes
+    }()
+
+    static let acquire = RedisScript("acquire", PackageResources.acquire_lua)
+    static let release = RedisScript("release", PackageResources.release_lua)
+    static let renew = RedisScript("renew", PackageResources.renew_lua)
+    static let touch = RedisScript("touch", PackageResources.touch_lua)
+    static let cancel = RedisScript("cancel", PackageResources.cancel_lua)
+    static let `break` = RedisScript("break", PackageResources.break_lua)
+    static let status = RedisScript("status", PackageResources.status_lua)
+
+    static let all = [acquire, release, renew, touch, cancel, `break`, status]
+}
+
+/// How a script is called.
+enum ScriptCall {
+    /// By its hash.
+    case byHash
+    /// With its text, which the server then knows by its hash.
+    case withText
+}
+
+extension RedisScript {
+    /// The command that calls the script for one lock.
+    func command(_ call: ScriptCall, key: String, _ arguments: [ScriptArgument]) -> RedisCommand {
+        // Enough for the words of the command, the key, an owner and some numbers.
+        let capacity = 256 + key.utf8.count + (call == .withText ? self.text.utf8.count : 0)
+        var bytes = ByteBufferAllocator().buffer(capacity: capacity)
+        bytes.writeRESPArrayHeader(count: 4 + arguments.count)
+        switch call {
+        case .byHash:
+            bytes.writeStaticString("$7\r\nEVALSHA\r\n$40\r\n")
+            bytes.writeString(self.hash)
+            bytes.writeStaticString("\r\n$1\r\n1\r\n")
+        case .withText:
+            bytes.writeStaticString("$4\r\nEVAL\r\n")
+            bytes.writeRESPBulk(self.text)
+            bytes.writeStaticString("$1\r\n1\r\n")
+        }
+        bytes.writeRESPBulk(key)
+        for argument in arguments {
+            switch argument {
+            case .owner(let secret, let suffix):
+                bytes.writeStaticString("$")
+                bytes.writeString(String(OwnerText.secretLength + suffix.count))
+                bytes.writeStaticString("\r\n")
+                _ = secret.withUnsafeBytes { secret in
+                    bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: OwnerText.secretLength) { target in
+                        var index = 0
+                        Base64URL.encode(secret) {
+                            target[index] = $0
+                            index += 1
+                        }
+                        return index
+                    }
+                }
+                bytes.writeBytes(suffix)
+                bytes.writeStaticString("\r\n")
+            case .number(let number):
+                bytes.writeRESPBulk(number)
+            }
+        }
+        return RedisCommand(bytes: bytes)
+    }
+}
+
+/// An argument of a script.
+enum ScriptArgument {
+    case owner(LockOwner.Secret, suffix: [UInt8])
+    case number(Int64)
+}

@@ -1,0 +1,22 @@
+-- Breaks a lock by hand: tells its holder that its grant is revoked.
+--
+-- KEYS  1 the lock
+-- ARGV  1 "1": the next one gets the lock at once; "0": when the holder has released it or its lease has passed
+--
+-- Returns the holder; nil if there was none. The fence keeps the last token in any case.
+
+local call = redis.call
+local holder = call('GET', KEYS[1])
+if not holder then return false end
+local fence
+
+--@include common
+
+-- Another library's holder hears nothing.
+if isOurs(holder) then call('PUBLISH', channel(holder), 'revoked ' .. string.sub(holder, 1, 27)) end
+if ARGV[1] == '1' then
+    giveAway()
+elseif isOurs(holder) and not isMarked(holder, 'r') then
+    call('APPEND', KEYS[1], '+r')
+end
+return holder

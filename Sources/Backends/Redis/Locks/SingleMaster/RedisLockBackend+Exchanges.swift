@@ -1,0 +1,241 @@
+public import DistributedLocks
+import Logging
+import NIOCore
+import RESP
+import RedisClient
+import Synchronization
+
+extension RedisLockBackend {
+    /// Asks for a lock: one round trip.
+    public func request(_ request: AcquireRequest) async throws(LockError) -> AcquireReply {
+        let claim = request.claim
+        let key = try self.configuration.key(of: claim.name)
+        let suffix = self.state.withLock { state in
+            state.waiting.requested(claim)
+            return state.suffix(of: claim.owner.metadata, client: self.clientName)
+        }
+        var arguments: [ScriptArgument] = [
+            .owner(claim.owner.secret, suffix: suffix), .number(claim.lease.wholeMilliseconds),
+        ]
+        if request.joinsQueue {
+            arguments.append(.number(WaitingStateMachine.registration(lease: claim.lease).wholeMilliseconds))
+            arguments.append(.number(Int64(self.configuration.maximumWaitersPerLock)))
+        }
+        do {
+            let reply = try await self.call(.acquire, key: key, arguments, deadline: self.deadline(request.deadline))
+            return try self.acquireAnswered(claim, reply)
+        } catch {
+            if error.code != .outcomeUnknown { self.ended(claim.attempt) }
+            throw error
+        }
+    }
+
+    private func acquireAnswered(_ claim: LockClaim, _ reply: RedisReply) throws(LockError) -> AcquireReply {
+        guard let answer = ClaimReply(reply.value) else { throw .strangeReply(.acquire) }
+        switch answer {
+        case .granted(let token):
+            _ = self.state.withLock { $0.waiting.granted(claim.attempt) }
+            return .granted(
+                LockGrant(
+                    token: token,
+                    tokenDomain: .clock,
+                    validUntil: LockValidity.deadline(lease: claim.lease, sentAt: reply.sentAt)
+                )
+            )
+        case .queued(let place):
+            let now = ContinuousClock.now
+            let (action, pokes) = self.state.withLock { state in
+                let action = state.waiting.queued(
+                    claim.attempt,
+                    place,
+                    sentAt: reply.sentAt,
+                    connection: reply.connection,
+                    now: now
+                )
+                return (action, state.needsPoke())
+            }
+            if pokes { self.alarm.poke() }
+            self.perform(action)
+            return .queued(
+                QueuePlace(waitersAhead: place.place, holder: OwnerText.metadata(of: place.holder))
+            )
+        case .busy(let holder):
+            self.ended(claim.attempt)
+            return .busy(OwnerText.metadata(of: holder))
+        case .full(let limit):
+            throw LockError(.serverRefused, "\(limit) waiters for '\(claim.name)' are as many as may wait")
+        case .gone:
+            throw .strangeReply(.acquire)
+        }
+    }
+
+    /// Leaves the queue, or releases what was granted meanwhile: one round trip.
+    public func withdraw(_ claim: LockClaim) async throws(LockError) {
+        self.ended(claim.attempt)
+        let reply = try await self.call(
+            .cancel,
+            key: try self.configuration.key(of: claim.name),
+            [self.owner(of: claim)],
+            deadline: self.deadline(nil)
+        )
+        guard reply.value.int != nil else { throw .strangeReply(.cancel) }
+    }
+
+    /// Releases a lock and hands it over: one round trip.
+    public func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply {
+        self.ended(claim.attempt)
+        let reply = try await self.call(
+            .release,
+            key: try self.configuration.key(of: claim.name),
+            [self.owner(of: claim)],
+            deadline: self.deadline(nil)
+        )
+        switch reply.value.int {
+        case 1: return .released
+        case 0: return .notHeld
+        default: throw .strangeReply(.release)
+        }
+    }
+
+    /// Renews grants: one command for each, all in one go.
+    public func renew(_ renewals: [LockRenewal]) async -> [LockRenewalReply] {
+        let answers = await self.renew(renewals, .byHash)
+        let unknown = answers.indices.filter { answers[$0].isUnknownScript }
+        guard !unknown.isEmpty else { return answers.map(self.renewed) }
+        var replies = answers.map(self.renewed)
+        let again = await self.renew(unknown.map { renewals[$0] }, .withText)
+        for (index, answer) in zip(unknown, again) { replies[index] = self.renewed(answer) }
+        return replies
+    }
+
+    private struct RenewAnswer {
+        let claim: LockClaim
+        let result: Result<RedisReply, RedisError>
+
+        var isUnknownScript: Bool {
+            if case .failure(let error) = self.result { error.serverCode == "NOSCRIPT" } else { false }
+        }
+    }
+
+    private func renew(_ renewals: [LockRenewal], _ call: ScriptCall) async -> [RenewAnswer] {
+        var claims: [LockClaim] = []
+        var commands: [RedisCommand] = []
+        for claim in renewals.map(\.claim) {
+            guard let key = try? self.configuration.key(of: claim.name) else {
+                preconditionFailure("a grant with a name that no request can have had")
+            }
+            claims.append(claim)
+            commands.append(
+                RedisScript.renew.command(
+                    call,
+                    key: key,
+                    [self.owner(of: claim), .number(claim.lease.wholeMilliseconds)]
+                )
+            )
+        }
+        // A reply after the earliest deadline would be too late for that grant, but not for the others.
+        let results = await self.client.send(commands, deadline: self.deadline(renewals.map(\.deadline).max()))
+        return zip(claims, results).map { RenewAnswer(claim: $0, result: $1) }
+    }
+
+    private func renewed(_ answer: RenewAnswer) -> LockRenewalReply {
+        switch answer.result {
+        case .failure(let error):
+            return .failed(self.explained(error, .renew))
+        case .success(let reply):
+            guard let renewal = RenewReply(reply.value) else { return .failed(.strangeReply(.renew)) }
+            self.serverTime(renewal.serverMilliseconds, sentAt: reply.sentAt)
+            switch renewal.outcome {
+            case .renewed:
+                return .extended(until: LockValidity.deadline(lease: answer.claim.lease, sentAt: reply.sentAt))
+            case .notHeld:
+                return .lost(.notOwner)
+            case .revoked:
+                return .lost(.revoked)
+            }
+        }
+    }
+
+    private func serverTime(_ milliseconds: Int64, sentAt: ContinuousClock.Instant) {
+        let now = ContinuousClock.now
+        let step = self.state.withLock {
+            $0.clock.answered(serverMilliseconds: milliseconds, sentAt: sentAt, receivedAt: now)
+        }
+        guard let step else { return }
+        self.logger.warning(
+            "the server's clock was stepped: leases end earlier or later than they should",
+            metadata: ["lock.backend": "\(self.identity)", "lock.clock.step": "\(step)"]
+        )
+    }
+
+    // MARK: - Scripts
+
+    /// Calls a script; if the server does not know it, sends its text, once.
+    func call(
+        _ script: RedisScript,
+        key: String,
+        _ arguments: [ScriptArgument],
+        deadline: ContinuousClock.Instant
+    ) async throws(LockError) -> RedisReply {
+        do throws(RedisError) {
+            return try await self.client.send(script.command(.byHash, key: key, arguments), deadline: deadline)
+        } catch {
+            guard error.code == .refused, error.serverCode == "NOSCRIPT" else { throw LockError(error) }
+        }
+        do throws(RedisError) {
+            return try await self.client.send(script.command(.withText, key: key, arguments), deadline: deadline)
+        } catch {
+            throw self.explained(error, script)
+        }
+    }
+
+    /// An operator who denies EVAL has to load the scripts.
+    private func explained(_ error: RedisError, _ script: RedisScript) -> LockError {
+        guard error.code == .refused, error.serverCode == "NOPERM" else { return LockError(error) }
+        return LockError(
+            .serverRefused,
+            "\(error.message) (the script '\(script.name)' is not loaded on the server, and this user may not use EVAL: "
+                + "load the scripts with `dlock scripts load`)"
+        )
+    }
+
+    func owner(of claim: LockClaim) -> ScriptArgument {
+        .owner(
+            claim.owner.secret,
+            suffix: self.state.withLock { $0.suffix(of: claim.owner.metadata, client: self.clientName) }
+        )
+    }
+
+    func deadline(_ deadline: ContinuousClock.Instant?) -> ContinuousClock.Instant {
+        let patience = ContinuousClock.now + self.configuration.requestTimeout
+        return deadline.map { min($0, patience) } ?? patience
+    }
+
+    /// A claim is over as far as this client is concerned.
+    func ended(_ attempt: AttemptID) {
+        self.state.withLock { $0.waiting.ended(attempt) }
+    }
+}
+
+extension RedisLockBackend.State {
+    mutating func suffix(of metadata: OwnerMetadata, client: String) -> [UInt8] {
+        if let suffix, suffix.metadata == metadata { return suffix.bytes }
+        let bytes = OwnerText.suffix(client: client, metadata: metadata)
+        self.suffix = (metadata, bytes)
+        return bytes
+    }
+
+    /// Whether the timer loop sleeps longer than it may.
+    mutating func needsPoke() -> Bool {
+        guard let next = self.waiting.nextWakeup() else { return false }
+        return self.alarmSetFor.map { next < $0 } ?? true
+    }
+}
+
+extension Duration {
+    /// Rounded up: a lease is never shorter on the server than the client believes.
+    var wholeMilliseconds: Int64 {
+        let (seconds, attoseconds) = self.components
+        return seconds * 1_000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000
+    }
+}

@@ -1,0 +1,144 @@
+public import DistributedLocks
+import NIOCore
+import RESP
+import RedisClient
+
+extension RedisLockBackend {
+    /// Tells who holds and who waits.
+    ///
+    /// Without a name, it looks for keys with the prefix by SCAN, which blocks the server for no longer than any other
+    /// command: what is taken or released meanwhile may be missing or shown.
+    public func status(of name: LockName?) async throws(LockError) -> [LockStatus] {
+        if let name { return [try await self.status(of: name)] }
+        var names: Set<LockName> = []
+        let prefix = self.configuration.keyPrefix
+        for key in try await self.scan(matching: Self.globEscaped(prefix) + "*") {
+            guard !RedisLockConfiguration.reservedPrefixes.contains(where: { key.hasPrefix($0) }) else { continue }
+            if let name = try? LockName(String(key.dropFirst(prefix.count))) { names.insert(name) }
+        }
+        // A lock whose holder died may have a queue only.
+        let queue = "dlock.queue:{"
+        for key in try await self.scan(matching: Self.globEscaped(queue + prefix) + "*}") {
+            let name = key.dropFirst(queue.count + prefix.count).dropLast()
+            if let name = try? LockName(String(name)) { names.insert(name) }
+        }
+        var found: [LockStatus] = []
+        for name in names.sorted(by: { $0.rawValue < $1.rawValue }) {
+            let status = try await self.status(of: name)
+            // Without a prefix any text in the database could be somebody's lock: only those of this package are shown.
+            let isShown = prefix.isEmpty ? status.holder?.metadata != nil : status.holder != nil
+            if isShown || !status.waiters.isEmpty { found.append(status) }
+        }
+        return found
+    }
+
+    private func status(of name: LockName) async throws(LockError) -> LockStatus {
+        let reply = try await self.call(
+            .status,
+            key: try self.configuration.key(of: name),
+            [],
+            deadline: self.deadline(nil)
+        )
+        guard let answer = StatusReply(reply.value) else { throw .strangeReply(.status) }
+        return answer.status(of: name)
+    }
+
+    private func scan(matching pattern: String) async throws(LockError) -> [String] {
+        var keys: [String] = []
+        var cursor = "0"
+        repeat {
+            let command = RedisCommand("SCAN", cursor, "MATCH", pattern, "COUNT", "1000")
+            let reply: RedisReply
+            do throws(RedisError) {
+                reply = try await self.client.send(command, deadline: self.deadline(nil))
+            } catch {
+                throw LockError(error)
+            }
+            guard let parts = reply.value.elements, parts.count == 2, let next = parts[0].string,
+                let page = parts[1].elements
+            else { throw LockError(.serverRefused, "the server's answer to SCAN makes no sense") }
+            cursor = next
+            keys += page.compactMap(\.string)
+        } while cursor != "0"
+        return keys
+    }
+
+    private static func globEscaped(_ text: String) -> String {
+        String(text.flatMap { "*?[]^\\-".contains($0) ? ["\\", $0] : [$0] })
+    }
+
+    /// Breaks a lock by hand.
+    ///
+    /// The holder is told by its channel, and again by its next renewal. A holder that uses another library is told
+    /// nothing; without `immediately` its lock stays until its lease has passed.
+    public func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
+        let reply = try await self.call(
+            .break,
+            key: try self.configuration.key(of: name),
+            [.number(immediately ? 1 : 0)],
+            deadline: self.deadline(nil)
+        )
+        if case .null = reply.value { return .notHeld }
+        guard let holder = reply.value.string else { throw .strangeReply(.break) }
+        return .revoked(OwnerText.metadata(of: holder))
+    }
+}
+
+/// What status.lua answers.
+struct StatusReply {
+    var holder: String
+    /// `nil`: it never ends.
+    var remainingMilliseconds: Int64?
+    var fence: String
+    var serverMilliseconds: Int64
+    var waiters: [(owner: String, joinedMilliseconds: Int64)] = []
+
+    init?(_ value: RESPValue) {
+        guard let elements = value.elements, elements.count >= 4, let holder = elements[0].string,
+            let remaining = elements[1].int, let fence = elements[2].string, let now = elements[3].int
+        else { return nil }
+        self.holder = holder
+        self.remainingMilliseconds = remaining < 0 ? nil : remaining
+        self.fence = fence
+        self.serverMilliseconds = now
+        var rest = elements[4...]
+        while let owner = rest.popFirst() {
+            guard let owner = owner.string, let joined = rest.popFirst()?.int else { return nil }
+            self.waiters.append((owner, joined))
+        }
+    }
+
+    func status(of name: LockName) -> LockStatus {
+        let token = FencingToken(String(self.fence.prefix { $0.isNumber }))
+        var holder: LockStatus.Holder?
+        if !self.holder.isEmpty {
+            let metadata = OwnerText.metadata(of: self.holder)
+            holder = LockStatus.Holder(
+                metadata: metadata,
+                token: metadata == nil ? nil : token,
+                remainingLease: self.remainingMilliseconds.map { .milliseconds($0) },
+                heldFor: metadata == nil ? nil : token.flatMap(self.since),
+                isRevoked: OwnerText.isRevoked(self.holder)
+            )
+        }
+        return LockStatus(
+            name: name,
+            holder: holder,
+            waiters: self.waiters.map { owner, joined in
+                LockStatus.Waiter(
+                    metadata: OwnerText.metadata(of: owner),
+                    waitingFor: .milliseconds(max(self.serverMilliseconds - joined, 0))
+                )
+            },
+            lastToken: token,
+            tokenDomain: .clock
+        )
+    }
+
+    /// A token is the server's time at the grant, unless that clock was set back.
+    private func since(_ token: FencingToken) -> Duration? {
+        let granted = token.rawValue / 62_500 * 1_000 + token.rawValue % 62_500 * 16 / 1_000 + 1_735_689_600_000
+        let held = self.serverMilliseconds - granted
+        return held >= 0 ? .milliseconds(held) : nil
+    }
+}

@@ -1,0 +1,103 @@
+import DistributedLocks
+import RESP
+import RedisClient
+import Synchronization
+
+/// The shell of ``WaitingStateMachine``: sends touches, and tells the client what was found.
+extension RedisLockBackend {
+    func connected(_ id: RedisConnectionID) {
+        self.touch(self.state.withLock { $0.waiting.connected() })
+    }
+
+    func pushed(_ elements: [RESPValue], connection: RedisConnectionID) {
+        guard let message = PushedMessage(elements) else { return }
+        let now = ContinuousClock.now
+        let (action, pokes) = self.state.withLock { state in
+            (state.waiting.pushed(message, connection: connection, now: now), state.needsPoke())
+        }
+        if pokes { self.alarm.poke() }
+        self.perform(action)
+    }
+
+    func perform(_ action: WaitingStateMachine.PushAction) {
+        switch action {
+        case .grant(let attempt, let token, let validUntil):
+            self.tell(.granted(attempt, LockGrant(token: token, tokenDomain: .clock, validUntil: validUntil)))
+        case .touch(let attempt):
+            self.touch([WaitingStateMachine.Touch(attempt: attempt)])
+        case .lost(let attempt):
+            self.tell(.lost(attempt, .revoked))
+        case .ignore:
+            break
+        }
+    }
+
+    func touch(_ touches: [WaitingStateMachine.Touch]) {
+        for touch in touches {
+            let found = self.state.withLock { state in
+                state.waiting.claim(touch.attempt).map {
+                    ($0, state.suffix(of: $0.owner.metadata, client: self.clientName))
+                }
+            }
+            guard let (claim, suffix) = found else { continue }
+            self.touch(claim, suffix: suffix, .byHash)
+        }
+    }
+
+    private func touch(_ claim: LockClaim, suffix: [UInt8], _ call: ScriptCall) {
+        let key: String
+        do {
+            key = try self.configuration.key(of: claim.name)
+        } catch {
+            preconditionFailure("a claim with a name that no request can have had: \(error)")
+        }
+        let command = RedisScript.touch.command(
+            call,
+            key: key,
+            [
+                .owner(claim.owner.secret, suffix: suffix),
+                .number(claim.lease.wholeMilliseconds),
+                .number(WaitingStateMachine.registration(lease: claim.lease).wholeMilliseconds),
+            ]
+        )
+        self.client.submit(command, deadline: self.deadline(nil)) { [weak self] result in
+            guard let self else { return }
+            if call == .byHash, case .failure(let error) = result, error.serverCode == "NOSCRIPT" {
+                self.touch(claim, suffix: suffix, .withText)
+            } else {
+                self.touched(claim.attempt, result)
+            }
+        }
+    }
+
+    private func touched(_ attempt: AttemptID, _ result: Result<RedisReply, RedisError>) {
+        let now = ContinuousClock.now
+        let (action, pokes) = self.state.withLock { state -> (WaitingStateMachine.TouchAction, Bool) in
+            guard case .success(let reply) = result, let answer = ClaimReply(reply.value) else {
+                state.waiting.touchFailed(attempt, now: now)
+                return (.none, state.needsPoke())
+            }
+            let action = state.waiting.touchAnswered(
+                attempt,
+                answer,
+                sentAt: reply.sentAt,
+                connection: reply.connection,
+                now: now
+            )
+            return (action, state.needsPoke())
+        }
+        if pokes { self.alarm.poke() }
+        switch action {
+        case .grant(let token, let validUntil):
+            self.tell(.granted(attempt, LockGrant(token: token, tokenDomain: .clock, validUntil: validUntil)))
+        case .gone:
+            self.tell(.gone(attempt))
+        case .none:
+            break
+        }
+    }
+
+    private func tell(_ event: LockEvent) {
+        self.state.withLock { $0.sink }?.receive(event)
+    }
+}

@@ -1,0 +1,162 @@
+public import DistributedLocks
+public import Logging
+public import NIOCore
+import NIOPosix
+import RESP
+import RedisClient
+import Synchronization
+
+/// Locks on one Redis master.
+///
+/// - A free lock costs one round trip, a release one. Waiters are served in the order in which they asked: a release hands
+///   the lock over to the next one and tells it so, in one step. Nobody polls.
+/// - The key of a lock is a string that was set with `NX` and `PX`, the convention of redis-py, redsync and others: a fleet
+///   that uses several libraries excludes each other on the same key.
+/// - Fencing tokens are of the domain `clock`. They rise even if the server lost its memory.
+/// - Leases are measured by the server's wall clock. A step of that clock is noticed by holders and logged.
+///
+/// It needs Redis 7.0 or newer (or Valkey) that is a master, and no cluster.
+public final class RedisLockBackend: LockBackend {
+    struct State {
+        var waiting = WaitingStateMachine()
+        var sink: (any LockEventSink)?
+        var alarmSetFor: ContinuousClock.Instant?
+        var clock = ServerClock(origin: ContinuousClock.now)
+        var suffix: (metadata: OwnerMetadata, bytes: [UInt8])?
+    }
+
+    /// Names the server and the database, without credentials.
+    public let identity: String
+    let configuration: RedisLockConfiguration
+    let clientName: String
+    let client: RedisClient
+    let state = Mutex(State())
+    let alarm = Alarm(clock: SystemLockClock())
+    let logger: Logger
+
+    /// Uses a server. Nothing is connected before ``run()``.
+    ///
+    /// - Parameters:
+    ///   - configuration: Where the server is, and how it is used.
+    ///   - eventLoopGroup: Whose event loops do the input and output; one of them is used. `nil`: the process's own
+    ///     group (`MultiThreadedEventLoopGroup.singleton`).
+    ///   - logger: Where steps of the server's clock and lost connections are told.
+    /// - Throws: `LockError` `invalidConfiguration`.
+    public init(
+        configuration: RedisLockConfiguration,
+        eventLoopGroup: (any EventLoopGroup)? = nil,
+        logger: Logger = Logger(label: "dlock.redis") { _ in SwiftLogNoOpLogHandler() }
+    ) throws(LockError) {
+        try configuration.check()
+        self.configuration = configuration
+        self.identity =
+            configuration.description + (configuration.keyPrefix == "dlock:" ? "" : "#" + configuration.keyPrefix)
+        self.logger = logger
+        var generator = SystemRandomNumberGenerator()
+        self.clientName = OwnerText.randomClient(using: &generator)
+        let delegate = Delegate()
+        self.client = RedisClient(
+            configuration: configuration.client(channel: "dlock.push:" + self.clientName),
+            eventLoop: (eventLoopGroup ?? MultiThreadedEventLoopGroup.singleton).any(),
+            delegate: delegate,
+            logger: logger
+        )
+        delegate.backend = self
+    }
+
+    /// Leases from 50 ms to a day, one for each grant; first in, first out.
+    public var capabilities: LockCapabilities {
+        LockCapabilities(
+            kind: "redis",
+            leaseRange: .milliseconds(50)...(.seconds(86_400)),
+            leaseScope: .grant,
+            fairness: .firstInFirstOut
+        )
+    }
+
+    /// Sets where events go.
+    public func start(delivering sink: any LockEventSink) {
+        self.state.withLock { $0.sink = sink }
+    }
+
+    /// Connects, and connects again whenever the connection is lost, and touches the claims that wait, until it is
+    /// cancelled.
+    public func run() async throws {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.client.run() }
+            while !Task.isCancelled {
+                let now = ContinuousClock.now
+                self.touch(self.state.withLock { $0.waiting.timerFired(now: now) })
+                let next = self.state.withLock { state in
+                    state.alarmSetFor = state.waiting.nextWakeup()
+                    return state.alarmSetFor
+                }
+                await self.alarm.sleep(until: next)
+            }
+        }
+    }
+
+    /// Takes what the connection tells, on its event loop.
+    private final class Delegate: RedisClientDelegate {
+        private let weakBackend = Mutex(WeakBackend())
+
+        private struct WeakBackend {
+            weak var value: RedisLockBackend?
+        }
+
+        var backend: RedisLockBackend? {
+            get { self.weakBackend.withLock { $0.value } }
+            set { self.weakBackend.withLock { $0.value = newValue } }
+        }
+
+        func connected(_ id: RedisConnectionID, greeting: RedisGreeting) {
+            self.backend?.connected(id)
+        }
+
+        func disconnected(_ id: RedisConnectionID, _ error: RedisError) {}
+
+        func pushed(_ elements: [RESPValue], on id: RedisConnectionID) {
+            self.backend?.pushed(elements, connection: id)
+        }
+    }
+}
+
+extension RedisLockConfiguration {
+    fileprivate func client(channel: String) -> RedisClientConfiguration {
+        let endpoint: RedisEndpoint =
+            switch self.address {
+            case .tcp(let host, let port): .tcp(host: host, port: port)
+            case .unixSocket(let path): .unixSocket(path: path)
+            }
+        return RedisClientConfiguration(
+            endpoint: endpoint,
+            tls: self.tls.map {
+                RedisTLS(serverName: $0.serverName, certificateAuthorityFile: $0.certificateAuthorityFile)
+            },
+            username: self.username,
+            password: self.password,
+            database: self.database,
+            clientName: "dlock",
+            connectTimeout: self.connectTimeout,
+            silenceTimeout: self.requestTimeout,
+            setup: [RedisCommand("SUBSCRIBE", channel)],
+            checkGreeting: { Self.objection(to: $0) }
+        )
+    }
+
+    /// Why a server must not be used.
+    private static func objection(to greeting: RedisGreeting) -> String? {
+        switch greeting.mode {
+        case "cluster": return "this is a node of a Redis Cluster, which is not supported"
+        case "sentinel": return "this is a Sentinel, not a server that holds data"
+        default: break
+        }
+        if greeting.role == "replica" || greeting.role == "slave" { return "this is a replica; locks need the master" }
+        if greeting.server == "redis", let major = greeting.version.split(separator: ".").first.flatMap({ Int($0) }),
+            major < 7
+        {
+            return "this is Redis \(greeting.version); 7.0 or newer is needed"
+        }
+        return nil
+    }
+}

@@ -1,0 +1,271 @@
+import DistributedLocks
+import RedisClient
+
+/// Decides what a client does for the claims that it has on one Redis master: when it touches those that wait, and what a
+/// pushed grant is worth.
+///
+/// States of a claim: *requesting* (an acquire is out), *queued* (an answer said so; it has an anchor), *held*. It is
+/// forgotten when it is released or withdrawn, and whatever is heard of it after that is ignored.
+///
+/// A grant by push counts from the anchor: the instant before the last request left that was *answered* "queued", on the
+/// connection that the push came by. The grant came after that answer, so its lease began later; a touch that is still
+/// out proves nothing, because the server may not have seen it.
+struct WaitingStateMachine: Sendable {
+    /// What to ask the server for a claim.
+    struct Touch: Sendable, Equatable {
+        let attempt: AttemptID
+    }
+
+    enum PushAction: Equatable, Sendable {
+        case grant(AttemptID, FencingToken, validUntil: ContinuousClock.Instant)
+        /// It is too old to be relied on: ask, which sets the lease anew.
+        case touch(AttemptID)
+        case lost(AttemptID)
+        case ignore
+    }
+
+    enum TouchAction: Equatable, Sendable {
+        case grant(FencingToken, validUntil: ContinuousClock.Instant)
+        case gone
+        case none
+    }
+
+    private struct Anchor {
+        let sentAt: ContinuousClock.Instant
+        let connection: RedisConnectionID
+    }
+
+    private struct Queued {
+        var anchor: Anchor
+        var isTouching = false
+        var failures = 0
+    }
+
+    /// A grant that was pushed before the answer that the claim is queued had been dealt with.
+    private struct EarlyGrant {
+        let token: FencingToken
+        let connection: RedisConnectionID
+    }
+
+    private enum State {
+        case requesting(EarlyGrant?)
+        case queued(Queued)
+        case held
+    }
+
+    private struct Entry {
+        let claim: LockClaim
+        var state: State
+    }
+
+    private var entries: [AttemptID: Entry] = [:]
+    private var waiting: [OwnerKey: AttemptID] = [:]
+    private var wakeups = DeadlineQueue<AttemptID>()
+
+    /// A waiter shows that it lives this often.
+    static func touchInterval(lease: Duration) -> Duration { min(lease / 3, .seconds(2)) }
+    /// The server forgets a waiter that has not shown that it lives for this long.
+    static func registration(lease: Duration) -> Duration { Self.touchInterval(lease: lease) * 3 }
+
+    /// How many claims are known. For tests of what is left behind.
+    var count: Int { self.entries.count }
+    var waitingCount: Int { self.waiting.count }
+
+    func claim(_ attempt: AttemptID) -> LockClaim? { self.entries[attempt]?.claim }
+
+    /// An acquire is about to leave. A claim that waits stays where it is: its anchor is still true.
+    mutating func requested(_ claim: LockClaim) {
+        if self.entries[claim.attempt] == nil {
+            self.entries[claim.attempt] = Entry(claim: claim, state: .requesting(nil))
+        }
+    }
+
+    /// An acquire was answered with a grant. False if nobody wants it any more.
+    mutating func granted(_ attempt: AttemptID) -> Bool {
+        guard let index = self.entries.index(forKey: attempt) else { return false }
+        self.stopWaiting(self.entries.values[index])
+        self.entries.values[index].state = .held
+        return true
+    }
+
+    /// An acquire was answered with a place in the queue. A grant that was pushed in between is dealt with now.
+    mutating func queued(
+        _ attempt: AttemptID,
+        _ reply: ClaimReply.QueueReply,
+        sentAt: ContinuousClock.Instant,
+        connection: RedisConnectionID,
+        now: ContinuousClock.Instant
+    ) -> PushAction {
+        guard var entry = self.entries[attempt] else { return .ignore }
+        switch entry.state {
+        case .held:
+            // A push has answered an earlier request of the same claim meanwhile.
+            return .ignore
+        case .requesting(let early):
+            let owner = OwnerKey(entry.claim.owner.secret)
+            entry.state = .queued(Queued(anchor: Anchor(sentAt: sentAt, connection: connection)))
+            self.entries[attempt] = entry
+            self.waiting[owner] = attempt
+            self.wakeups.set(attempt, to: self.nextTouch(of: entry.claim, reply, now: now))
+            guard let early else { return .ignore }
+            return self.pushed(.granted(owner, early.token), connection: early.connection, now: now)
+        case .queued(var queued):
+            // The same claim was asked for again, because the first answer was not seen.
+            if connection >= queued.anchor.connection {
+                queued.anchor = Anchor(sentAt: sentAt, connection: connection)
+            }
+            entry.state = .queued(queued)
+            self.entries[attempt] = entry
+            return .ignore
+        }
+    }
+
+    /// A message arrived.
+    mutating func pushed(
+        _ message: PushedMessage,
+        connection: RedisConnectionID,
+        now: ContinuousClock.Instant
+    ) -> PushAction {
+        switch message {
+        case .granted(let owner, let token):
+            guard let attempt = self.waiting[owner] else {
+                self.noteEarlyGrant(owner, token, connection)
+                return .ignore
+            }
+            guard var entry = self.entries[attempt], case .queued(var queued) = entry.state,
+                queued.anchor.connection == connection
+            else { return .ignore }
+            let lease = entry.claim.lease
+            let validUntil = LockValidity.deadline(lease: lease, sentAt: queued.anchor.sentAt)
+            // Half a lease is what is left after a touch that was due and a little late. Less means that this process
+            // was stopped, or the network hung.
+            if validUntil - now < lease / 2 {
+                guard !queued.isTouching else { return .ignore }
+                queued.isTouching = true
+                entry.state = .queued(queued)
+                self.entries[attempt] = entry
+                self.wakeups.remove(attempt)
+                return .touch(attempt)
+            }
+            self.stopWaiting(entry)
+            entry.state = .held
+            self.entries[attempt] = entry
+            return .grant(attempt, token, validUntil: validUntil)
+        case .revoked(let owner):
+            let held = self.entries.first { OwnerKey($0.value.claim.owner.secret) == owner }
+            return held.map { .lost($0.key) } ?? .ignore
+        }
+    }
+
+    private mutating func noteEarlyGrant(_ owner: OwnerKey, _ token: FencingToken, _ connection: RedisConnectionID) {
+        guard let index = self.entries.firstIndex(where: { OwnerKey($0.value.claim.owner.secret) == owner }) else {
+            return
+        }
+        switch self.entries.values[index].state {
+        case .requesting:
+            self.entries.values[index].state = .requesting(EarlyGrant(token: token, connection: connection))
+        case .queued, .held:
+            break
+        }
+    }
+
+    /// The claims to touch now.
+    mutating func timerFired(now: ContinuousClock.Instant) -> [Touch] {
+        self.wakeups.popDue(at: now).compactMap { self.startTouch($0) }
+    }
+
+    /// A connection was made: pushes were missed, and anchors on the old one count no more.
+    mutating func connected() -> [Touch] {
+        self.waiting.values.sorted().compactMap { attempt in
+            self.wakeups.remove(attempt)
+            return self.startTouch(attempt)
+        }
+    }
+
+    private mutating func startTouch(_ attempt: AttemptID) -> Touch? {
+        guard var entry = self.entries[attempt], case .queued(var queued) = entry.state, !queued.isTouching else {
+            return nil
+        }
+        queued.isTouching = true
+        entry.state = .queued(queued)
+        self.entries[attempt] = entry
+        return Touch(attempt: attempt)
+    }
+
+    /// A touch was answered.
+    mutating func touchAnswered(
+        _ attempt: AttemptID,
+        _ reply: ClaimReply,
+        sentAt: ContinuousClock.Instant,
+        connection: RedisConnectionID,
+        now: ContinuousClock.Instant
+    ) -> TouchAction {
+        guard var entry = self.entries[attempt], case .queued(var queued) = entry.state else { return .none }
+        switch reply {
+        case .granted(let token):
+            self.stopWaiting(entry)
+            entry.state = .held
+            self.entries[attempt] = entry
+            return .grant(token, validUntil: LockValidity.deadline(lease: entry.claim.lease, sentAt: sentAt))
+        case .queued(let place):
+            // Replies of one connection come in order; one of an earlier connection must not replace a later anchor.
+            if connection >= queued.anchor.connection {
+                queued.anchor = Anchor(sentAt: sentAt, connection: connection)
+            }
+            queued.isTouching = false
+            queued.failures = 0
+            entry.state = .queued(queued)
+            self.entries[attempt] = entry
+            self.wakeups.set(attempt, to: self.nextTouch(of: entry.claim, place, now: now))
+            return .none
+        case .gone, .busy, .full:
+            self.stopWaiting(entry)
+            self.entries[attempt] = nil
+            return .gone
+        }
+    }
+
+    /// A touch was not answered, or refused. It is repeated: soon at first, then at the usual interval.
+    mutating func touchFailed(_ attempt: AttemptID, now: ContinuousClock.Instant) {
+        guard var entry = self.entries[attempt], case .queued(var queued) = entry.state else { return }
+        queued.isTouching = false
+        queued.failures += 1
+        entry.state = .queued(queued)
+        self.entries[attempt] = entry
+        let soon = Duration.milliseconds(50 << min(queued.failures, 5))
+        self.wakeups.set(attempt, to: now + min(soon, Self.touchInterval(lease: entry.claim.lease)))
+    }
+
+    /// A claim is released or withdrawn.
+    mutating func ended(_ attempt: AttemptID) {
+        guard let entry = self.entries.removeValue(forKey: attempt) else { return }
+        self.stopWaiting(entry)
+    }
+
+    /// When `timerFired` has something to do.
+    mutating func nextWakeup() -> ContinuousClock.Instant? { self.wakeups.next() }
+
+    private mutating func stopWaiting(_ entry: Entry) {
+        switch entry.state {
+        case .requesting, .held:
+            break
+        case .queued:
+            self.waiting[OwnerKey(entry.claim.owner.secret)] = nil
+            self.wakeups.remove(entry.claim.attempt)
+        }
+    }
+
+    /// The next one looks when the holder's lease must have passed: the holder may have died.
+    private func nextTouch(
+        of claim: LockClaim,
+        _ reply: ClaimReply.QueueReply,
+        now: ContinuousClock.Instant
+    ) -> ContinuousClock.Instant {
+        let usual = now + Self.touchInterval(lease: claim.lease)
+        switch reply.remaining {
+        case .notLookedUp, .unlimited: return usual
+        // Redis counts whole milliseconds, and the key is there until one more has passed.
+        case .milliseconds(let left): return min(usual, now + .milliseconds(left + 1))
+        }
+    }
+}

@@ -1,0 +1,40 @@
+package import Foundation
+
+/// Certificates for tests, made with the openssl command: an authority, and what it signed for a server.
+package struct TestCertificates: Sendable {
+    package let authority: URL
+    package let certificate: URL
+    package let key: URL
+
+    /// For `localhost`, 127.0.0.1 and ::1.
+    package static let good = Self.made("good", names: "DNS:localhost,IP:127.0.0.1,IP:::1")
+    /// For another host.
+    package static let wrongName = Self.made("wrong-name", names: "DNS:elsewhere.example")
+
+    private static func made(_ name: String, names: String) -> Result<TestCertificates, any Error> {
+        Result {
+            let folder = FileManager.default.temporaryDirectory
+                .appending(path: "dlock-certificates-\(getpid())-\(name)")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            let script = """
+                set -e; cd '\(folder.path)'
+                openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=test CA \(name)" \
+                    -keyout ca.key -out ca.pem
+                openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=test" -keyout key.pem -out req.pem
+                printf 'subjectAltName=\(names)\\n' > names
+                openssl x509 -req -in req.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out cert.pem
+                """
+            let child = try ChildProcess("sh", ["-c", script], output: folder.appending(path: "log").path)
+            while !child.hasEnded { usleep(2_000) }
+            let made = TestCertificates(
+                authority: folder.appending(path: "ca.pem"),
+                certificate: folder.appending(path: "cert.pem"),
+                key: folder.appending(path: "key.pem")
+            )
+            guard FileManager.default.fileExists(atPath: made.certificate.path) else {
+                throw ServerKitError("openssl made no certificate: see \(folder.path)/log")
+            }
+            return made
+        }
+    }
+}
