@@ -166,6 +166,22 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "RESPTests",
+            dependencies: ["RESP", .product(name: "NIOCore", package: "swift-nio")],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "RedisClientTests",
+            dependencies: [
+                "RESP", "RedisClient", "ServerKit",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "RedisLocksTests",
             dependencies: [
                 "DistributedLocks", "LockURLs", "RESP", "RedisClient", "RedisLocks", "ServerKit",
@@ -198,7 +214,7 @@ let package = Package(
         ),
         .testTarget(
             name: "DlockToolTests",
-            dependencies: ["DistributedLocks", "dlock"],
+            dependencies: ["DistributedLocks", "ServerKit", "dlock"],
             swiftSettings: settings
         ),
         .testTarget(name: "HouseTests", swiftSettings: settings),

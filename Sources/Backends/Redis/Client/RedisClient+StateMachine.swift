@@ -278,15 +278,19 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
 
     // MARK: Errors
 
-    private func notSent(_ reason: String) -> RedisError {
-        RedisError(.notSent, endpoint: self.endpoint, reason)
+    private func notSent(_ reason: String, serverCode: String? = nil) -> RedisError {
+        RedisError(.notSent, serverCode: serverCode, endpoint: self.endpoint, reason)
     }
 
     private var notConnected: RedisError {
         switch self.state {
         case .idle: self.notSent("not connected by the deadline: the client is not running")
         case .connecting, .connected, .backingOff, .stopping, .stopped:
-            self.notSent("not connected by the deadline" + (self.lastError.map { ": \($0.reason)" } ?? ""))
+            if let lastError {
+                self.notSent("not connected by the deadline: \(lastError.reason)", serverCode: lastError.serverCode)
+            } else {
+                self.notSent("not connected by the deadline: the first attempt is not over")
+            }
         }
     }
 }

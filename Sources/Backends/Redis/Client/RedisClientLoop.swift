@@ -27,6 +27,8 @@ final class RedisClientLoop {
     /// From the moment when it is connected. Announced once it is active.
     private var connection: RedisConnection?
     private var tls: RedisTLSContext?
+    /// While a new connection is announced, only what the delegate submits goes on it.
+    private var isAnnouncing = false
     private var openChannels = 0
     private var isFinished = false
     private var whenGone: (() -> Void)?
@@ -54,17 +56,21 @@ final class RedisClientLoop {
 
     /// A request from a caller that is on the event loop.
     func submit(_ request: Request) {
-        // What the same caller has put into the inbox before must leave before.
-        if self.inbox.hasSome { self.drain() }
+        self.drainBefore()
         self.take(request, now: self.connection?.gatheringSince ?? .now)
         self.afterRequests()
     }
 
     func submit(_ requests: [Request]) {
-        if self.inbox.hasSome { self.drain() }
+        self.drainBefore()
         let now = self.connection?.gatheringSince ?? .now
         for request in requests { self.take(request, now: now) }
         self.afterRequests()
+    }
+
+    /// What the same caller has put into the inbox before must leave before. But not before what waited for a connection.
+    private func drainBefore() {
+        if self.inbox.hasSome, !self.isAnnouncing { self.drain() }
     }
 
     /// Takes what is in the inbox.
@@ -205,7 +211,8 @@ final class RedisClientLoop {
         self.ended(self.describe(error))
     }
 
-    /// Read once, so that a thousand reconnects do not read the system's authorities a thousand times.
+    /// Read once, so that a thousand reconnects do not read the system's authorities a thousand times; and again after a
+    /// refusal.
     private func tlsContext() throws -> RedisTLSContext? {
         guard let tls = self.configuration.tls else { return nil }
         if let context = self.tls { return context }
@@ -227,17 +234,21 @@ final class RedisClientLoop {
     // MARK: Connections
 
     func activated(_ connection: RedisConnection, _ greeting: RedisGreeting, pushed: [[RESPValue]]) {
-        guard self.machine.connected(connection, now: .now) else { return }
+        // What was submitted by now is later than what waits, and comes after what the delegate submits.
+        if self.inbox.hasSome { self.drain() }
+        guard self.machine.connected(connection, now: .now) else { return connection.close(self.stoppedError) }
         self.report()
         self.logger.debug(
             "connected",
             metadata: ["redis.endpoint": "\(self.configuration.endpoint)", "redis.connection": "\(connection.id)"]
         )
+        self.isAnnouncing = true
         self.delegate.connected(connection.id, greeting: greeting)
         // The delegate may do anything, and a write of its may find the connection lost.
         for elements in pushed where self.connection === connection {
             self.delegate.pushed(elements, on: connection.id)
         }
+        self.isAnnouncing = false
         let now = connection.gatheringSince ?? Instant.now
         for request in self.machine.takeWaiting() { self.take(request, now: now) }
         connection.flushSoon()
@@ -256,6 +267,8 @@ final class RedisClientLoop {
 
     private func ended(_ error: RedisError, announce: () -> Void = {}) {
         let isNews = self.machine.lastError?.message != error.message
+        // The files may be put right meanwhile.
+        if error.code == .unusableServer { self.tls = nil }
         let action = self.machine.ended(error, now: .now, random: .random(in: 0..<1))
         self.report()
         announce()

@@ -1,6 +1,5 @@
 import NIOCore
 import NIOPosix
-import NIOSSL
 
 /// One attempt to get a channel to the server: names are resolved anew and all addresses tried (happy eyeballs, RFC 8305).
 /// Lives on the event loop.
@@ -32,13 +31,23 @@ final class RedisConnectAttempt {
         let connected =
             switch configuration.endpoint {
             case .tcp(_, let port):
-                bootstrap
-                    .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-                    .connect(host: configuration.endpoint.host ?? "", port: port)
+                Self.connect(
+                    bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1),
+                    configuration.endpoint.host ?? "",
+                    port
+                )
             case .unixSocket(let path):
                 bootstrap.connect(unixDomainSocketPath: path)
             }
         connected.assumeIsolated().whenComplete { self.finished($0) }
+    }
+
+    private static func connect(_ bootstrap: ClientBootstrap, _ host: String, _ port: Int) -> EventLoopFuture<
+        any Channel
+    > {
+        // What is an address already needs no thread that asks the resolver.
+        if let address = try? SocketAddress(ipAddress: host, port: port) { return bootstrap.connect(to: address) }
+        return bootstrap.connect(host: host, port: port)
     }
 
     /// Closes what there is. Nothing more is reported.
@@ -65,83 +74,5 @@ final class RedisConnectAttempt {
         case .failure(let error):
             if !self.isAbandoned { self.client.failed(self, error) }
         }
-    }
-}
-
-/// Makes the TLS handler of each connection.
-struct RedisTLSContext {
-    private let context: NIOSSLContext
-    private let serverName: String?
-
-    /// A peer that does not say goodbye is not waited for any longer.
-    private static let shutdownTimeout = TimeAmount.milliseconds(500)
-
-    /// Reads the files.
-    ///
-    /// - Throws: ``RedisError/Code/unusableServer`` if they cannot be read, or if no name is known to check.
-    init(_ tls: RedisTLS, endpoint: RedisEndpoint) throws(RedisError) {
-        func unusable(_ reason: String) -> RedisError { RedisError(.unusableServer, endpoint: endpoint, reason) }
-
-        self.serverName = try Self.serverName(tls, endpoint)
-        var configuration = TLSConfiguration.makeClientConfiguration()
-        configuration.minimumTLSVersion = .tlsv12
-        configuration.certificateVerification = .fullVerification
-        configuration.shutdownTimeout = Self.shutdownTimeout
-        do {
-            if let file = tls.certificateAuthorityFile {
-                // Read here: a file that cannot be read must not mean that nobody, or anybody, is trusted.
-                configuration.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(file))
-            }
-        } catch {
-            throw unusable("the authorities cannot be read from \(tls.certificateAuthorityFile ?? "")")
-        }
-        do {
-            if let file = tls.certificateChainFile {
-                configuration.certificateChain = try NIOSSLCertificate.fromPEMFile(file).map { .certificate($0) }
-            }
-        } catch {
-            throw unusable("the client's certificate cannot be read from \(tls.certificateChainFile ?? "")")
-        }
-        do {
-            if let file = tls.privateKeyFile {
-                configuration.privateKey = .privateKey(try NIOSSLPrivateKey(file: file, format: .pem))
-            }
-        } catch {
-            throw unusable("the private key cannot be read from \(tls.privateKeyFile ?? "")")
-        }
-        do {
-            self.context = try NIOSSLContext(configuration: configuration)
-        } catch {
-            throw unusable("TLS cannot be set up: \(error)")
-        }
-    }
-
-    /// NIOSSL checks a certificate against a name, or if there is none against the address that was connected to. So an IP
-    /// address as the host is checked by giving no name; as a name of another host it could not be checked.
-    private static func serverName(_ tls: RedisTLS, _ endpoint: RedisEndpoint) throws(RedisError) -> String? {
-        let host = endpoint.host
-        guard let name = tls.serverName ?? host else {
-            throw RedisError(.unusableServer, endpoint: endpoint, "TLS over a unix socket needs a server name")
-        }
-        guard name.isIPAddress else { return name }
-        guard name == host else {
-            throw RedisError(
-                .unusableServer,
-                endpoint: endpoint,
-                "\(name) cannot be the TLS server name: an IP address can be checked as the host only"
-            )
-        }
-        return nil
-    }
-
-    func makeHandler() throws -> NIOSSLClientHandler {
-        try NIOSSLClientHandler(context: self.context, serverHostname: self.serverName)
-    }
-}
-
-extension String {
-    /// IPv4 or IPv6, with or without a zone.
-    fileprivate var isIPAddress: Bool {
-        self.contains(":") || (try? SocketAddress(ipAddress: self, port: 0)) != nil
     }
 }

@@ -219,12 +219,17 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
     }
 
     private func pushed(_ elements: [RESPValue]) -> ReceivedAction {
-        // A subscription outside set-up would leave its slot unfilled and shift every reply after it.
-        if let kind = elements.first, kind.isText("subscribe") || kind.isText("psubscribe") || kind.isText("ssubscribe")
-        {
+        // A request to subscribe, or to end that, has no reply but this. Its slot would stay unfilled and shift every reply
+        // after it.
+        if let kind = elements.first, Self.isConfirmation(kind) {
             return .close(self.violation("the server confirmed a subscription that is not part of the set-up"))
         }
         return .push(elements)
+    }
+
+    private static func isConfirmation(_ kind: RESPValue) -> Bool {
+        kind.isText("subscribe") || kind.isText("psubscribe") || kind.isText("ssubscribe")
+            || kind.isText("unsubscribe") || kind.isText("punsubscribe") || kind.isText("sunsubscribe")
     }
 
     /// The configuration has looked at the greeting; `refusal` says why this server must not be used.

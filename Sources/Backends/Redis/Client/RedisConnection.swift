@@ -133,7 +133,7 @@ final class RedisConnection: ChannelInboundHandler {
             self.machine.heard(now: .now)
         }
         if self.incoming.readableBytes > 0 {
-            self.incoming.writeBuffer(&bytes)
+            self.incoming.appendReceived(bytes)
             bytes = exchange(&self.incoming, with: ByteBuffer())
         }
         let head = self.machine.isUngreeted ? Array(bytes.readableBytesView.prefix(5)) : []

@@ -40,10 +40,13 @@ struct RedisHandshakeStateMachine {
 
     /// A server that pushes more than this before set-up is over is not waited for.
     static let maximumHeldPushes = 256
+    /// All texts of the held pushes together.
+    static let maximumHeldPushesInBytes = 1 << 20
 
     private var state = State.greeting
     private var expectations: Deque<Expectation> = []
     private var pushed: [[RESPValue]] = []
+    private var pushedBytes = 0
     private let endpoint: RedisEndpoint
     private let password: String?
     /// The first bytes to send.
@@ -120,7 +123,8 @@ struct RedisHandshakeStateMachine {
                 }
                 return self.fulfilled(greeting)
             }
-            guard self.pushed.count < Self.maximumHeldPushes else {
+            self.pushedBytes += elements.reduce(0) { $0 + Self.textBytes(of: $1) }
+            guard self.pushed.count < Self.maximumHeldPushes, self.pushedBytes <= Self.maximumHeldPushesInBytes else {
                 return .fail(self.unreachable("the server pushed too much before the connection was set up"))
             }
             self.pushed.append(elements)
@@ -130,6 +134,22 @@ struct RedisHandshakeStateMachine {
         case .reply: return self.fulfilled(greeting)
         case .confirmations(_, _, let name):
             return .fail(self.unusable("the server answered \(name) with something else than a confirmation"))
+        }
+    }
+
+    /// What the texts of a value take; an estimate for numbers and aggregates.
+    private static func textBytes(of value: RESPValue) -> Int {
+        switch value {
+        case .simpleString(let text), .simpleError(let text), .bulkString(let text), .bulkError(let text),
+            .bigNumber(let text), .verbatimString(_, let text):
+            text.readableBytes
+        case .integer, .null, .boolean, .double: MemoryLayout<RESPValue>.size
+        case .array(let elements), .set(let elements), .push(let elements):
+            elements.reduce(MemoryLayout<RESPValue>.size) { $0 + Self.textBytes(of: $1) }
+        case .map(let entries):
+            entries.reduce(MemoryLayout<RESPValue>.size) {
+                $0 + Self.textBytes(of: $1.key) + Self.textBytes(of: $1.value)
+            }
         }
     }
 

@@ -30,7 +30,8 @@ struct RedisTransportError {
         case let error as NIOSSLError: self.init(error)
         case let error as NIOSSLExtraError:
             self.init(Self.reason(of: error, configuration), isRefusal: true)
-        case let error as BoringSSLError: self.init("TLS failed: \(error)", isRefusal: true)
+        // A server tells what it thinks of a client's certificate when the client takes the handshake for done.
+        case let error as BoringSSLError: self.init(error)
         case is SocketAddressError: self.init("the host name could not be resolved")
         default: self.init("\(error)")
         }
@@ -74,7 +75,7 @@ struct RedisTransportError {
 
     private init(_ error: NIOSSLError) {
         switch error {
-        case .handshakeFailed(let cause): self.init(handshake: cause)
+        case .handshakeFailed(let cause): self.init(cause)
         case .uncleanShutdown: self.init("the server closed the connection")
         case .noSuchFilesystemObject: self.init("a file for TLS does not exist", isRefusal: true)
         case .failedToLoadCertificate: self.init("a certificate file cannot be read", isRefusal: true)
@@ -85,7 +86,7 @@ struct RedisTransportError {
         }
     }
 
-    private init(handshake cause: BoringSSLError) {
+    private init(_ cause: BoringSSLError) {
         switch cause {
         case .sslError(let stack), .unknownError(let stack):
             let text = stack.map(\.description).joined(separator: " ")
@@ -97,16 +98,24 @@ struct RedisTransportError {
                 self.init("the server does not speak TLS on this port", isRefusal: true)
             } else if text.contains("ALERT_CERTIFICATE_REQUIRED") || text.contains("ALERT_HANDSHAKE_FAILURE") {
                 self.init("the server refused the TLS handshake: it may ask for a client certificate", isRefusal: true)
+            } else if text.contains("ALERT_UNKNOWN_CA") || text.contains("ALERT_BAD_CERTIFICATE")
+                || text.contains("ALERT_CERTIFICATE_EXPIRED") || text.contains("ALERT_CERTIFICATE_UNKNOWN")
+            {
+                self.init("the server refused this client's certificate", isRefusal: true)
             } else {
-                self.init("the TLS handshake failed: \(Self.firstLine(text))", isRefusal: true)
+                self.init("TLS failed: \(Self.name(ofErrorIn: text))", isRefusal: true)
             }
         default:
-            self.init("the TLS handshake failed: \(cause)")
+            self.init("TLS failed: \(cause)")
         }
     }
 
-    private static func firstLine(_ text: String) -> String {
-        String(text.prefix { !$0.isNewline }.prefix(200))
+    /// The library's name for an error, without numbers and paths of its sources.
+    private static func name(ofErrorIn text: String) -> String {
+        guard let marker = text.firstRange(of: "OPENSSL_internal:") else {
+            return String(text.prefix { !$0.isNewline }.prefix(200))
+        }
+        return String(text[marker.upperBound...].prefix { $0 == "_" || $0.isLetter || $0.isNumber })
     }
 
     private static func reason(of error: NIOSSLExtraError, _ configuration: RedisClientConfiguration) -> String {

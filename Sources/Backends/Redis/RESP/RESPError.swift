@@ -7,7 +7,8 @@ package struct RESPError: Error, Sendable, Hashable {
         case bareLineBreak
         /// An integer is empty or has something in it that is no digit.
         case invalidInteger
-        /// A length is empty, negative (other than the -1 that stands for null) or has something in it that is no digit.
+        /// A length is empty, negative (other than the -1 that stands for null) or has something in it that is no
+        /// digit.
         case invalidLength
         /// An integer or a length does not fit 64 bits.
         case numberOverflow
@@ -55,7 +56,8 @@ package struct RESPError: Error, Sendable, Hashable {
         switch self.code {
         case .lineTooLong, .bulkTooLong, .nestingTooDeep, .tooManyElements, .valueTooLarge: true
         case .unknownType, .bareLineBreak, .invalidInteger, .invalidLength, .numberOverflow, .invalidDouble,
-            .invalidBigNumber, .invalidBoolean, .invalidNull, .invalidVerbatimString, .missingTerminator, .streamedValue,
+            .invalidBigNumber, .invalidBoolean, .invalidNull, .invalidVerbatimString, .missingTerminator,
+            .streamedValue,
             .nestedPush:
             false
         }

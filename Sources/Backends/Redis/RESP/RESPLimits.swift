@@ -2,7 +2,8 @@
 package struct RESPLimits: Sendable, Hashable {
     /// The payload of one bulk string, bulk error or verbatim string.
     package let maximumBulkLengthInBytes: Int
-    /// One line without its type byte and its CRLF: simple strings, errors and numbers. At least 32, so that any length fits.
+    /// One line without its type byte and its CRLF: simple strings, errors and numbers. At least 32, so that any length
+    /// fits.
     package let maximumLineLengthInBytes: Int
     /// How many aggregates may be open within each other. A reply that is no aggregate has depth 0, a flat array 1.
     package let maximumNestingDepth: Int

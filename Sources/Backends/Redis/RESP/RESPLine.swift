@@ -42,7 +42,8 @@ enum RESPLine {
 
     /// Reads the line at the start of `bytes`, of which the first `scannedBytes` were looked at before.
     ///
-    /// Whether and where it finds a fault depends on the bytes of the line alone, not on how many of them came at a time.
+    /// Whether and where it finds a fault depends on the bytes of the line alone, not on how many of them came at a
+    /// time.
     @inline(__always)
     static func read(_ bytes: UnsafeRawBufferPointer, scannedBytes: Int, maximumLengthInBytes: Int) -> Found {
         guard let first = bytes.first else { return .incomplete(scannedBytes: 0) }
@@ -55,7 +56,8 @@ enum RESPLine {
     @inline(__always)
     private static func readShortNumber(_ type: RESPType, _ bytes: UnsafeRawBufferPointer) -> Found? {
         var index = 1
-        let isNegative = bytes.count > 1 && bytes[1] == UInt8(ascii: "-")
+        // A length has a sign only as the -1 of null.
+        let isNegative = type == .integer && bytes.count > 1 && bytes[1] == UInt8(ascii: "-")
         if isNegative { index = 2 }
         let firstDigit = index
         // 18 digits cannot overflow.
@@ -97,6 +99,10 @@ enum RESPLine {
         guard type.hasNumber else { return .text(type, lengthInBytes: text.count) }
         switch RESPNumber.integer(text) {
         case .value(let number):
+            // Of the negative lengths only that of null has a meaning, and `-0` and `-01` are none of its spellings.
+            guard type == .integer || text.first != UInt8(ascii: "-") || text.elementsEqual("-1".utf8) else {
+                return .fault(.invalidLength, at: text.count)
+            }
             return .number(type, number, lengthInBytes: text.count)
         case .overflow:
             return .fault(.numberOverflow, at: text.count)

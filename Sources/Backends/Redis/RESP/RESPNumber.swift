@@ -1,5 +1,5 @@
-/// The numbers of the protocol. All are decimal, with a minus sign if negative and never with a plus sign: the description of
-/// version 3 has none, and no server writes one.
+/// The numbers and booleans of the protocol. Numbers are decimal, with a minus sign if negative and never with a plus
+/// sign: Redis' description of the protocol would allow one, but no server writes it.
 enum RESPNumber {
     enum Parsed {
         case value(Int64)
@@ -12,12 +12,19 @@ enum RESPNumber {
         let isNegative = text.first == UInt8(ascii: "-")
         let digits = UnsafeRawBufferPointer(rebasing: text.dropFirst(isNegative ? 1 : 0))
         guard Self.areDigits(digits) else { return .malformed }
+        let significant = digits.drop { $0 == UInt8(ascii: "0") }
         // 19 digits always fit 64 bits without sign.
-        guard digits.count <= 19 else { return .overflow }
+        guard significant.count <= 19 else { return .overflow }
         var magnitude: UInt64 = 0
-        for digit in digits { magnitude = magnitude &* 10 &+ UInt64(digit &- UInt8(ascii: "0")) }
+        for digit in significant { magnitude = magnitude &* 10 &+ UInt64(digit &- UInt8(ascii: "0")) }
         guard magnitude <= (isNegative ? Int64.min.magnitude : Int64.max.magnitude) else { return .overflow }
         return .value(Int64(truncatingIfNeeded: isNegative ? 0 &- magnitude : magnitude))
+    }
+
+    /// `nil` if it is neither `t` nor `f`.
+    static func boolean(_ text: UnsafeRawBufferPointer) -> Bool? {
+        if text.elementsEqual("t".utf8) { return true }
+        return text.elementsEqual("f".utf8) ? false : nil
     }
 
     /// Digits after an optional minus sign, of any length.
@@ -41,7 +48,9 @@ enum RESPNumber {
         }
         if let exponent = unsigned.first, exponent | 0x20 == UInt8(ascii: "e") {
             unsigned.removeFirst()
-            if let sign = unsigned.first, sign == UInt8(ascii: "-") || sign == UInt8(ascii: "+") { unsigned.removeFirst() }
+            if let sign = unsigned.first, sign == UInt8(ascii: "-") || sign == UInt8(ascii: "+") {
+                unsigned.removeFirst()
+            }
             guard Self.takeDigits(&unsigned) else { return nil }
         }
         guard unsigned.isEmpty else { return nil }

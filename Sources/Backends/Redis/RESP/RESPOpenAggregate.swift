@@ -23,7 +23,8 @@ struct RESPOpenAggregate: Sendable {
         self.kind = kind
         self.missingElements = count
         if kind != .attribute {
-            self.elements.reserveCapacity(min(count, Self.maximumReservedElements, arrivedBytes / Self.minimumElementInBytes))
+            self.elements.reserveCapacity(
+                min(count, Self.maximumReservedElements, arrivedBytes / Self.minimumElementInBytes))
         }
     }
 
@@ -39,8 +40,9 @@ struct RESPOpenAggregate: Sendable {
         return self.missingElements == 0
     }
 
-    /// The read buffer goes back to the caller, who may add to it. A slice of it that is kept until more bytes come would make
-    /// that copy the buffer, and would keep all of its memory for a few bytes: so what is kept is copied here, once.
+    /// The read buffer goes back to the caller, who may add to it. A slice of it that is kept until more bytes come
+    /// would make that copy the buffer, and would keep all of its memory for a few bytes: so what is kept is copied
+    /// here, once.
     mutating func suspend() {
         self.wasSuspended = true
         self.detach()
@@ -53,9 +55,10 @@ struct RESPOpenAggregate: Sendable {
         }
     }
 
-    /// The element that was just appended shares no memory with the read buffer, nor do those before it.
-    mutating func allAreDetached() {
-        self.detachedElements = self.elements.count
+    /// The element that is appended next shares no memory with the read buffer, nor do those before it: it is not
+    /// copied again.
+    mutating func nextIsDetached() {
+        self.detachedElements = self.elements.count + 1
     }
 
     /// The value, once all elements are there. Nil for attributes, which nobody asks for.

@@ -6,7 +6,8 @@ extension RESPValue {
     package var isError: Bool {
         switch self {
         case .simpleError, .bulkError: true
-        case .simpleString, .integer, .bulkString, .null, .boolean, .double, .bigNumber, .verbatimString, .array, .set, .push,
+        case .simpleString, .integer, .bulkString, .null, .boolean, .double, .bigNumber, .verbatimString, .array, .set,
+            .push,
             .map:
             false
         }
@@ -16,7 +17,8 @@ extension RESPValue {
     package var errorText: String? {
         switch self {
         case .simpleError(let text), .bulkError(let text): String(buffer: text)
-        case .simpleString, .integer, .bulkString, .null, .boolean, .double, .bigNumber, .verbatimString, .array, .set, .push,
+        case .simpleString, .integer, .bulkString, .null, .boolean, .double, .bigNumber, .verbatimString, .array, .set,
+            .push,
             .map:
             nil
         }
@@ -44,7 +46,8 @@ extension RESPValue {
             case .value(let number): number
             case .malformed, .overflow: nil
             }
-        case .simpleString, .simpleError, .bulkError, .null, .boolean, .double, .bigNumber, .verbatimString, .array, .set,
+        case .simpleString, .simpleError, .bulkError, .null, .boolean, .double, .bigNumber, .verbatimString, .array,
+            .set,
             .push, .map:
             return nil
         }
@@ -60,8 +63,8 @@ extension RESPValue {
         }
     }
 
-    /// The value of the first key with this text, in a map or in an array of keys and values in turn (what version 2 has for
-    /// a map). Nil if there is none. Takes time in proportion to the number of keys.
+    /// The value of the first key with this text, in a map or in an array of keys and values in turn (what version 2
+    /// has for a map). Nil if there is none. Takes time in proportion to the number of keys.
     package subscript(key: String) -> RESPValue? {
         switch self {
         case .map(let entries):
@@ -71,7 +74,8 @@ extension RESPValue {
                 return elements[index + 1]
             }
             return nil
-        case .array, .simpleString, .simpleError, .integer, .bulkString, .bulkError, .null, .boolean, .double, .bigNumber,
+        case .array, .simpleString, .simpleError, .integer, .bulkString, .bulkError, .null, .boolean, .double,
+            .bigNumber,
             .verbatimString, .set, .push:
             return nil
         }

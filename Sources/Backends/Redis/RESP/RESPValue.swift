@@ -2,8 +2,8 @@ package import NIOCore
 
 /// A value of the Redis protocol, version 2 or 3.
 ///
-/// Texts and payloads of a decoded value are slices of the buffer that was read: as long as one is kept, so is that buffer's
-/// memory. Numbers that are not a number are unequal to themselves, as `Double` has it.
+/// Texts and payloads of a decoded value are slices of the buffer that was read: as long as one is kept, so is that
+/// buffer's memory. Numbers that are not a number are unequal to themselves, as `Double` has it.
 package enum RESPValue: Sendable, Hashable {
     /// A text without line breaks, without the type byte and the CRLF.
     case simpleString(ByteBuffer)

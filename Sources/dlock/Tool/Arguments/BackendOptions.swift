@@ -9,7 +9,8 @@ struct BackendOptions: ParsableArguments {
         help: ArgumentHelp(
             "Where the locks are kept, as a URL.",
             discussion: """
-                embedded: is a file of your own on this host; embedded:///path/locks.db a file that several users may share. \
+                embedded: is a file of your own on this host; embedded:///path/locks.db a file that several users may share; \
+                redis://host, rediss://host (TLS) and redis+unix:///path.sock are a Redis master. \
                 Without this option DLOCK_BACKEND from the environment counts, then embedded:.
                 """,
             valueName: "url"

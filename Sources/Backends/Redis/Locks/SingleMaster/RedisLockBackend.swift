@@ -138,7 +138,8 @@ extension RedisLockConfiguration {
             database: self.database,
             clientName: "dlock",
             connectTimeout: self.connectTimeout,
-            silenceTimeout: self.requestTimeout,
+            // A waiter whose connection is dead has to find that out well before a third of its lease has passed.
+            silenceTimeout: min(self.requestTimeout, .seconds(3)),
             setup: [RedisCommand("SUBSCRIBE", channel)],
             checkGreeting: { Self.objection(to: $0) }
         )

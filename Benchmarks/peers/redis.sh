@@ -1,0 +1,22 @@
+#!/bin/sh
+# Compares the Redis backend with redis-py's Lock, python-redis-lock, and our own scripts run by redis-benchmark, on one
+# server, in one run.
+#
+#   Benchmarks/peers/redis.sh [path of a release dlock]
+#
+# All measurements take turns, ROUNDS times (5), and the median counts, because machines are noisy. Needs redis-server,
+# redis-benchmark, and python3 with the packages redis and python-redis-lock from PyPI. The exit code tells whether
+# everything could be measured, not whether the goals were met.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+package=$(cd "$here/../.." && pwd)
+
+dlock=${1:-}
+if [ -z "$dlock" ]; then
+    swift build --package-path "$package" -c release --static-swift-stdlib --product dlock >&2
+    dlock=$(swift build --package-path "$package" -c release --static-swift-stdlib --show-bin-path)/dlock
+fi
+[ -x "$dlock" ] || { echo "redis.sh: there is no program at $dlock" >&2; exit 66; }
+
+exec python3 "$here/redis/compare.py" "$dlock"

@@ -1,0 +1,145 @@
+import RedisClient
+import Testing
+
+@Suite struct ClientTests {
+    @Test func `requests wait for the first connection and leave in order`() {
+        let talk = ClientTalk()
+        #expect(talk.submit("a") == "wait")
+        #expect(talk.run() == "connect #1")
+        #expect(talk.submit("b") == "wait")
+        #expect(talk.connected("one") == "announce, send a, b")
+        #expect(talk.submit("c") == "send on one")
+        #expect(talk.waitingCount == 0)
+    }
+
+    @Test func `a lost connection is made anew after a pause, under a greater number`() {
+        let talk = ClientTalk()
+        _ = talk.run()
+        _ = talk.connected("one")
+        #expect(talk.ended(.outcomeUnknown, "reset") == "retry")
+        #expect(talk.state == .backingOff)
+        #expect(talk.timer == .milliseconds(50))
+        #expect(talk.submit("a") == "wait")
+        talk.wait(.milliseconds(50))
+        #expect(talk.fire() == "connect #2")
+        #expect(talk.connected("two") == "announce, send a")
+    }
+
+    @Test func `the pause doubles with each failure up to a cap, and is drawn between nothing and that`() {
+        let talk = ClientTalk()
+        _ = talk.run()
+        var pauses: [Duration] = []
+        for _ in 0..<6 {
+            let before = talk.now - talk.start
+            _ = talk.ended(.notSent, "connection refused", random: 0.5)
+            let pause = (talk.timer ?? .zero) - before
+            pauses.append(pause)
+            talk.wait(pause)
+            #expect(talk.fire().hasPrefix("connect"))
+        }
+        #expect(pauses == [50, 100, 200, 400, 500, 500].map { .milliseconds($0) })
+        _ = talk.ended(.notSent, "connection refused", random: 0)
+        #expect(talk.timer == talk.now - talk.start + .milliseconds(1))
+    }
+
+    @Test func `a connection that lasted starts the pauses anew, one that did not makes them longer`() {
+        let talk = ClientTalk()
+        _ = talk.run()
+        for _ in 0..<5 {
+            _ = talk.connected("short")
+            _ = talk.ended(.outcomeUnknown, "reset")
+            talk.wait(.seconds(1))
+            _ = talk.fire()
+        }
+        _ = talk.connected("long")
+        let before = talk.now - talk.start
+        _ = talk.ended(.outcomeUnknown, "reset", random: 0.5)
+        #expect(talk.timer == before + .milliseconds(500))
+        talk.wait(.seconds(1))
+        _ = talk.fire()
+        _ = talk.connected("longest")
+        talk.wait(.seconds(1))
+        _ = talk.ended(.outcomeUnknown, "reset", random: 0.5)
+        #expect(talk.timer == talk.now - talk.start + .milliseconds(50))
+    }
+
+    @Test func `while the server cannot be reached, requests wait until their deadline and are told why`() {
+        let talk = ClientTalk()
+        _ = talk.run()
+        #expect(talk.submit("a", within: .milliseconds(30)) == "wait")
+        #expect(talk.ended(.notSent, "connection refused") == "retry")
+        #expect(talk.submit("b") == "wait")
+        talk.wait(.milliseconds(30))
+        #expect(talk.fire() == "; a: notSent: h:1: not connected by the deadline: connection refused")
+        #expect(talk.waitingCount == 1)
+        #expect(talk.submit("c", within: .zero) == "c: notSent: h:1: not connected by the deadline: connection refused")
+    }
+
+    @Test func `while a refusal stands, requests fail at once with it, until an attempt ends otherwise`() {
+        let talk = ClientTalk()
+        _ = talk.run()
+        _ = talk.submit("a")
+        #expect(talk.ended(.unusableServer, "WRONGPASS") == "retry; a: unusableServer: h:1: WRONGPASS")
+        #expect(talk.submit("b") == "b: unusableServer: h:1: WRONGPASS")
+        talk.wait(.milliseconds(50))
+        #expect(talk.fire() == "connect #2")
+        #expect(talk.submit("c") == "c: unusableServer: h:1: WRONGPASS")
+        #expect(talk.ended(.notSent, "connection refused") == "retry")
+        #expect(talk.submit("d") == "wait")
+        talk.wait(.milliseconds(100))
+        _ = talk.fire()
+        _ = talk.ended(.unusableServer, "WRONGPASS")
+        talk.wait(.milliseconds(200))
+        _ = talk.fire()
+        #expect(talk.connected("one") == "announce, send ")
+        #expect(talk.submit("e") == "send on one")
+    }
+
+    @Test func `a violation on a connection that was used is no refusal: the next one may do`() {
+        let talk = ClientTalk()
+        _ = talk.run()
+        _ = talk.connected("one")
+        #expect(talk.ended(.unusableServer, "a reply to no request") == "retry")
+        #expect(talk.submit("a") == "wait")
+    }
+
+    @Test func `no more requests wait than allowed`() {
+        let talk = ClientTalk { $0.maximumWaiting = 2 }
+        _ = talk.run()
+        _ = talk.submit("a")
+        _ = talk.submit("b")
+        #expect(talk.submit("c") == "c: notSent: h:1: 2 requests wait for a connection already, the most allowed")
+        #expect(talk.cancel("a") == "; a: cancelled: h:1: cancelled before it was sent")
+        #expect(talk.submit("d") == "wait")
+        #expect(talk.connected("one") == "announce, send b, d")
+    }
+
+    @Test func `before run, requests wait until their deadline`() {
+        let talk = ClientTalk()
+        #expect(talk.submit("a", within: .milliseconds(10)) == "wait")
+        #expect(talk.timer == .milliseconds(10))
+        talk.wait(.milliseconds(10))
+        #expect(talk.fire() == "; a: notSent: h:1: not connected by the deadline: the client is not running")
+    }
+
+    @Test func `stopping closes what there is, and nothing is sent after that`() {
+        let connected = ClientTalk()
+        _ = connected.run()
+        _ = connected.connected("one")
+        #expect(connected.stop() == "close one")
+        #expect(connected.submit("a") == "a: stopped: h:1: the client has been stopped")
+        #expect(connected.ended(.stopped, "stopped") == "finish")
+        #expect(connected.stop() == "nothing")
+
+        let connecting = ClientTalk()
+        _ = connecting.run()
+        _ = connecting.submit("a")
+        #expect(connecting.stop() == "abandon; a: notSent: h:1: the client was stopped before it was sent")
+        #expect(connecting.connected("late") == "close")
+
+        let idle = ClientTalk()
+        #expect(idle.stop() == "finish")
+        #expect(idle.run() == "finish")
+        #expect(idle.state == .stopped)
+    }
+}

@@ -1,0 +1,198 @@
+import DistributedLocks
+import Foundation
+import ServerKit
+import Testing
+
+/// What happens when the server forgets, hangs, dies or refuses.
+@Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(3)))
+struct ServerLossTests {
+    // R1
+    @Test func `a holder is told when the master restarted empty, and the next token is higher`() async throws {
+        try await RedisServer.withServer { server async throws in
+            try await withLocks(server.url) { locks async throws in
+                let before = try await token(locks)
+                let holder = Holder(locks, "a", lease: .seconds(3))
+                await holder.isHeld()
+                try server.restart()
+                let loss = try await holder.loss()
+                #expect(loss.code == .lost)
+                #expect(loss.lossReason == .notOwner)
+                #expect(try #require(loss.token) > before)
+                #expect(try await token(locks) > #require(loss.token))
+            }
+        }
+    }
+
+    // R2
+    @Test func `a holder is told after FLUSHALL, and the next token is higher and of the same domain`() async throws {
+        try await RedisServer.withServer { server async throws in
+            try await withLocks(server.url) { locks async throws in
+                let holder = Holder(locks, "a", lease: .seconds(3))
+                await holder.isHeld()
+                try server.command("FLUSHALL")
+                let loss = try await holder.loss()
+                #expect(loss.lossReason == .notOwner)
+                let next = try await locks.withLock("a") { ($0.token, $0.tokenDomain) }
+                #expect(next.0 > (try #require(loss.token)))
+                #expect(next.1 == .clock)
+            }
+        }
+    }
+
+    // R3
+    @Test func `scripts that are flushed in mid-flight are sent again, and nobody notices`() async throws {
+        try await RedisServer.withServer { server async throws in
+            try await withLocks(server.url) { locks async throws in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for worker in 0..<8 {
+                        group.addTask {
+                            for _ in 0..<100 { try await locks.withLock("lock \(worker % 3)") { _ in } }
+                        }
+                    }
+                    for _ in 0..<50 {
+                        try server.command("SCRIPT", "FLUSH")
+                        await Task.yield()
+                    }
+                    try await group.waitForAll()
+                }
+                #expect(try server.command("KEYS", "dlock:*") == .list([]))
+            }
+        }
+    }
+
+    // S11
+    @Test func `a server that is down is unreachable within the caller's time, and serves as soon as it is back`()
+        async throws
+    {
+        try await RedisServer.withServer { server async throws in
+            server.kill()
+            try await withLocks(server.url) { locks async throws in
+                let start = ContinuousClock.now
+                let error = await #expect(throws: LockError.self) {
+                    try await locks.withLock("a", waitingAtMost: .milliseconds(500)) { _ in }
+                }
+                #expect(error?.code == .unreachable)
+                #expect(ContinuousClock.now - start < .seconds(3))
+                try server.start()
+                _ = try await token(locks)
+            }
+        }
+    }
+
+    // S11
+    @Test func `a lock is lost no later than its validity ends when the server hangs`() async throws {
+        try await RedisServer.withServer { server async throws in
+            try await withLocks(server.url) { locks async throws in
+                let holder = Holder(locks, "a", lease: .seconds(1))
+                await holder.isHeld()
+                server.stop()
+                let stopped = ContinuousClock.now
+                let loss = try await holder.loss()
+                #expect(loss.lossReason == .leaseExpired)
+                #expect(ContinuousClock.now - stopped < .seconds(2))
+                server.resume()
+                #expect(try await token(locks) > #require(loss.token))
+                try await eventually("nothing is left") { try server.command("KEYS", "dlock:*") == .list([]) }
+            }
+        }
+    }
+
+    @Test func `a server that hangs for less than a lease costs nobody a lock`() async throws {
+        try await RedisServer.withServer { server async throws in
+            try await withLocks(server.url) { locks async throws in
+                let holder = Holder(locks, "a", lease: .seconds(6))
+                await holder.isHeld()
+                let waiter = Holder(locks, "a", lease: .seconds(6))
+                try await eventually("somebody waits") {
+                    try server.command("EXISTS", "dlock.queue:{dlock:a}").integer == 1
+                }
+                server.stop()
+                try await Task.sleep(for: .seconds(1))
+                server.resume()
+                holder.letGo()
+                let first = try await holder.end()
+                await waiter.isHeld()
+                waiter.letGo()
+                #expect(try await waiter.end() > first)
+            }
+        }
+    }
+
+    // R7
+    @Test func `connections that are killed cost nobody a lock`() async throws {
+        try await RedisServer.withServer { server async throws in
+            try await withLocks(server.url) { locks async throws in
+                let holder = Holder(locks, "a", lease: .seconds(12))
+                await holder.isHeld()
+                let waiter = Holder(locks, "a")
+                try await eventually("somebody waits") {
+                    try server.command("EXISTS", "dlock.queue:{dlock:a}").integer == 1
+                }
+                for _ in 0..<20 {
+                    try server.command("CLIENT", "KILL", "TYPE", "pubsub")
+                    try server.command("CLIENT", "KILL", "TYPE", "normal")
+                    try await Task.sleep(for: .milliseconds(100))
+                }
+                holder.letGo()
+                let first = try await holder.end()
+                await waiter.isHeld()
+                waiter.letGo()
+                #expect(try await waiter.end() > first)
+            }
+        }
+    }
+
+    // R7
+    @Test func `a paused server delays, and no more`() async throws {
+        try await RedisServer.withServer { server async throws in
+            try await withLocks(server.url) { locks async throws in
+                let first = try await token(locks)
+                try server.command("CLIENT", "PAUSE", "1000", "ALL")
+                #expect(try await token(locks) > first)
+            }
+        }
+    }
+
+    // R7
+    @Test(arguments: ["OOM", "MISCONF", "READONLY", "NOPERM", "WRONGTYPE"])
+    func `a refusal is told in its words, and grants nothing`(kind: String) async throws {
+        try await RedisServer.withServer { server async throws in
+            let url =
+                kind == "NOPERM" ? "redis://poor:secret-word@127.0.0.1:\(server.port)" : server.url
+            try server.command(
+                "ACL", "SETUSER", "poor", "on", ">secret-word", "~*", "&*", "+@all", "-set"
+            )
+            try await withLocks(url) { locks async throws in
+                if kind != "NOPERM" { _ = try await token(locks, "other") }
+                switch kind {
+                case "OOM":
+                    try server.command("CONFIG", "SET", "maxmemory", "1")
+                case "MISCONF":
+                    try FileManager.default.createDirectory(
+                        at: server.folder.appending(path: "dump.rdb/x"),
+                        withIntermediateDirectories: true
+                    )
+                    try server.command("CONFIG", "SET", "save", "3600 1")
+                    try await eventually("saving has failed") {
+                        try server.command("BGSAVE")
+                        return try server.command("INFO", "persistence").string.contains("rdb_last_bgsave_status:err")
+                    }
+                case "READONLY":
+                    try server.command("REPLICAOF", "127.0.0.1", "1")
+                case "WRONGTYPE":
+                    try server.command("RPUSH", "dlock:a", "x")
+                default:
+                    break
+                }
+                let error = await #expect(throws: LockError.self) {
+                    try await locks.withLock("a", waitingAtMost: .seconds(5)) { _ in }
+                }
+                #expect(error?.code == .serverRefused)
+                let words = ["READONLY": "read only", "NOPERM": "can't run this command"][kind] ?? kind
+                #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
+                #expect(error.map { "\($0)".contains("secret-word") } == false)
+                #expect(try server.command("GET", "dlock:a").string.isEmpty || kind == "WRONGTYPE")
+            }
+        }
+    }
+}
