@@ -185,6 +185,7 @@ let package = Package(
             name: "RedisLocksTests",
             dependencies: [
                 "DistributedLocks", "LockURLs", "RESP", "RedisClient", "RedisLocks", "ServerKit",
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
             swiftSettings: settings

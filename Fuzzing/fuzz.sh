@@ -31,5 +31,7 @@ swiftc "${instrumented[@]}" -O -swift-version 6 -warnings-as-errors -package-nam
 # What is found is kept in the build folder, beside the corpus that is under version control.
 mkdir -p ".build/found/$target" crashes
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0}"
+# Swift's own crash handler reads memory that AddressSanitizer takes for a second fault.
+export SWIFT_BACKTRACE=enable=no
 ".build/fuzz-$target" -max_total_time="$seconds" -max_len=1024 -timeout=5 -rss_limit_mb=1024 \
     -print_final_stats=1 -artifact_prefix="crashes/$target-" ".build/found/$target" "corpus/$target"

@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Everything here that is not part of Debian's base and of the Swift toolchain.
-packages=(libsqlite3-dev openssl python3 python3-redis redis-server redis-tools util-linux)
+packages=(gcc libc6-dev libsqlite3-dev openssl python3 python3-redis redis-server redis-tools util-linux)
 
 missing=()
 for package in "${packages[@]}"; do

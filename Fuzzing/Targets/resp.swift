@@ -15,6 +15,11 @@ private let limits = RESPLimits(
 /// What is in the buffer while a value is incomplete: one line, or the rest of a value that is within the limits.
 private let maximumUnreadBytes = max(limits.maximumLineLengthInBytes + 3, limits.maximumPendingBytes)
 
+/// `precondition` would not say which one failed: optimised, it drops its message.
+private func check(_ holds: Bool, _ message: @autoclosure () -> String) {
+    if !holds { fatalError(message()) }
+}
+
 /// SplitMix64, https://prng.di.unimi.it/splitmix64.c
 private struct Generator: RandomNumberGenerator {
     var state: UInt64
@@ -42,7 +47,7 @@ private struct Decoded {
         self.unread.appendReceived(piece)
         do throws(RESPError) {
             while let value = try self.decoder.next(from: &self.unread) {
-                precondition(self.decoder.pendingBytes == 0, "pending bytes of a value that was handed out")
+                check(self.decoder.pendingBytes == 0, "pending bytes of a value that was handed out")
                 self.values.append(value)
             }
         } catch {
@@ -51,9 +56,9 @@ private struct Decoded {
             return false
         }
         self.pendingBytes = self.decoder.pendingBytes
-        precondition(self.pendingBytes <= limits.maximumPendingBytes, "\(self.pendingBytes) pending bytes")
-        precondition(self.unread.readableBytes <= maximumUnreadBytes, "\(self.unread.readableBytes) bytes unread")
-        precondition(
+        check(self.pendingBytes <= limits.maximumPendingBytes, "\(self.pendingBytes) pending bytes")
+        check(self.unread.readableBytes <= maximumUnreadBytes, "\(self.unread.readableBytes) bytes unread")
+        check(
             self.pendingBytes + self.unread.readableBytes
                 <= limits.maximumPendingBytes + limits.maximumLineLengthInBytes + 3, "too much is kept")
         return true
@@ -65,13 +70,13 @@ private struct Decoded {
         for _ in 0..<2 {
             do throws(RESPError) {
                 _ = try self.decoder.next(from: &more)
-                preconditionFailure("a failed decoder went on")
+                fatalError("a failed decoder went on")
             } catch let again {
-                precondition(again == error, "a failed decoder threw another error")
+                check(again == error, "a failed decoder threw another error")
             }
         }
-        precondition(more.readableBytes == 5 && self.unread == unread, "a failed decoder took bytes")
-        precondition("\(error)".utf8.allSatisfy { 0x20..<0x7F ~= $0 }, "an error's text is not printable")
+        check(more.readableBytes == 5 && self.unread == unread, "a failed decoder took bytes")
+        check("\(error)".utf8.allSatisfy { 0x20..<0x7F ~= $0 }, "an error's text is not printable")
     }
 }
 
@@ -88,9 +93,9 @@ private func decodeAll(_ bytes: ByteBuffer) -> [RESPValue] {
     do throws(RESPError) {
         while let value = try decoder.next(from: &bytes) { values.append(value) }
     } catch {
-        preconditionFailure("what was encoded cannot be decoded: \(error)")
+        fatalError("what was encoded cannot be decoded: \(error)")
     }
-    precondition(bytes.readableBytes == 0 && decoder.pendingBytes == 0, "what was encoded is not whole")
+    check(bytes.readableBytes == 0 && decoder.pendingBytes == 0, "what was encoded is not whole")
     return values
 }
 
@@ -98,29 +103,29 @@ private func decodeAll(_ bytes: ByteBuffer) -> [RESPValue] {
 /// are compared as bytes, as a number that is none is unequal to itself.
 private func checkEncoding(_ whole: Decoded, _ split: Decoded) {
     let bytes = encode(whole.values, .resp3)
-    precondition(encode(split.values, .resp3) == bytes, "pieces were decoded to other values")
+    check(encode(split.values, .resp3) == bytes, "pieces were decoded to other values")
     let again = decodeAll(bytes)
-    precondition(again.count == whole.values.count, "encoding changed the number of values")
-    precondition(encode(again, .resp3) == bytes, "encoding changed the values")
+    check(again.count == whole.values.count, "encoding changed the number of values")
+    check(encode(again, .resp3) == bytes, "encoding changed the values")
 
     let older = encode(whole.values, .resp2)
     let olderAgain = decodeAll(older)
-    precondition(olderAgain.count == whole.values.count, "encoding in version 2 changed the number of values")
-    precondition(encode(olderAgain, .resp2) == older, "what version 2 can express did not come back")
-    precondition(
+    check(olderAgain.count == whole.values.count, "encoding in version 2 changed the number of values")
+    check(encode(olderAgain, .resp2) == older, "what version 2 can express did not come back")
+    check(
         encode(olderAgain, .resp3).readableBytes <= older.readableBytes, "version 2 was read as something else")
 }
 
 /// Looks at values in all ways there are. None may trap, and no text may show a payload.
 private func checkAccess(_ values: [RESPValue]) {
     for value in values {
-        precondition((value.errorText != nil) == value.isError, "an error without a text")
-        precondition((value.string != nil) == (value.bytes != nil), "a string without bytes")
-        precondition("\(value)".utf8.allSatisfy { 0x20..<0x7F ~= $0 }, "a value's description is not printable")
+        check((value.errorText != nil) == value.isError, "an error without a text")
+        check((value.string != nil) == (value.bytes != nil), "a string without bytes")
+        check("\(value)".utf8.allSatisfy { 0x20..<0x7F ~= $0 }, "a value's description is not printable")
         if let number = value.int {
             var command = ByteBuffer()
             command.writeRESPBulk(number)
-            precondition(decodeAll(command).first?.int == number, "a number was written as another")
+            check(decodeAll(command).first?.int == number, "a number was written as another")
         }
         _ = value["txt"]
         if let elements = value.elements { checkAccess(elements) }
@@ -148,10 +153,10 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         if rest.readableBytes == 0 { break }
     }
 
-    precondition(split.error == whole.error, "pieces ended otherwise than the whole")
+    check(split.error == whole.error, "pieces ended otherwise than the whole")
     if whole.error == nil {
-        precondition(split.unread == whole.unread, "pieces left other bytes than the whole")
-        precondition(split.pendingBytes == whole.pendingBytes, "pieces left other pending bytes than the whole")
+        check(split.unread == whole.unread, "pieces left other bytes than the whole")
+        check(split.pendingBytes == whole.pendingBytes, "pieces left other pending bytes than the whole")
     }
     checkEncoding(whole, split)
     checkAccess(whole.values)

@@ -16,19 +16,19 @@ package final class RedisServer: Sendable {
         package var isPersistent = false
         /// Certificates to serve TLS with, on a second port.
         package var certificates: TestCertificates?
-        /// A file to load into the server before it starts, as by a fake clock.
-        package var preload: String?
+        /// More variables for the server's environment.
+        package var environment: [String: String] = [:]
 
         package init(
             arguments: [String] = [],
             isPersistent: Bool = false,
             certificates: TestCertificates? = nil,
-            preload: String? = nil
+            environment: [String: String] = [:]
         ) {
             self.arguments = arguments
             self.isPersistent = isPersistent
             self.certificates = certificates
-            self.preload = preload
+            self.environment = environment
         }
     }
 
@@ -104,12 +104,8 @@ package final class RedisServer: Sendable {
         }
         arguments += self.options.arguments
         let log = self.folder.appending(path: "log").path
-        let child: ChildProcess
-        if let preload = self.options.preload {
-            child = try ChildProcess("env", ["LD_PRELOAD=\(preload)", "redis-server"] + arguments, output: log)
-        } else {
-            child = try ChildProcess("redis-server", arguments, output: log)
-        }
+        let variables = self.options.environment.map { "\($0)=\($1)" }
+        let child = try ChildProcess("env", variables + ["redis-server"] + arguments, output: log)
         self.process.withLock { $0 = child }
         let deadline = ContinuousClock.now + .seconds(10)
         while ContinuousClock.now < deadline, !child.hasEnded {

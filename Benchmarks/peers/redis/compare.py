@@ -47,6 +47,7 @@ def main(dlock):
                 say(f"round {number} of {ROUNDS}: {workload}")
                 each[workload] = bench(dlock, server, workload)
                 options, count = (["-c", "1"], 10_000) if workload == "seq" else (["-c", "64", "-P", "16"], 200_000)
+                each[workload + ", on its threads"] = bench(dlock, server, workload, "--on-backend-threads")
                 each["raw " + workload] = raw.measure(server, loaded, options, count)
             say(f"round {number} of {ROUNDS}: hot-16")
             each["hot-16"] = bench(dlock, server, "hot-16", "--processes", "16")
@@ -77,7 +78,10 @@ def report(rounds):
 
     for workload, goal in (("seq", 0.95), ("wide-64", 0.85), ("wide-1000", 0.9)):
         ours = [each[workload][0]["cyclesPerSecond"]["median"] for each in rounds]
-        row(workload, "own scripts, redis-benchmark", ours, [each["raw " + workload] for each in rounds], goal)
+        theirs = [each["raw " + workload] for each in rounds]
+        row(workload, "own scripts, redis-benchmark", ours, theirs, goal)
+        there = [each[workload + ", on its threads"][0]["cyclesPerSecond"]["median"] for each in rounds]
+        row(workload + ", on the backend's threads", "own scripts, redis-benchmark", there, theirs, goal)
         if workload == "seq":
             for library in peers.LIBRARIES:
                 row(workload, library, ours, [each[library, 1][0] for each in rounds], None)

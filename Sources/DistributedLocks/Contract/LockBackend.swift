@@ -26,6 +26,13 @@ public protocol LockBackend: Sendable {
     /// them open is gone. Empty where the store judges by leases or sessions alone.
     var livenessDescriptors: [Int32] { get }
 
+    /// Where this backend does its input and output, if tasks can run there.
+    ///
+    /// A task that prefers this executor (`withTaskExecutorPreference`) asks and is answered without changing threads, which
+    /// makes up most of the time of an uncontended lock. What runs there must not block: it would stop the backend, its
+    /// renewals among it.
+    var taskExecutor: (any TaskExecutor)? { get }
+
     /// Sets where events go. Called once, before ``run()`` and before any exchange.
     func start(delivering sink: any LockEventSink)
 
@@ -73,6 +80,9 @@ public protocol LockBackend: Sendable {
 extension LockBackend {
     /// None.
     public var livenessDescriptors: [Int32] { [] }
+
+    /// None.
+    public var taskExecutor: (any TaskExecutor)? { nil }
 }
 
 /// What a store can do.

@@ -20,7 +20,9 @@ import Testing
             connectDeadline: now + .seconds(5),
             now: now
         )
-        guard case .check = machine.received(.hello()), case .activate = machine.checked(refusal: nil) else {
+        guard case .check = machine.received(.hello()), case .nothing = machine.checked(refusal: nil),
+            case .activate = machine.received(.text("PONG"))
+        else {
             Issue.record("the handshake failed")
             return
         }

@@ -5,9 +5,10 @@ import Testing
 @Suite struct HandshakeTests {
     @Test func `a connection without options is active once its greeting was found fine`() {
         let talk = ConnectionTalk()
-        #expect(talk.greeting == "HELLO 3")
+        #expect(talk.greeting == "HELLO 3 | PING")
         #expect(talk.server(.hello()) == "check redis 7.0.15")
-        #expect(talk.check(nil) == "active")
+        #expect(talk.check(nil) == "nothing")
+        #expect(talk.server(.text("PONG")) == "active")
     }
 
     @Test func `user, password and client name travel with the greeting`() {
@@ -16,9 +17,9 @@ import Testing
             $0.password = "pw"
             $0.clientName = "tester"
         }
-        #expect(talk.greeting == "HELLO 3 AUTH me pw SETNAME tester")
-        #expect(ConnectionTalk { $0.password = "pw" }.greeting == "HELLO 3 AUTH default pw")
-        #expect(ConnectionTalk { $0.username = "me" }.greeting == "HELLO 3 AUTH me ")
+        #expect(talk.greeting == "HELLO 3 AUTH me pw SETNAME tester | PING")
+        #expect(ConnectionTalk { $0.password = "pw" }.greeting == "HELLO 3 AUTH default pw | PING")
+        #expect(ConnectionTalk { $0.username = "me" }.greeting == "HELLO 3 AUTH me  | PING")
     }
 
     @Test func `database and set-up leave together, and a subscription is confirmed by a push for each channel`() {
@@ -28,6 +29,7 @@ import Testing
         }
         _ = talk.server(.hello())
         #expect(talk.check(nil) == "write SELECT 3 | SUBSCRIBE a b | CLIENT NO-EVICT on")
+        #expect(talk.server(.text("PONG")) == "nothing")
         #expect(talk.server(.text("OK")) == "nothing")
         #expect(talk.server(.push([.text("subscribe"), .text("a"), .integer(1)])) == "nothing")
         #expect(talk.server(.push([.text("subscribe"), .text("b"), .integer(2)])) == "nothing")
@@ -38,6 +40,7 @@ import Testing
         let talk = ConnectionTalk { $0.setup = [RedisCommand("SUBSCRIBE", "a"), RedisCommand("PING")] }
         _ = talk.server(.hello())
         _ = talk.check(nil)
+        _ = talk.server(.text("PONG"))
         #expect(talk.server(.push([.text("subscribe"), .text("a"), .integer(1)])) == "nothing")
         #expect(talk.server(.push("message", "a", "1")) == "nothing")
         #expect(talk.server(.push("message", "a", "2")) == "nothing")
@@ -48,6 +51,7 @@ import Testing
         let talk = ConnectionTalk { $0.setup = [RedisCommand("PING")] }
         _ = talk.server(.hello())
         _ = talk.check(nil)
+        _ = talk.server(.text("PONG"))
         for _ in 0..<256 { #expect(talk.server(.push("message", "a", "1")) == "nothing") }
         #expect(
             talk.server(.push("message", "a", "1"))
@@ -96,6 +100,7 @@ import Testing
         }
         _ = talk.server(.hello())
         _ = talk.check(nil)
+        _ = talk.server(.text("PONG"))
         #expect(
             talk.server(.refusal("ERR DB index is out of range"))
                 == "close: unusableServer: h:1: SELECT was refused: ERR DB index is out of range"
@@ -115,6 +120,7 @@ import Testing
         let talk = ConnectionTalk { $0.setup = [RedisCommand("SUBSCRIBE", "a")] }
         _ = talk.server(.hello())
         _ = talk.check(nil)
+        _ = talk.server(.text("PONG"))
         #expect(talk.server(.push([.text("psubscribe"), .text("a"), .integer(1)])) == "nothing")
         #expect(
             talk.server(.text("OK"))
@@ -139,6 +145,7 @@ import Testing
         let late = ConnectionTalk { $0.setup = [RedisCommand("PING")] }
         _ = late.server(.hello())
         _ = late.check(nil)
+        _ = late.server(.text("PONG"))
         #expect(late.lost("reset") == "notSent: h:1: reset before PING was answered")
     }
 

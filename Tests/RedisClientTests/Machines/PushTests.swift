@@ -18,6 +18,7 @@ import Testing
         let talk = ConnectionTalk { $0.setup = [RedisCommand("SUBSCRIBE", "ch")] }
         _ = talk.server(.hello())
         _ = talk.check(nil)
+        _ = talk.server(.text("PONG"))
         let large = RESPValue.push([.text("message"), .text("ch"), .text(String(repeating: "x", count: 400_000))])
         #expect(talk.server(large) == "nothing")
         #expect(talk.server(large) == "nothing")

@@ -37,6 +37,7 @@ final class ConnectionTalk {
         let talk = ConnectionTalk(configure)
         _ = talk.server(.hello())
         _ = talk.check(nil)
+        _ = talk.server(.text("PONG"))
         return talk
     }
 
@@ -70,7 +71,7 @@ final class ConnectionTalk {
     func check(_ refusal: String?) -> String {
         switch self.machine.checked(refusal: refusal) {
         case .write(let bytes): "write \(self.words(bytes))"
-        case .activate(_, let pushed): "active" + pushed.map { ", push \(self.text($0))" }.joined()
+        case .nothing: "nothing"
         case .close(let error): "close: \(error)"
         }
     }

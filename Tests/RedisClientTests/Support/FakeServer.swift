@@ -72,10 +72,10 @@ struct RedisPort {
 }
 
 extension FakeServer {
-    /// What a server of version 7 answers to `HELLO 3`.
+    /// What a server of version 7 answers to `HELLO 3` and the `PING` behind it.
     static let hello =
         "%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:7\r\n"
-        + "$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n"
+        + "$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n+PONG\r\n"
 
     /// Greets as a server does, and answers everything else with these steps.
     static func greeting(then steps: Step...) -> @Sendable (String) -> [Step] {

@@ -57,7 +57,7 @@ package struct RedisClientConfiguration: Sendable {
 
     package var limits: RESPLimits
 
-    /// Sent after the greeting, before anything else, on each connection. An error reply fails the connection.
+    /// Sent after the greeting (`HELLO` and `PING`), before anything else, on each connection. An error reply fails the connection.
     /// Subscriptions belong here: their confirmations are awaited. Elsewhere a `SUBSCRIBE` closes the connection.
     package var setup: [RedisCommand]
 

@@ -48,7 +48,7 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
 
     enum CheckedAction {
         case write(ByteBuffer)
-        case activate(RedisGreeting, pushed: [[RESPValue]])
+        case nothing
         case close(RedisError)
     }
 
@@ -236,9 +236,7 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
     mutating func checked(refusal: String?) -> CheckedAction {
         switch self.handshake.checked(refusal: refusal) {
         case .write(let bytes): return .write(bytes)
-        case .finish(let greeting, let pushed):
-            self.state = .active
-            return .activate(greeting, pushed: pushed)
+        case .wait: return .nothing
         case .fail(let error): return .close(error)
         }
     }

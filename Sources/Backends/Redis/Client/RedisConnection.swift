@@ -177,7 +177,7 @@ final class RedisConnection: ChannelInboundHandler {
         case .check(let greeting):
             switch self.machine.checked(refusal: self.client.configuration.checkGreeting(greeting)) {
             case .write(let bytes): self.write(bytes)
-            case .activate(let greeting, let pushed): self.client.activated(self, greeting, pushed: pushed)
+            case .nothing: break
             case .close(let error): self.end(error)
             }
         case .activate(let greeting, let pushed):

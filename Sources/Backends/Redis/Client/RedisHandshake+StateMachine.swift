@@ -4,8 +4,10 @@ import RESP
 
 /// What is said on a new connection before it carries requests.
 ///
-/// *greeting*: `HELLO 3` is out, with user, password and client name. *checking*: the shell asks the configuration whether
-/// this server will do. *settingUp*: `SELECT` and the set-up commands are out, all in one write. *done*.
+/// *greeting*: `HELLO 3` is out, with user, password and client name, and a `PING` behind it. *checking*: the shell asks the
+/// configuration whether this server will do. *settingUp*: `SELECT` and the set-up commands are out, all in one write. *done*.
+///
+/// The `PING` tells whether the server serves requests: one that loads its data greets, selects and subscribes all the same.
 ///
 /// Every reply is awaited in order. A subscription is confirmed by one push for each channel and has no other reply; all
 /// other pushes are kept until the connection is announced, because what is published between a subscription and that
@@ -21,6 +23,8 @@ struct RedisHandshakeStateMachine {
     private enum Expectation {
         case reply(to: String)
         case confirmations(kind: String, left: Int, to: String)
+        /// The reply to the `PING`. A user need not be allowed to ask.
+        case readiness
     }
 
     enum ReceivedAction {
@@ -34,7 +38,8 @@ struct RedisHandshakeStateMachine {
 
     enum CheckedAction {
         case write(ByteBuffer)
-        case finish(RedisGreeting, pushed: [[RESPValue]])
+        /// There is nothing to set up.
+        case wait
         case fail(RedisError)
     }
 
@@ -44,7 +49,7 @@ struct RedisHandshakeStateMachine {
     static let maximumHeldPushesInBytes = 1 << 20
 
     private var state = State.greeting
-    private var expectations: Deque<Expectation> = []
+    private var expectations: Deque<Expectation> = [.readiness]
     private var pushed: [[RESPValue]] = []
     private var pushedBytes = 0
     private let endpoint: RedisEndpoint
@@ -62,7 +67,9 @@ struct RedisHandshakeStateMachine {
             hello += ["AUTH", configuration.username ?? "default", configuration.password ?? ""]
         }
         if let name = configuration.clientName { hello += ["SETNAME", name] }
-        self.greeting = RedisCommand(hello).bytes
+        var greeting = RedisCommand(hello).bytes
+        greeting.writeImmutableBuffer(RedisCommand("PING").bytes)
+        self.greeting = greeting
 
         var setup = ByteBuffer()
         var commands = configuration.setup
@@ -112,6 +119,9 @@ struct RedisHandshakeStateMachine {
         if let text = value.errorText {
             switch expectation {
             case .reply(let name), .confirmations(_, _, let name): return .fail(self.refused(text, to: name))
+            case .readiness:
+                if let error = self.notReady(text) { return .fail(error) }
+                return self.fulfilled(greeting)
             }
         }
         if case .push(let elements) = value {
@@ -131,7 +141,7 @@ struct RedisHandshakeStateMachine {
             return .wait
         }
         switch expectation {
-        case .reply: return self.fulfilled(greeting)
+        case .reply, .readiness: return self.fulfilled(greeting)
         case .confirmations(_, _, let name):
             return .fail(self.unusable("the server answered \(name) with something else than a confirmation"))
         }
@@ -166,12 +176,8 @@ struct RedisHandshakeStateMachine {
             preconditionFailure("a greeting was checked that nobody asked about")
         }
         if let refusal { return .fail(self.unusable(refusal)) }
-        guard !self.expectations.isEmpty else {
-            self.state = .done
-            return .finish(greeting, pushed: [])
-        }
         self.state = .settingUp(greeting)
-        return .write(self.setup)
+        return self.setup.readableBytes > 0 ? .write(self.setup) : .wait
     }
 
     /// What was sent last and has no answer, for the message of a timeout or a lost connection.
@@ -182,6 +188,7 @@ struct RedisHandshakeStateMachine {
         case .settingUp:
             switch self.expectations.first {
             case .reply(let name), .confirmations(_, _, let name): return name
+            case .readiness: return "PING"
             case nil: preconditionFailure("set-up goes on although nothing is expected")
             }
         case .done: preconditionFailure("the handshake is over")
@@ -206,17 +213,23 @@ struct RedisHandshakeStateMachine {
         RedisError(.notSent, serverCode: serverCode, endpoint: self.endpoint, reason)
     }
 
+    /// Nil if this error does not say that the server is going to serve later.
+    private func notReady(_ text: String) -> RedisError? {
+        let code = RedisError.serverCode(of: text)
+        return switch code {
+        case "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN":
+            self.unreachable("not ready: \(RedisError.presentable(text))", serverCode: code)
+        default: nil
+        }
+    }
+
     /// The server answered a command of the handshake with an error.
     private func refused(_ text: String, to command: String) -> RedisError {
         var text = text
         // What refuses a password may quote it.
         if let password, !password.isEmpty { text = text.replacing(password, with: "…") }
+        if let error = self.notReady(text) { return error }
         let code = RedisError.serverCode(of: text)
-        switch code {
-        case "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN":
-            return self.unreachable("not ready: \(RedisError.presentable(text))", serverCode: code)
-        default: break
-        }
         // It is full now; later it may not be.
         if text.contains("max number of clients") {
             return self.unreachable(RedisError.presentable(text), serverCode: code)

@@ -8,6 +8,13 @@ struct BenchSettings: Codable, Sendable {
     /// How long one measurement lasts.
     var seconds: Double
     var leaseMilliseconds: Int64
+    /// Whether workers run on the backend's executor.
+    var runsOnBackendThreads = false
+
+    /// Where the workers of a client run; `nil`: where tasks run by default.
+    func executor(of client: LockClient) -> (any TaskExecutor)? {
+        self.runsOnBackendThreads ? client.backend.taskExecutor : nil
+    }
 
     var lease: Duration { .milliseconds(self.leaseMilliseconds) }
 

@@ -80,6 +80,17 @@ struct BenchCommand: AsyncParsableCommand {
     )
     var lease = DurationArgument(.seconds(10))
 
+    @Flag(
+        help: ArgumentHelp(
+            "Runs the workers on the backend's own threads, where it has some.",
+            discussion: """
+                As a service does whose tasks prefer the backend's executor: asking and being answered then changes no \
+                thread. Without it, workers run where tasks run by default.
+                """
+        )
+    )
+    var onBackendThreads = false
+
     @Flag(help: "Writes JSON: times in microseconds, tokens as strings.")
     var json = false
 
@@ -140,7 +151,8 @@ struct BenchCommand: AsyncParsableCommand {
             BenchSettings(
                 backend: backend,
                 seconds: self.seconds,
-                leaseMilliseconds: Int64(self.lease.duration / .milliseconds(1))
+                leaseMilliseconds: Int64(self.lease.duration / .milliseconds(1)),
+                runsOnBackendThreads: self.onBackendThreads
             )
         }
         let shown = try settings.map { settings in

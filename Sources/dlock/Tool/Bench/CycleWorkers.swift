@@ -25,7 +25,7 @@ enum CycleWorkers {
         let end = start + settings.nanoseconds
         let workers = try await withThrowingTaskGroup(of: (cycles: Int, token: FencingToken?).self) { group in
             for (index, name) in names.enumerated() {
-                group.addTask { @concurrent in
+                group.addTask(executorPreference: settings.executor(of: client)) { @concurrent in
                     try await Self.work(
                         client, name: name, until: end, patience: settings.patience, shard: recorder.shard(of: index))
                 }
@@ -76,7 +76,7 @@ enum CycleWorkers {
         let end = start + settings.nanoseconds
         return try await withThrowingTaskGroup(of: [LoggedCycle].self) { group in
             for client in clients {
-                group.addTask { @concurrent in
+                group.addTask(executorPreference: settings.executor(of: client)) { @concurrent in
                     try await Self.contend(
                         client, name: name, until: end, patience: settings.patience, exclusion: exclusion)
                 }

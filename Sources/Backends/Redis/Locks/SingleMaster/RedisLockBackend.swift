@@ -33,6 +33,7 @@ public final class RedisLockBackend: LockBackend {
     let state = Mutex(State())
     let alarm = Alarm(clock: SystemLockClock())
     let logger: Logger
+    private let eventLoopExecutor: EventLoopTaskExecutor
 
     /// Uses a server. Nothing is connected before ``run()``.
     ///
@@ -55,9 +56,11 @@ public final class RedisLockBackend: LockBackend {
         var generator = SystemRandomNumberGenerator()
         self.clientName = OwnerText.randomClient(using: &generator)
         let delegate = Delegate()
+        let eventLoop = (eventLoopGroup ?? MultiThreadedEventLoopGroup.singleton).any()
+        self.eventLoopExecutor = EventLoopTaskExecutor(eventLoop)
         self.client = RedisClient(
             configuration: configuration.client(channel: "dlock.push:" + self.clientName),
-            eventLoop: (eventLoopGroup ?? MultiThreadedEventLoopGroup.singleton).any(),
+            eventLoop: eventLoop,
             delegate: delegate,
             logger: logger
         )
@@ -73,6 +76,9 @@ public final class RedisLockBackend: LockBackend {
             fairness: .firstInFirstOut
         )
     }
+
+    /// The event loop of the connection.
+    public var taskExecutor: (any TaskExecutor)? { self.eventLoopExecutor }
 
     /// Sets where events go.
     public func start(delivering sink: any LockEventSink) {

@@ -1,0 +1,86 @@
+import DistributedLocks
+import Foundation
+import LockURLs
+import Logging
+import RedisLocks
+import ServerKit
+import Synchronization
+import Testing
+
+/// R11: the server's wall clock steps.
+@Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(2)))
+struct ClockStepTests {
+    private final class Warnings: LogHandler, Sendable {
+        let texts = Mutex<[String]>([])
+        var metadata: Logger.Metadata {
+            get { [:] }
+            set {}
+        }
+        var logLevel: Logger.Level {
+            get { .trace }
+            set {}
+        }
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { nil }
+            set {}
+        }
+        func log(event: LogEvent) {
+            if event.level == .warning {
+                self.texts.withLock { $0.append("\(event.message) \(event.metadata ?? [:])") }
+            }
+        }
+    }
+
+    private static func withSteppedServer(
+        _ body: (RedisServer, ClockShim, LockClient, Warnings) async throws -> Void
+    ) async throws {
+        let folder = FileManager.default.temporaryDirectory.appending(
+            path: "dlock-clock-\(UUID().uuidString.prefix(8))")
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let clock = try ClockShim(folder: folder)
+        try await RedisServer.withServer(RedisServer.Options(environment: clock.environment)) { server async throws in
+            let warnings = Warnings()
+            let backend = try RedisLockBackend(
+                configuration: RedisLockConfiguration(address: .tcp(host: "127.0.0.1", port: server.port)),
+                logger: Logger(label: "test") { _ in warnings }
+            )
+            try await withLockClient(backend) { locks async throws in try await body(server, clock, locks, warnings) }
+        }
+    }
+
+    /// Waits until the holder's lease has been renewed twice: the client knows the server's clock by then.
+    private static func renewed(_ server: RedisServer) async throws {
+        let before = try server.commandCalls()["pexpire"] ?? 0
+        try await eventually("the lease was renewed") { try server.commandCalls()["pexpire"] ?? 0 >= before + 2 }
+    }
+
+    @Test func `a step forward ends the lease, the holder is told, and tokens rise`() async throws {
+        try await Self.withSteppedServer { server, clock, locks, warnings async throws in
+            let holder = Holder(locks, "a", lease: .seconds(3))
+            await holder.isHeld()
+            try await Self.renewed(server)
+            try clock.set(.seconds(3_600))
+            let loss = try await holder.loss()
+            #expect(loss.lossReason == .notOwner)
+            #expect(try await token(locks) > #require(loss.token))
+            // An hour, less what the two answers leave open.
+            #expect(
+                warnings.texts.withLock { $0.contains { $0.contains("clock was stepped") && $0.contains("3599.9") } })
+        }
+    }
+
+    @Test func `a step back costs no holder its lock, is told in the log, and tokens rise`() async throws {
+        try await Self.withSteppedServer { server, clock, locks, warnings async throws in
+            let before = try await token(locks)
+            let holder = Holder(locks, "a", lease: .seconds(3))
+            await holder.isHeld()
+            try await Self.renewed(server)
+            try clock.set(.seconds(-3_600))
+            try await eventually("the step was told") { warnings.texts.withLock { !$0.isEmpty } }
+            holder.letGo()
+            let held = try await holder.end()
+            #expect(held > before)
+            #expect(try await token(locks) > held)
+        }
+    }
+}
