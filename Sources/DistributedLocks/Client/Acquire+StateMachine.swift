@@ -62,7 +62,7 @@ struct AcquireStateMachine: Sendable {
     }
 
     /// When the caller gives up; `nil` if never.
-    let deadline: ContinuousClock.Instant?
+    private let deadline: Moment?
     private var state: State = .requesting(early: .nothing)
     private var failures = 0
     /// Why the grant is lost already, although nobody has taken it yet.
@@ -72,7 +72,11 @@ struct AcquireStateMachine: Sendable {
     static let maximumRetries = 20
 
     init(deadline: ContinuousClock.Instant?) {
-        self.deadline = deadline
+        self.init(latest: Moment(deadline))
+    }
+
+    init(latest: Moment?) {
+        self.deadline = latest
     }
 
     var isFinished: Bool {
@@ -129,7 +133,7 @@ struct AcquireStateMachine: Sendable {
             }
             self.failures += 1
             let pause = Self.pause(afterFailures: self.failures, jitter: jitter)
-            let isInTime = self.deadline.map { now + pause < $0 } ?? true
+            let isInTime = self.deadline.map { Moment(now) + pause < $0 } ?? true
             guard self.failures <= Self.maximumRetries, isInTime else {
                 self.state = .finished(isGranted: false)
                 return .finish(.failed(.error(error), withdraw: true))

@@ -5,7 +5,7 @@
 struct CleanupStateMachine: Sendable {
     struct Entry: Sendable {
         let claim: LockClaim
-        let until: ContinuousClock.Instant
+        let until: Moment
         var failures = 0
     }
 
@@ -24,6 +24,7 @@ struct CleanupStateMachine: Sendable {
     var count: Int { self.entries.count }
 
     mutating func nextWakeup() -> ContinuousClock.Instant? { self.timers.next() }
+    mutating func nextMoment() -> Moment? { self.timers.nextMoment() }
 
     /// Takes a claim. False if there are too many already.
     ///
@@ -31,7 +32,7 @@ struct CleanupStateMachine: Sendable {
     mutating func added(_ claim: LockClaim, until: ContinuousClock.Instant, now: ContinuousClock.Instant) -> Bool {
         guard self.entries[claim.attempt] == nil else { return true }
         guard self.entries.count < Self.maximumCount else { return false }
-        self.entries[claim.attempt] = Entry(claim: claim, until: until)
+        self.entries[claim.attempt] = Entry(claim: claim, until: Moment(until))
         self.timers.set(claim.attempt, to: now)
         return true
     }
@@ -40,7 +41,7 @@ struct CleanupStateMachine: Sendable {
         var action = TimerAction()
         for attempt in self.timers.popDue(at: now) {
             guard let entry = self.entries[attempt] else { continue }
-            if entry.failures > 0 && now >= entry.until {
+            if entry.failures > 0 && Moment(now) >= entry.until {
                 self.entries[attempt] = nil
                 action.abandoned.append(entry.claim)
             } else {
@@ -61,7 +62,8 @@ struct CleanupStateMachine: Sendable {
         entry.failures += 1
         self.entries[attempt] = entry
         let ceiling = min(20 << min(entry.failures, 7), 2_000)
-        self.timers.set(
-            attempt, to: min(now + .milliseconds(1) + .milliseconds(Double(ceiling) * jitter), max(entry.until, now)))
+        let pause: Duration = .milliseconds(1) + .milliseconds(Double(ceiling) * jitter)
+        let now = Moment(now)
+        self.timers.set(attempt, to: min(now + pause, max(entry.until, now)))
     }
 }

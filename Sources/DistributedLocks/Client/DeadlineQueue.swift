@@ -3,59 +3,100 @@ import HeapModule
 /// The next instant of each of many keys, and the earliest of all.
 ///
 /// Setting and removing a key is cheap even when it happens a hundred thousand times a second and the instants are far
-/// away: a removed entry stays in the heap until it comes up, or until there are more such entries than live ones.
+/// away. The few keys that were set last stand in a short list: most of them are removed before it is full, and never cost
+/// more than that. The others are in a heap, where a removed entry stays until it comes up, or until there are more such
+/// entries than live ones.
 package struct DeadlineQueue<Key: Hashable & Comparable & Sendable>: Sendable {
     private struct Entry: Comparable, Sendable {
-        let instant: ContinuousClock.Instant
+        let instant: Moment
         let key: Key
 
         static func < (left: Entry, right: Entry) -> Bool {
-            (left.instant, left.key) < (right.instant, right.key)
+            left.instant == right.instant ? left.key < right.key : left.instant < right.instant
         }
     }
 
+    /// As many as can be looked through in the time that hashing a key takes.
+    private static var maximumRecentCount: Int { 8 }
+
+    /// The keys that were set last, in no order. None of them is in `instants`.
+    private var recent: [Entry] = []
     private var heap = Heap<Entry>()
-    private var instants: [Key: ContinuousClock.Instant] = [:]
+    /// The keys whose entry is in the heap, and which of their entries there counts.
+    private var instants: [Key: Moment] = [:]
 
     package init() {}
 
-    package var count: Int { self.instants.count }
+    package var count: Int { self.recent.count + self.instants.count }
 
     /// How many entries the heap has, live ones and others. For tests of the bound.
     package var heapCount: Int { self.heap.count }
 
     /// The earliest instant of all keys.
-    package mutating func next() -> ContinuousClock.Instant? {
+    package mutating func next() -> ContinuousClock.Instant? { self.nextMoment()?.instant }
+
+    /// The earliest instant of all keys.
+    package mutating func nextMoment() -> Moment? {
+        var next: Moment?
+        for entry in self.recent where next.map({ entry.instant < $0 }) ?? true { next = entry.instant }
         while let first = self.heap.min {
-            if self.instants[first.key] == first.instant { return first.instant }
+            if self.instants[first.key] == first.instant { return next.map { min($0, first.instant) } ?? first.instant }
             self.heap.removeMin()
         }
-        return nil
+        return next
     }
 
-    package mutating func set(_ key: Key, to instant: ContinuousClock.Instant) {
-        if self.instants.updateValue(instant, forKey: key) == instant { return }
-        self.heap.insert(Entry(instant: instant, key: key))
-        self.compactIfMostlyStale()
+    package mutating func set(_ key: Key, to instant: ContinuousClock.Instant) { self.set(key, to: Moment(instant)) }
+
+    package mutating func set(_ key: Key, to instant: Moment) {
+        let entry = Entry(instant: instant, key: key)
+        if let index = self.recent.firstIndex(where: { $0.key == key }) {
+            self.recent[index] = entry
+            return
+        }
+        // Any entry that it has in the heap counts no more.
+        if !self.instants.isEmpty { self.removeFromHeap(key) }
+        if self.recent.count == Self.maximumRecentCount { self.moveRecentToHeap() }
+        self.recent.append(entry)
     }
 
     package mutating func remove(_ key: Key) {
-        if self.instants.removeValue(forKey: key) != nil {
-            self.compactIfMostlyStale()
+        if let index = self.recent.firstIndex(where: { $0.key == key }) {
+            self.recent.swapAt(index, self.recent.count - 1)
+            self.recent.removeLast()
+        } else if !self.instants.isEmpty {
+            self.removeFromHeap(key)
         }
     }
 
     /// Removes and returns the keys whose instant is not after `now`, the earliest first.
     package mutating func popDue(at now: ContinuousClock.Instant) -> [Key] {
-        var due: [Key] = []
+        let now = Moment(now)
+        var due = self.recent.filter { $0.instant <= now }
+        if !due.isEmpty { self.recent.removeAll { $0.instant <= now } }
         while let first = self.heap.min, first.instant <= now {
             self.heap.removeMin()
             if self.instants[first.key] == first.instant {
                 self.instants[first.key] = nil
-                due.append(first.key)
+                due.append(first)
             }
         }
-        return due
+        return due.sorted().map(\.key)
+    }
+
+    private mutating func moveRecentToHeap() {
+        for entry in self.recent {
+            self.instants[entry.key] = entry.instant
+            self.heap.insert(entry)
+        }
+        self.recent.removeAll(keepingCapacity: true)
+        self.compactIfMostlyStale()
+    }
+
+    private mutating func removeFromHeap(_ key: Key) {
+        if self.instants.removeValue(forKey: key) != nil {
+            self.compactIfMostlyStale()
+        }
     }
 
     private mutating func compactIfMostlyStale() {

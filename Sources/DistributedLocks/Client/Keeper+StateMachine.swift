@@ -5,13 +5,13 @@
 struct KeeperStateMachine: Sendable {
     private struct Entry: Sendable {
         let claim: LockClaim
-        var validUntil: ContinuousClock.Instant
+        var validUntil: Moment
         /// When to renew next; `nil` while a renewal is out, or where leases belong to the session.
-        var renewAt: ContinuousClock.Instant?
+        var renewAt: Moment?
         /// When to stop whatever the holder does.
-        let holdUntil: ContinuousClock.Instant?
+        let holdUntil: Moment?
 
-        var nextEvent: ContinuousClock.Instant {
+        var nextEvent: Moment {
             var next = self.validUntil
             if let renewAt = self.renewAt { next = min(next, renewAt) }
             if let holdUntil = self.holdUntil { next = min(next, holdUntil) }
@@ -32,7 +32,7 @@ struct KeeperStateMachine: Sendable {
     /// Renewals that are due soon leave together with those that are due now: within this part of the lease.
     private static let batchingDivisor = 20
     /// A renewal every third of the lease.
-    private static let renewalDivisor = 3
+    private static let renewalDivisor: Int128 = 3
     /// After a failed renewal the next one follows within a twelfth of the lease.
     private static let retryDivisor = 12
 
@@ -49,6 +49,7 @@ struct KeeperStateMachine: Sendable {
     var attempts: [AttemptID] { Array(self.entries.keys) }
 
     mutating func nextWakeup() -> ContinuousClock.Instant? { self.timers.next() }
+    mutating func nextMoment() -> Moment? { self.timers.nextMoment() }
 
     mutating func held(
         _ claim: LockClaim,
@@ -56,6 +57,10 @@ struct KeeperStateMachine: Sendable {
         holdUntil: ContinuousClock.Instant?,
         now: ContinuousClock.Instant
     ) {
+        self.held(claim, validUntil: Moment(validUntil), holdUntil: Moment(holdUntil), now: Moment(now))
+    }
+
+    mutating func held(_ claim: LockClaim, validUntil: Moment, holdUntil: Moment?, now: Moment) {
         let entry = Entry(
             claim: claim,
             validUntil: validUntil,
@@ -76,7 +81,9 @@ struct KeeperStateMachine: Sendable {
     mutating func timerFired(now: ContinuousClock.Instant) -> TimerAction {
         var action = TimerAction()
         var renewing: [AttemptID] = []
-        for attempt in self.timers.popDue(at: now) {
+        let due = self.timers.popDue(at: now)
+        let now = Moment(now)
+        for attempt in due {
             guard let entry = self.entries[attempt] else { continue }
             if now >= entry.validUntil {
                 self.entries[attempt] = nil
@@ -105,7 +112,7 @@ struct KeeperStateMachine: Sendable {
             entry.renewAt = nil
             self.entries[attempt] = entry
             self.timers.set(attempt, to: entry.nextEvent)
-            action.renew.append(LockRenewal(claim: entry.claim, deadline: entry.validUntil))
+            action.renew.append(LockRenewal(claim: entry.claim, latest: entry.validUntil))
         }
         return action
     }
@@ -118,20 +125,21 @@ struct KeeperStateMachine: Sendable {
         until: ContinuousClock.Instant,
         now: ContinuousClock.Instant
     ) -> ContinuousClock.Instant? {
+        let now = Moment(now)
         guard var entry = self.entries[attempt], now < entry.validUntil else { return nil }
-        entry.validUntil = max(entry.validUntil, until)
+        entry.validUntil = max(entry.validUntil, Moment(until))
         if self.renews {
             entry.renewAt = Self.nextRenewal(lease: entry.claim.lease, validUntil: entry.validUntil, now: now)
         }
         self.entries[attempt] = entry
         self.timers.set(attempt, to: entry.nextEvent)
-        return entry.validUntil
+        return entry.validUntil.instant
     }
 
     /// A renewal got no answer that helps: it is tried again while the grant is valid.
     mutating func renewalFailed(_ attempt: AttemptID, now: ContinuousClock.Instant) {
         guard var entry = self.entries[attempt] else { return }
-        entry.renewAt = now + entry.claim.lease / Self.retryDivisor
+        entry.renewAt = Moment(now) + entry.claim.lease / Self.retryDivisor
         self.entries[attempt] = entry
         self.timers.set(attempt, to: entry.nextEvent)
     }
@@ -142,19 +150,20 @@ struct KeeperStateMachine: Sendable {
         until: ContinuousClock.Instant,
         now: ContinuousClock.Instant
     ) -> ContinuousClock.Instant? {
-        guard var entry = self.entries[attempt], now < entry.validUntil else { return nil }
-        entry.validUntil = max(entry.validUntil, until)
+        guard var entry = self.entries[attempt], Moment(now) < entry.validUntil else { return nil }
+        entry.validUntil = max(entry.validUntil, Moment(until))
         self.entries[attempt] = entry
         self.timers.set(attempt, to: entry.nextEvent)
-        return entry.validUntil
+        return entry.validUntil.instant
     }
 
     /// A third of the lease from now, and never so late that no time is left to try a second time.
     private static func nextRenewal(
         lease: Duration,
-        validUntil: ContinuousClock.Instant,
-        now: ContinuousClock.Instant
-    ) -> ContinuousClock.Instant {
-        min(now + lease / Self.renewalDivisor, max(now, validUntil - lease / Self.renewalDivisor))
+        validUntil: Moment,
+        now: Moment
+    ) -> Moment {
+        let part = lease.divided(by: Self.renewalDivisor)
+        return min(now + part, max(now, validUntil - part))
     }
 }

@@ -44,11 +44,13 @@ extension LockClient {
 
     /// Acquires, however many attempts it takes within the caller's time.
     func obtain(_ call: Call) async throws -> Hold {
-        let started = self.clock.now()
+        let started = self.now()
         let deadline = call.waitingAtMost.flatMap { call.joinsQueue ? started + $0 : nil }
         do {
-            let startDeadline = started + self.configuration.startTimeout
-            try await self.waitUntilRunning(until: deadline.map { min($0, startDeadline) } ?? startDeadline)
+            if !self.isRunning {
+                let startDeadline = started + self.configuration.startTimeout
+                try await self.waitUntilRunning(until: deadline.map { min($0, startDeadline) } ?? startDeadline)
+            }
             while true {
                 try Task.checkCancellation()
                 switch await self.attempt(call, deadline: deadline) {
@@ -59,7 +61,7 @@ extension LockClient {
                     throw CancellationError()
                 case .finished(.granted(let grant), let claim):
                     let hold = try self.hold(claim, grant: grant, call: call)
-                    self.metrics.acquireWait.record(duration: self.clock.now() - started)
+                    self.metrics.acquireWait.record(duration: hold.grantedAt - started)
                     return hold
                 case .finished(.failed(let failure, let withdraw), let claim):
                     if withdraw { self.cleanUp(claim) } else { self.forgetAttempt(claim) }
@@ -84,8 +86,8 @@ extension LockClient {
     ///
     /// The attempt stays known until its end has been dealt with, in one step with that: a client that stops in between
     /// must see that something is left to do, and a grant may be lost in between.
-    private func attempt(_ call: Call, deadline: ContinuousClock.Instant?) async -> AttemptEnd {
-        let exchangeDeadline = call.joinsQueue ? deadline : self.clock.now() + self.configuration.requestTimeout
+    private func attempt(_ call: Call, deadline: Moment?) async -> AttemptEnd {
+        let exchangeDeadline = call.joinsQueue ? deadline : self.now() + self.configuration.requestTimeout
         let (claim, isRunning, pokes) = self.state.withLock { state in
             let claim = LockClaim(
                 attempt: AttemptID(rawValue: state.makeID()),
@@ -98,7 +100,7 @@ extension LockClient {
             )
             guard case .running = state.lifecycle else { return (claim, false, false) }
             state.attempts[claim.attempt] = State.Attempt(
-                machine: AcquireStateMachine(deadline: exchangeDeadline),
+                machine: AcquireStateMachine(latest: exchangeDeadline),
                 claim: claim
             )
             if let deadline { state.attemptDeadlines.set(claim.attempt, to: deadline) }
@@ -110,7 +112,7 @@ extension LockClient {
             let request = AcquireRequest(
                 claim: claim,
                 joinsQueue: call.joinsQueue,
-                deadline: exchangeDeadline
+                latest: exchangeDeadline
             )
             let pause: Duration
             do {
@@ -122,23 +124,28 @@ extension LockClient {
                 case .withdraw: return self.endSeenElsewhere(claim)
                 }
             } catch {
-                let now = self.clock.now()
-                let jitter = Double.random(in: 0..<1)
-                let action = self.state.withLock {
-                    $0.requestFailed(error, for: claim.attempt, now: now, jitter: jitter)
-                }
-                switch action {
+                switch self.requestFailed(error, for: claim.attempt) {
                 case .finish(let outcome): return .finished(outcome, claim)
                 case .withdraw: return self.endSeenElsewhere(claim)
                 case .retry(let after): pause = after
                 }
             }
             if Task.isCancelled { self.abandon(claim.attempt) { $0.cancelled() } }
-            try? await self.clock.sleep(until: self.clock.now() + pause)
+            await self.sleep(for: pause)
             guard self.state.withLock({ $0.attempts[claim.attempt]?.machine.retryStarted() ?? false }) else {
                 return self.endSeenElsewhere(claim)
             }
         }
+    }
+
+    private func requestFailed(_ error: LockError, for attempt: AttemptID) -> AcquireStateMachine.FailureAction {
+        let now = self.clock.now()
+        let jitter = Double.random(in: 0..<1)
+        return self.state.withLock { $0.requestFailed(error, for: attempt, now: now, jitter: jitter) }
+    }
+
+    private func sleep(for pause: Duration) async {
+        try? await self.clock.sleep(until: self.clock.now() + pause)
     }
 
     /// The attempt was ended by a deadline, by cancellation or by the end of the client while a request was out: that end
@@ -154,7 +161,7 @@ extension LockClient {
 
     private func waitInQueue(_ claim: LockClaim) async -> AttemptEnd {
         let end = await withTaskCancellationHandler {
-            await withCheckedContinuation { (continuation: CheckedContinuation<State.WaitEnd, Never>) in
+            await withUnsafeContinuation { (continuation: UnsafeContinuation<State.WaitEnd, Never>) in
                 let end = self.state.withLock { state -> State.WaitEnd? in
                     if let end = state.attempts[claim.attempt]?.end { return end }
                     state.attempts[claim.attempt]?.waiter = continuation
@@ -197,7 +204,7 @@ extension LockClient {
 
     /// Turns a grant into something held, or refuses it.
     private func hold(_ claim: LockClaim, grant: LockGrant, call: Call) throws(LockError) -> Hold {
-        let now = self.clock.now()
+        let now = self.now()
         let hold = Hold(claim: claim, grant: grant, grantedAt: now, clock: self.clock)
         enum Verdict {
             case held(pokes: Bool, loss: LockError.LossReason?)
@@ -213,7 +220,7 @@ extension LockClient {
             state.holds[claim.attempt] = hold
             state.keeper.held(
                 claim,
-                validUntil: grant.validUntil,
+                validUntil: grant.validity,
                 holdUntil: call.holdingAtMost.map { now + $0 },
                 now: now
             )
@@ -270,9 +277,8 @@ extension LockClient.State {
     }
 
     mutating func replyArrived(_ reply: AcquireReply, for attempt: AttemptID) -> AcquireStateMachine.ReplyAction {
-        guard var entry = self.attempts[attempt] else { preconditionFailure("a reply for nobody") }
-        let action = entry.machine.replyArrived(reply)
-        self.attempts[attempt] = entry
+        guard let index = self.attempts.index(forKey: attempt) else { preconditionFailure("a reply for nobody") }
+        let action = self.attempts.values[index].machine.replyArrived(reply)
         switch action {
         case .finish, .startAnew: self.attemptDeadlines.remove(attempt)
         case .wait, .withdraw: break
@@ -286,9 +292,8 @@ extension LockClient.State {
         now: ContinuousClock.Instant,
         jitter: Double
     ) -> AcquireStateMachine.FailureAction {
-        guard var entry = self.attempts[attempt] else { preconditionFailure("a failure for nobody") }
-        let action = entry.machine.requestFailed(error, now: now, jitter: jitter)
-        self.attempts[attempt] = entry
+        guard let index = self.attempts.index(forKey: attempt) else { preconditionFailure("a failure for nobody") }
+        let action = self.attempts.values[index].machine.requestFailed(error, now: now, jitter: jitter)
         switch action {
         case .finish: self.attemptDeadlines.remove(attempt)
         case .retry, .withdraw: break
@@ -301,7 +306,7 @@ extension LockClient.State {
     mutating func feed(
         _ attempt: AttemptID,
         _ event: (inout AcquireStateMachine) -> AcquireStateMachine.EventAction
-    ) -> (waiter: CheckedContinuation<WaitEnd, Never>?, end: WaitEnd?, stray: LockClaim?) {
+    ) -> (waiter: UnsafeContinuation<WaitEnd, Never>?, end: WaitEnd?, stray: LockClaim?) {
         guard var entry = self.attempts[attempt] else { return (nil, nil, nil) }
         let action = event(&entry.machine)
         switch action {

@@ -50,11 +50,11 @@ extension LockClient {
             var next = state.nextWakeup()
             if let stopDeadline {
                 let half = stopDeadline - self.configuration.shutdownTimeout / 2
-                let bound = now < half ? half : stopDeadline
+                let bound = Moment(now < half ? half : stopDeadline)
                 next = next.map { min($0, bound) } ?? bound
             }
             state.alarmSetFor = next
-            return next
+            return next?.instant
         }
     }
 
@@ -226,7 +226,7 @@ extension LockClient: LockEventSink {
             self.lose(attempt, reason)
         case .sessionLost:
             let holds = self.state.withLock { state in
-                for attempt in state.attempts.keys { state.attempts[attempt]?.machine.lost(.sessionEnded) }
+                for index in state.attempts.indices { state.attempts.values[index].machine.lost(.sessionEnded) }
                 return Array(state.holds.values)
             }
             for hold in holds { self.lose(hold, .sessionEnded) }

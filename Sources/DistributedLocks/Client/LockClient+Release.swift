@@ -11,7 +11,7 @@ extension LockClient {
     /// - Returns: the reason if the grant had been lost by now, or if the backend says that the owner did not hold it.
     func release(_ hold: Hold, lossAtReturn: LockError.LossReason? = nil) async -> LockError.LossReason? {
         if let reason = lossAtReturn ?? hold.loss() { self.lose(hold, reason) }
-        let isFirst = hold.released()
+        let (isFirst, loss) = hold.released()
         let wasKnown = self.state.withLock { state in
             state.keeper.removed(hold.claim.attempt)
             guard state.holds.removeValue(forKey: hold.claim.attempt) != nil else { return false }
@@ -19,8 +19,8 @@ extension LockClient {
             return true
         }
         defer { if wasKnown { self.releaseEnded() } }
-        if wasKnown { self.metrics.holdTime.record(duration: self.clock.now() - hold.grantedAt) }
-        if let reason = hold.loss() {
+        if wasKnown { self.metrics.holdTime.record(duration: self.now() - hold.grantedAt) }
+        if let reason = loss {
             // The owner may still be on the store (a broken lock waits for this), so it is taken back all the same.
             if wasKnown { self.cleanUp(hold.claim) }
             return reason

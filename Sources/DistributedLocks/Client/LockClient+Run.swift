@@ -114,10 +114,16 @@ extension LockClient: Service {
         for hold in holds { hold.lost(.clientStopped) }
     }
 
+    var isRunning: Bool {
+        self.state.withLock { state in
+            if case .running = state.lifecycle { true } else { false }
+        }
+    }
+
     /// Waits until ``run()`` has started.
     ///
     /// - Throws: `clientNotRunning` if it has ended, or has not started in time.
-    func waitUntilRunning(until deadline: ContinuousClock.Instant) async throws(LockError) {
+    func waitUntilRunning(until deadline: Moment) async throws(LockError) {
         enum Now { case running, ended, new }
         let now = self.state.withLock { state -> Now in
             switch state.lifecycle {
@@ -132,15 +138,12 @@ extension LockClient: Service {
         case .new: break
         }
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { [clock] in try? await clock.sleep(until: deadline) }
+            group.addTask { [clock] in try? await clock.sleep(until: deadline.instant) }
             group.addTask { await self.started() }
             await group.next()
             group.cancelAll()
         }
-        let isRunning = self.state.withLock { state in
-            if case .running = state.lifecycle { true } else { false }
-        }
-        if !isRunning {
+        if !self.isRunning {
             if Task.isCancelled { throw LockError(.cancelled, "cancelled while waiting for the lock client to run") }
             throw LockError(.clientNotRunning, "the lock client's run() has not been started, or it has ended")
         }

@@ -52,7 +52,7 @@ extension LockClient {
             if let reason = outer.loss() { throw self.lost(outer, reason, result) }
             return try result.get()
         }
-        let hold = try await self.traced("lock.acquire", name: call.name) { try await self.obtain(call) }
+        let hold = try await self.tracedObtain(call)
         return try await self.run(body, under: hold, isolation: isolation)
     }
 
@@ -74,7 +74,7 @@ extension LockClient {
         if TaskHolds.running(call.name, backend: self.backend.identity) != nil { return nil }
         let hold: Hold
         do {
-            hold = try await self.traced("lock.acquire", name: call.name) { try await self.obtain(call) }
+            hold = try await self.tracedObtain(call)
         } catch let error as LockError where error.code == .busy {
             return nil
         }
@@ -98,7 +98,7 @@ extension LockClient {
             holdingAtMost: holdingAtMost
         )
         if TaskHolds.running(call.name, backend: self.backend.identity) != nil { throw self.wouldDeadlock(call.name) }
-        let hold = try await self.traced("lock.acquire", name: call.name) { try await self.obtain(call) }
+        let hold = try await self.tracedObtain(call)
         return LockHandle(hold: hold, client: self)
     }
 
@@ -113,7 +113,7 @@ extension LockClient {
     ) async throws -> LockHandle? {
         let call = try self.checked(name, lease: lease, waitingAtMost: .zero, holdingAtMost: holdingAtMost)
         do {
-            let hold = try await self.traced("lock.acquire", name: call.name) { try await self.obtain(call) }
+            let hold = try await self.tracedObtain(call)
             return LockHandle(hold: hold, client: self)
         } catch let error as LockError where error.code == .busy {
             return nil
@@ -125,8 +125,7 @@ extension LockClient {
         under hold: Hold,
         isolation: isolated (any Actor)?
     ) async throws -> Success {
-        let span = self.tracing.start("lock.hold", name: hold.claim.name, backend: self.backend.capabilities.kind)
-        span?.attributes["lock.token"] = hold.token.rawValue
+        let span = self.holdSpan(hold)
         let holds = TaskHolds(backend: self.backend.identity, hold: hold, outer: TaskHolds.current)
         let runner = await withoutActuallyEscaping(body) { body in
             let runner = BodyRunner(body)
@@ -149,6 +148,13 @@ extension LockClient {
         return try result.get()
     }
 
+    private func holdSpan(_ hold: Hold) -> (any Span)? {
+        guard self.tracing.isOn else { return nil }
+        let span = self.tracing.start("lock.hold", name: hold.claim.name, backend: self.backend.capabilities.kind)
+        span?.attributes["lock.token"] = hold.token.rawValue
+        return span
+    }
+
     private func runInChild<Success>(
         _ runner: BodyRunner<Success>,
         under hold: Hold,
@@ -159,7 +165,7 @@ extension LockClient {
             let run: @concurrent @Sendable () async -> Void = {
                 await withUnsafeCurrentTask { task in
                     guard let task else { preconditionFailure("a child task has a task") }
-                    await runner.run(under: hold, in: Hold.BodyTask(task: task), holds: holds, isolation: isolation)
+                    await runner.run(under: hold, in: task, holds: holds, isolation: isolation)
                 }
             }
             // Starts on this thread: a child that is enqueued costs waking another one.
@@ -172,18 +178,14 @@ extension LockClient {
         }
     }
 
-    private func traced<Success>(
-        _ operation: String,
-        name: LockName,
-        _ work: () async throws -> Success
-    ) async throws -> Success {
-        guard let span = self.tracing.start(operation, name: name, backend: self.backend.capabilities.kind) else {
-            return try await work()
-        }
+    private func tracedObtain(_ call: Call) async throws -> Hold {
+        guard self.tracing.isOn,
+            let span = self.tracing.start("lock.acquire", name: call.name, backend: self.backend.capabilities.kind)
+        else { return try await self.obtain(call) }
         do {
-            let value = try await work()
+            let hold = try await self.obtain(call)
             span.end()
-            return value
+            return hold
         } catch {
             span.end(throwing: error)
             throw error

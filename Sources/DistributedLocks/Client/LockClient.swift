@@ -47,12 +47,14 @@ public final class LockClient: Sendable {
         self.state = Mutex(State(leaseScope: backend.capabilities.leaseScope))
     }
 
+    func now() -> Moment { Moment(self.clock.now()) }
+
     /// Tells what the backend knows of one lock. An unlocked name is no error: it has no holder.
     ///
     /// - Throws: ``LockError``: `invalidName`, `unreachable`, `noQuorum`, `serverRefused`, `clientNotRunning`.
     public func status(of name: some LockNameConvertible) async throws(LockError) -> LockStatus {
         let name = try name.lockName()
-        try await self.waitUntilRunning(until: self.clock.now() + self.configuration.startTimeout)
+        try await self.waitUntilRunning(until: self.now() + self.configuration.startTimeout)
         let all = try await self.backend.status(of: name)
         return all.first
             ?? LockStatus(name: name, holder: nil, waiters: [], lastToken: nil, tokenDomain: .clock)
@@ -62,7 +64,7 @@ public final class LockClient: Sendable {
     ///
     /// - Throws: ``LockError``: `unreachable`, `noQuorum`, `serverRefused`, `clientNotRunning`.
     public func statusOfAll() async throws(LockError) -> [LockStatus] {
-        try await self.waitUntilRunning(until: self.clock.now() + self.configuration.startTimeout)
+        try await self.waitUntilRunning(until: self.now() + self.configuration.startTimeout)
         return try await self.backend.status(of: nil).sorted { $0.name.rawValue < $1.name.rawValue }
     }
 
@@ -81,7 +83,7 @@ public final class LockClient: Sendable {
         immediately: Bool = false
     ) async throws(LockError) -> RevokeReply {
         let name = try name.lockName()
-        try await self.waitUntilRunning(until: self.clock.now() + self.configuration.startTimeout)
+        try await self.waitUntilRunning(until: self.now() + self.configuration.startTimeout)
         return try await self.backend.revoke(name, immediately: immediately)
     }
 }
@@ -100,7 +102,8 @@ extension LockClient {
         struct Attempt {
             var machine: AcquireStateMachine
             let claim: LockClaim
-            var waiter: CheckedContinuation<WaitEnd, Never>?
+            /// Resumed once: by whoever takes it out, under the mutex.
+            var waiter: UnsafeContinuation<WaitEnd, Never>?
             /// What happened before the waiter was there.
             var end: WaitEnd?
         }
@@ -125,7 +128,7 @@ extension LockClient {
         var highWater = TokenHighWater()
         var generator = BufferedRandomNumberGenerator()
         /// For when the timer loop has set its alarm; `nil` while it is not asleep, or sleeps without end.
-        var alarmSetFor: ContinuousClock.Instant?
+        var alarmSetFor: Moment?
 
         init(leaseScope: LockCapabilities.LeaseScope) {
             self.keeper = KeeperStateMachine(leaseScope: leaseScope)
@@ -143,10 +146,10 @@ extension LockClient {
             return self.nextID
         }
 
-        mutating func nextWakeup() -> ContinuousClock.Instant? {
-            var next = self.keeper.nextWakeup()
-            if let cleanup = self.cleanup.nextWakeup() { next = next.map { min($0, cleanup) } ?? cleanup }
-            if let deadline = self.attemptDeadlines.next() { next = next.map { min($0, deadline) } ?? deadline }
+        mutating func nextWakeup() -> Moment? {
+            var next = self.keeper.nextMoment()
+            if let cleanup = self.cleanup.nextMoment() { next = next.map { min($0, cleanup) } ?? cleanup }
+            if let deadline = self.attemptDeadlines.nextMoment() { next = next.map { min($0, deadline) } ?? deadline }
             return next
         }
 

@@ -18,10 +18,14 @@ struct TokenHighWater: Sendable {
     /// Notes a token. If it is not above the highest one seen, returns that and changes nothing.
     mutating func refusal(of token: FencingToken, name: LockName, domain: TokenDomain) -> FencingToken? {
         let key = Key(name: name, domain: domain)
-        if let highest = self.young[key] ?? self.old[key], token <= highest {
-            return highest
+        if let index = self.young.index(forKey: key) {
+            let highest = self.young.values[index]
+            if token <= highest { return highest }
+            self.young.values[index] = token
+            return nil
         }
-        if self.young.count >= Self.namesPerGeneration && self.young[key] == nil {
+        if let highest = self.old[key], token <= highest { return highest }
+        if self.young.count >= Self.namesPerGeneration {
             self.old = self.young
             self.young = [:]
         }

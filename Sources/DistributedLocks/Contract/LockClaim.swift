@@ -40,13 +40,18 @@ public struct AcquireRequest: Sendable {
     /// Whether to join the queue when the lock is held.
     public let joinsQueue: Bool
     /// When this exchange must have been answered; `nil` if the backend's own patience decides.
-    public let deadline: ContinuousClock.Instant?
+    public var deadline: ContinuousClock.Instant? { self.latest?.instant }
+    private let latest: Moment?
 
     /// Makes a request.
     public init(claim: LockClaim, joinsQueue: Bool, deadline: ContinuousClock.Instant?) {
+        self.init(claim: claim, joinsQueue: joinsQueue, latest: Moment(deadline))
+    }
+
+    init(claim: LockClaim, joinsQueue: Bool, latest: Moment?) {
         self.claim = claim
         self.joinsQueue = joinsQueue
-        self.deadline = deadline
+        self.latest = latest
     }
 }
 
@@ -81,13 +86,21 @@ public struct LockGrant: Sendable {
     /// The domain of the token.
     public var tokenDomain: TokenDomain
     /// After this instant the holder must assume nothing (see ``LockValidity``).
-    public var validUntil: ContinuousClock.Instant
+    public var validUntil: ContinuousClock.Instant {
+        get { self.validity.instant }
+        set { self.validity = Moment(newValue) }
+    }
+    var validity: Moment
 
     /// Describes a grant.
     public init(token: FencingToken, tokenDomain: TokenDomain, validUntil: ContinuousClock.Instant) {
+        self.init(token: token, tokenDomain: tokenDomain, validity: Moment(validUntil))
+    }
+
+    package init(token: FencingToken, tokenDomain: TokenDomain, validity: Moment) {
         self.token = token
         self.tokenDomain = tokenDomain
-        self.validUntil = validUntil
+        self.validity = validity
     }
 }
 
@@ -96,12 +109,17 @@ public struct LockRenewal: Sendable {
     /// The claim that holds the lock.
     public let claim: LockClaim
     /// When the grant's present validity ends: a reply later than that is of no use.
-    public let deadline: ContinuousClock.Instant
+    public var deadline: ContinuousClock.Instant { self.latest.instant }
+    private let latest: Moment
 
     /// Makes a renewal.
     public init(claim: LockClaim, deadline: ContinuousClock.Instant) {
+        self.init(claim: claim, latest: Moment(deadline))
+    }
+
+    init(claim: LockClaim, latest: Moment) {
         self.claim = claim
-        self.deadline = deadline
+        self.latest = latest
     }
 }
 

@@ -34,7 +34,7 @@ public struct SystemLockClock: LockClock {
 public enum LockValidity {
     /// What is taken off a lease: 1 % of it and 2 ms.
     public static func driftAllowance(lease: Duration) -> Duration {
-        lease / 100 + .milliseconds(2)
+        lease.divided(by: 100) + .milliseconds(2)
     }
 
     /// The instant after which the holder must assume nothing.
@@ -43,6 +43,15 @@ public enum LockValidity {
     ///   - lease: How long the server keeps the grant.
     ///   - sentAt: The instant before the request left.
     public static func deadline(lease: Duration, sentAt: ContinuousClock.Instant) -> ContinuousClock.Instant {
+        Self.deadline(lease: lease, sentAt: Moment(sentAt)).instant
+    }
+
+    package static func deadline(lease: Duration, sentAt: Moment) -> Moment {
         sentAt + lease - Self.driftAllowance(lease: lease)
     }
+}
+
+extension Duration {
+    /// What `/` gives, without its way through generic code.
+    func divided(by divisor: Int128) -> Duration { Duration(attoseconds: self.attoseconds / divisor) }
 }

@@ -1,3 +1,11 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
 /// What is locked: a name chosen by the user, such as `inventory/42`.
 ///
 /// A name is 1 to 512 bytes of UTF-8 without control characters. Two names are the same lock exactly when their bytes
@@ -45,7 +53,10 @@ extension LockName: Hashable {
     /// Whether the bytes are the same.
     public static func == (left: LockName, right: LockName) -> Bool {
         let same = left.rawValue.utf8.withContiguousStorageIfAvailable { left in
-            right.rawValue.utf8.withContiguousStorageIfAvailable { right in left.elementsEqual(right) }
+            right.rawValue.utf8.withContiguousStorageIfAvailable { right in
+                // A name has at least one byte, so there are addresses.
+                left.count == right.count && memcmp(left.baseAddress!, right.baseAddress!, left.count) == 0
+            }
         }
         return (same ?? nil) ?? left.rawValue.utf8.elementsEqual(right.rawValue.utf8)
     }

@@ -8,7 +8,7 @@
 /// - the child runs the body on the isolation that the caller has (`isolation`), so that actor state and non-Sendable values
 ///   which the body captured are touched where they belong;
 /// - `result` is written once, by the child, before the group is awaited, and read after that.
-final class BodyRunner<Success>: @unchecked Sendable {
+final class BodyRunner<Success>: Hold.BodyTask, @unchecked Sendable {
     private var body: ((borrowing HeldLock) async throws -> Success)?
     private(set) var result: Result<Success, any Error>?
     private(set) var lossAtReturn: LockError.LossReason?
@@ -17,11 +17,12 @@ final class BodyRunner<Success>: @unchecked Sendable {
         self.body = body
     }
 
-    func run(under hold: Hold, in task: Hold.BodyTask, holds: TaskHolds, isolation: isolated (any Actor)?) async {
+    func run(under hold: Hold, in task: UnsafeCurrentTask, holds: TaskHolds, isolation: isolated (any Actor)?) async {
         guard let body = self.body else { preconditionFailure("a runner runs once") }
         // The box outlives the scope of the body, so it must not keep it.
         self.body = nil
-        hold.bodyStarted(in: task)
+        self.task = task
+        hold.bodyStarted(in: self)
         do {
             self.result = .success(
                 try await TaskHolds.$current.withValue(holds) { try await body(HeldLock(hold)) }
@@ -31,6 +32,8 @@ final class BodyRunner<Success>: @unchecked Sendable {
         }
         // The instant at which the body returned decides whether the grant was valid to its end.
         self.lossAtReturn = hold.loss()
-        await hold.bodyEnded()
+        if !hold.bodyEnded() { await hold.bodyCancellationEnded() }
+        // Nobody will cancel it any more.
+        self.task = nil
     }
 }

@@ -24,14 +24,20 @@ struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendab
         var wake: [LossWaiter] = []
     }
 
-    private(set) var validUntil: ContinuousClock.Instant
+    private var validity: Moment
     private(set) var end: End?
     private var body: BodyState = .none
     private var lossWaiters: [UInt64: LossWaiter] = [:]
 
     init(validUntil: ContinuousClock.Instant) {
-        self.validUntil = validUntil
+        self.init(validity: Moment(validUntil))
     }
+
+    init(validity: Moment) {
+        self.validity = validity
+    }
+
+    var validUntil: ContinuousClock.Instant { self.validity.instant }
 
     /// Whether code of a scoped call still runs under this grant.
     var hasRunningBody: Bool {
@@ -42,23 +48,24 @@ struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendab
     }
 
     /// Why the grant cannot be relied on at this instant; `nil` if it can, or if it was released.
-    func loss(at now: ContinuousClock.Instant) -> LockError.LossReason? {
+    func loss(at now: ContinuousClock.Instant) -> LockError.LossReason? { self.loss(at: Moment(now)) }
+
+    func loss(at now: Moment) -> LockError.LossReason? {
         switch self.end {
         case .lost(let reason): reason
         case .released: nil
-        case nil: now >= self.validUntil ? .leaseExpired : nil
+        case nil: now >= self.validity ? .leaseExpired : nil
         }
     }
 
     mutating func extended(until: ContinuousClock.Instant) {
-        self.validUntil = max(self.validUntil, until)
+        self.validity = max(self.validity, Moment(until))
     }
 
     mutating func lost(_ reason: LockError.LossReason) -> EndAction {
         guard self.end == nil else { return EndAction() }
         self.end = .lost(reason)
-        var action = EndAction(cancelBody: nil, wake: Array(self.lossWaiters.values))
-        self.lossWaiters = [:]
+        var action = EndAction(cancelBody: nil, wake: self.takeLossWaiters())
         if case .running(let body) = self.body {
             self.body = .beingCancelled(nil)
             action.cancelBody = body
@@ -68,11 +75,13 @@ struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendab
 
     /// The holder gives the grant back. False if it had ended before.
     mutating func released(at now: ContinuousClock.Instant) -> (isFirst: Bool, wake: [LossWaiter]) {
+        self.released(at: Moment(now))
+    }
+
+    mutating func released(at now: Moment) -> (isFirst: Bool, wake: [LossWaiter]) {
         guard self.end == nil else { return (false, []) }
-        self.end = now >= self.validUntil ? .lost(.leaseExpired) : .released
-        let wake = Array(self.lossWaiters.values)
-        self.lossWaiters = [:]
-        return (true, wake)
+        self.end = now >= self.validity ? .lost(.leaseExpired) : .released
+        return (true, self.takeLossWaiters())
     }
 
     /// A body starts. True if the grant was lost already, so that the body starts cancelled.
@@ -124,6 +133,12 @@ struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendab
         if let end = self.end { return end }
         self.lossWaiters[key] = waiter
         return nil
+    }
+
+    private mutating func takeLossWaiters() -> [LossWaiter] {
+        if self.lossWaiters.isEmpty { return [] }
+        defer { self.lossWaiters = [:] }
+        return Array(self.lossWaiters.values)
     }
 
     mutating func lossNoLongerAwaited(_ key: UInt64) -> LossWaiter? {

@@ -6,44 +6,65 @@ final class Hold: Sendable {
     ///
     /// `UnsafeCurrentTask` may be used by other tasks for `cancel()` alone, and only while its task runs. The state
     /// machine guarantees the second: a body that ends while it is being cancelled waits until that is over.
-    struct BodyTask: @unchecked Sendable {
-        let task: UnsafeCurrentTask
+    class BodyTask: @unchecked Sendable {
+        /// There from before the state machine hears of the body until nobody can cancel it any more.
+        final var task: UnsafeCurrentTask?
+
+        fileprivate final func cancel() {
+            guard let task = self.task else { preconditionFailure("a body that runs has a task") }
+            task.cancel()
+        }
     }
 
+    // Unchecked continuations have a size that the compiler knows (see Moment). Each is taken out of the state under the
+    // mutex by the one who resumes it.
     private typealias Machine = HoldStateMachine<
-        BodyTask, CheckedContinuation<Void, Never>, CheckedContinuation<LockError.LossReason?, Never>
+        BodyTask, UnsafeContinuation<Void, Never>, UnsafeContinuation<LockError.LossReason?, Never>
     >
+
+    private struct State {
+        var machine: Machine
+        /// Who wants to hear of each new validity deadline. Most grants have nobody.
+        var listeners: [AsyncStream<ContinuousClock.Instant>.Continuation] = []
+        var areListenersDone = false
+
+        mutating func takeListeners() -> [AsyncStream<ContinuousClock.Instant>.Continuation] {
+            self.areListenersDone = true
+            if self.listeners.isEmpty { return [] }
+            defer { self.listeners = [] }
+            return self.listeners
+        }
+    }
 
     let claim: LockClaim
     let token: FencingToken
     let tokenDomain: TokenDomain
-    let grantedAt: ContinuousClock.Instant
+    let grantedAt: Moment
     let clock: any LockClock
-    private let state: Mutex<Machine>
+    private let state: Mutex<State>
     private let nextKey = Atomic<UInt64>(0)
-    private let validity = ValidityBroadcast()
 
-    init(claim: LockClaim, grant: LockGrant, grantedAt: ContinuousClock.Instant, clock: any LockClock) {
+    init(claim: LockClaim, grant: LockGrant, grantedAt: Moment, clock: any LockClock) {
         self.claim = claim
         self.token = grant.token
         self.tokenDomain = grant.tokenDomain
         self.grantedAt = grantedAt
         self.clock = clock
-        self.state = Mutex(Machine(validUntil: grant.validUntil))
+        self.state = Mutex(State(machine: Machine(validity: grant.validity)))
     }
 
-    var validUntil: ContinuousClock.Instant { self.state.withLock { $0.validUntil } }
+    var validUntil: ContinuousClock.Instant { self.state.withLock { $0.machine.validUntil } }
 
-    var hasRunningBody: Bool { self.state.withLock { $0.hasRunningBody } }
+    var hasRunningBody: Bool { self.state.withLock { $0.machine.hasRunningBody } }
 
     /// Why the grant cannot be relied on now; `nil` if it can.
     func loss() -> LockError.LossReason? {
-        let now = self.clock.now()
-        return self.state.withLock { $0.loss(at: now) }
+        let now = Moment(self.clock.now())
+        return self.state.withLock { $0.machine.loss(at: now) }
     }
 
     /// Whether the holder gave it back while it was valid.
-    var isReleased: Bool { self.state.withLock { $0.end == .released } }
+    var isReleased: Bool { self.state.withLock { $0.machine.end == .released } }
 
     func checkValid() throws(LockError) {
         if let reason = self.loss() {
@@ -55,45 +76,55 @@ final class Hold: Sendable {
     }
 
     func extended(until: ContinuousClock.Instant) {
-        self.state.withLock { $0.extended(until: until) }
-        self.validity.send(until)
+        let listeners = self.state.withLock { state in
+            state.machine.extended(until: until)
+            return state.listeners
+        }
+        for listener in listeners { listener.yield(until) }
     }
 
     /// Ends the grant, and cancels the body that runs under it. False if it had ended before.
     @discardableResult
     func lost(_ reason: LockError.LossReason) -> Bool {
-        let (isFirst, action) = self.state.withLock { state in (state.end == nil, state.lost(reason)) }
+        let (isFirst, action, listeners) = self.state.withLock { state in
+            (state.machine.end == nil, state.machine.lost(reason), state.takeListeners())
+        }
         for waiter in action.wake { waiter.resume(returning: reason) }
-        self.validity.finish()
+        for listener in listeners { listener.finish() }
         guard let body = action.cancelBody else { return isFirst }
-        body.task.cancel()
-        self.state.withLock { $0.bodyCancelled() }?.resume()
+        body.cancel()
+        self.state.withLock { $0.machine.bodyCancelled() }?.resume()
         return isFirst
     }
 
-    /// The holder gives the grant back. False if it had ended before.
-    func released() -> Bool {
-        let now = self.clock.now()
-        let (isFirst, wake, loss) = self.state.withLock { state in
-            let (isFirst, wake) = state.released(at: now)
-            return (isFirst, wake, state.loss(at: now))
+    /// The holder gives the grant back.
+    ///
+    /// - Returns: Whether it had not ended before, and why it cannot be relied on at this instant.
+    func released() -> (isFirst: Bool, loss: LockError.LossReason?) {
+        let now = Moment(self.clock.now())
+        let (isFirst, wake, loss, listeners) = self.state.withLock { state in
+            let (isFirst, wake) = state.machine.released(at: now)
+            return (isFirst, wake, state.machine.loss(at: now), state.takeListeners())
         }
         for waiter in wake { waiter.resume(returning: loss) }
-        self.validity.finish()
-        return isFirst
+        for listener in listeners { listener.finish() }
+        return (isFirst, loss)
     }
 
     /// A body starts in this task, which is cancelled the moment the grant is lost, and must not end before
     /// ``bodyEnded()`` has returned.
     func bodyStarted(in body: BodyTask) {
-        if self.state.withLock({ $0.bodyStarted(body) }) { body.task.cancel() }
+        if self.state.withLock({ $0.machine.bodyStarted(body) }) { body.cancel() }
     }
 
-    /// The body has returned or thrown. Waits for a cancellation that is under way.
-    func bodyEnded() async {
-        if self.state.withLock({ $0.bodyEnded() }) { return }
-        await withCheckedContinuation { continuation in
-            if !self.state.withLock({ $0.bodyWaits(continuation) }) { continuation.resume() }
+    /// The body has returned or thrown. False if a cancellation is under way that has to be waited for:
+    /// ``bodyCancellationEnded()``.
+    func bodyEnded() -> Bool { self.state.withLock { $0.machine.bodyEnded() } }
+
+    /// Waits for the cancellation that was under way when the body ended.
+    func bodyCancellationEnded() async {
+        await withUnsafeContinuation { continuation in
+            if !self.state.withLock({ $0.machine.bodyWaits(continuation) }) { continuation.resume() }
         }
     }
 
@@ -101,63 +132,36 @@ final class Hold: Sendable {
     func awaitLoss() async -> LockError.LossReason? {
         let key = self.nextKey.add(1, ordering: .relaxed).newValue
         return await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let end = self.state.withLock { $0.lossAwaited(key, by: continuation) }
+            await withUnsafeContinuation { continuation in
+                let end = self.state.withLock { $0.machine.lossAwaited(key, by: continuation) }
                 switch end {
                 case .lost(let reason): continuation.resume(returning: reason)
                 case .released: continuation.resume(returning: nil)
                 case nil:
                     // The handler may have run before the continuation was stored.
                     if Task.isCancelled {
-                        self.state.withLock { $0.lossNoLongerAwaited(key) }?.resume(returning: nil)
+                        self.state.withLock { $0.machine.lossNoLongerAwaited(key) }?.resume(returning: nil)
                     }
                 }
             }
         } onCancel: {
-            self.state.withLock { $0.lossNoLongerAwaited(key) }?.resume(returning: nil)
+            self.state.withLock { $0.machine.lossNoLongerAwaited(key) }?.resume(returning: nil)
         }
     }
 
     /// The validity deadlines from now on, the latest one only.
     func validityUpdates() -> AsyncStream<ContinuousClock.Instant> {
-        self.validity.subscribe(first: self.validUntil, isOver: self.state.withLock { $0.end != nil })
-    }
-}
-
-/// Tells each new validity deadline to those who asked. Most grants have nobody who asks, and pay nothing for it.
-private final class ValidityBroadcast: Sendable {
-    private struct State {
-        var continuations: [AsyncStream<ContinuousClock.Instant>.Continuation] = []
-        var isOver = false
-    }
-
-    private let state = Mutex(State())
-
-    func subscribe(first: ContinuousClock.Instant, isOver: Bool) -> AsyncStream<ContinuousClock.Instant> {
         let (stream, continuation) = AsyncStream.makeStream(
             of: ContinuousClock.Instant.self,
             bufferingPolicy: .bufferingNewest(1)
         )
-        continuation.yield(first)
+        continuation.yield(self.validUntil)
         let isOver = self.state.withLock { state in
-            state.isOver = state.isOver || isOver
-            if !state.isOver { state.continuations.append(continuation) }
-            return state.isOver
+            if state.areListenersDone || state.machine.end != nil { return true }
+            state.listeners.append(continuation)
+            return false
         }
         if isOver { continuation.finish() }
         return stream
-    }
-
-    func send(_ instant: ContinuousClock.Instant) {
-        for continuation in self.state.withLock({ $0.continuations }) { continuation.yield(instant) }
-    }
-
-    func finish() {
-        let continuations = self.state.withLock { state in
-            defer { state.continuations = [] }
-            state.isOver = true
-            return state.continuations
-        }
-        for continuation in continuations { continuation.finish() }
     }
 }

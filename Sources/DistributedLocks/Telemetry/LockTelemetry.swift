@@ -48,11 +48,14 @@ struct LockMetrics: Sendable {
 /// Spans around acquiring and holding; nothing at all when there is no tracer.
 struct LockTracing: Sendable {
     private let tracer: (any Tracer)?
+    /// False where there is no tracer, so that nothing is prepared for it.
+    let isOn: Bool
 
     /// - Parameter tracer: `nil` for the one the process was bootstrapped with.
     init(tracer: (any Tracer)?) {
         let tracer = tracer ?? InstrumentationSystem.tracer
         self.tracer = tracer is NoOpTracer ? nil : tracer
+        self.isOn = self.tracer != nil
     }
 
     func start(_ operation: String, name: LockName, backend: String) -> (any Span)? {
