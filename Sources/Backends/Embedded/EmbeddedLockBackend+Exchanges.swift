@@ -5,27 +5,29 @@ import Synchronization
 extension EmbeddedLockBackend {
     /// Asks for a lock: one transaction.
     public func request(_ request: AcquireRequest) async throws(LockError) -> AcquireReply {
-        let claim = request.claim
-        let isRetry = self.state.withLock { $0.waiting.requested(claim) }
         do {
-            if let reply = try await self.attempt(request, isRetry: isRetry) { return reply }
+            if let reply = try await self.attempt(request) { return reply }
             // The holder died and nobody waited for it who would have noticed; it is buried now.
-            return try await self.attempt(request, isRetry: isRetry) ?? .busy(nil)
+            return try await self.attempt(request) ?? .busy(nil)
         } catch {
-            if error.code != .outcomeUnknown { self.ended(claim.attempt) }
+            if error.code != .outcomeUnknown { self.ended(request.claim.attempt) }
             throw error
         }
     }
 
     /// One transaction; `nil` if it found a dead holder, which it has buried.
-    private func attempt(_ request: AcquireRequest, isRetry: Bool) async throws(LockError) -> AcquireReply? {
+    private func attempt(_ request: AcquireRequest) async throws(LockError) -> AcquireReply? {
         let claim = request.claim
-        let queueLimit = self.options.maximumWaitersPerLock
-        let deadline = self.deadline(request.deadline)
-        let sentAt = ContinuousClock.now
-        let result = try await self.transactions.transaction(deadline: deadline) { table in
-            try table.request(
-                claim, joinsQueue: request.joinsQueue, isRetry: isRetry, queueLimit: queueLimit)
+        let sentAt = Moment(ContinuousClock.now)
+        let result: LockTable.RequestResult
+        if !Task.isCancelled,
+            let done = try self.transactions.atOnce(now: sentAt, { try self.request(request, in: $0) })
+        {
+            result = done
+        } else {
+            result = try await self.transactions.transaction(deadline: self.deadline(request.deadline)) { table in
+                try self.request(request, in: table)
+            }
         }
         switch result {
         case .granted(let grant):
@@ -34,7 +36,7 @@ extension EmbeddedLockBackend {
                 LockGrant(
                     token: grant.token,
                     tokenDomain: .clock,
-                    validUntil: LockValidity.deadline(lease: claim.lease, sentAt: sentAt)
+                    validity: LockValidity.deadline(lease: claim.lease, sentAt: sentAt)
                 )
             )
         case .queued(let place):
@@ -47,7 +49,7 @@ extension EmbeddedLockBackend {
             )
         case .busy(let holder, let metadata):
             if self.isDead(holder) {
-                try await self.transactions.transaction(deadline: deadline) { table in
+                try await self.transactions.transaction(deadline: self.deadline(request.deadline)) { table in
                     try table.bury(holder, name: claim.name)
                 }
                 return nil
@@ -57,6 +59,16 @@ extension EmbeddedLockBackend {
         case .full(let limit):
             throw LockError(.serverRefused, "\(limit) waiters for '\(claim.name)' are as many as may wait")
         }
+    }
+
+    private func request(_ request: AcquireRequest, in table: LockTable) throws -> LockTable.RequestResult {
+        try table.request(
+            request.claim,
+            joinsQueue: request.joinsQueue,
+            // From now on notices may come for it.
+            isRetry: { self.state.withLock { $0.waiting.requested(request.claim) } },
+            queueLimit: self.options.maximumWaitersPerLock
+        )
     }
 
     /// Leaves the queue, or releases what was granted meanwhile.
@@ -69,6 +81,10 @@ extension EmbeddedLockBackend {
 
     /// Releases a lock and hands it over: one transaction.
     public func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply {
+        let now = Moment(ContinuousClock.now)
+        if let wasHeld = try self.transactions.atOnce(now: now, { try $0.release(claim) }) {
+            return wasHeld ? .released : .notHeld
+        }
         let wasHeld = try await self.transactions.transaction(deadline: self.deadline(nil)) { table in
             try table.release(claim)
         }

@@ -87,13 +87,15 @@ public final class EmbeddedLockBackend: LockBackend {
 
     /// Leases from 50 ms to a day, one for each grant; first in, first out.
     public var capabilities: LockCapabilities {
-        LockCapabilities(
-            kind: "embedded",
-            leaseRange: .milliseconds(50)...(.seconds(86_400)),
-            leaseScope: .grant,
-            fairness: .firstInFirstOut
-        )
+        Self.allCapabilities
     }
+
+    private static let allCapabilities = LockCapabilities(
+        kind: "embedded",
+        leaseRange: .milliseconds(50)...(.seconds(86_400)),
+        leaseScope: .grant,
+        fairness: .firstInFirstOut
+    )
 
     /// The listening socket by which others see that this client lives.
     public var livenessDescriptors: [Int32] {

@@ -59,6 +59,7 @@ final class LockFile {
                 // A commit is durable against the death of processes. What a power cut takes is voided by the boot id
                 // and outranked by the token rule.
                 try db.execute(sql: "PRAGMA synchronous = NORMAL")
+                try db.execute(sql: "PRAGMA wal_autocheckpoint = \(Self.longestLogInPages)")
             }
             let database = try DatabaseQueue(path: location.path, configuration: configuration)
             try Self.prepare(database, path: location.path, deadline: deadline)
@@ -73,6 +74,10 @@ final class LockFile {
                 guard let connection = db.sqliteConnection else {
                     throw LockError(.unreachable, "\(location.path) was closed while it was opened")
                 }
+                // GRDB's hooks tell its observers of commits. There are none, and the hooks want to be called on GRDB's
+                // queue, through which each transaction would have to go for nothing else.
+                _ = sqlite3_commit_hook(connection, nil, nil)
+                _ = sqlite3_rollback_hook(connection, nil, nil)
                 return try Self.whileBusy(until: deadline) { try LockStatements(connection: connection) }
             }
             self.statements = statements
@@ -112,22 +117,15 @@ final class LockFile {
 
     /// Removes a dead client from the file. Returns what has to be told to others; `nil` if it could not be done now.
     func buryEverywhere(_ dead: ParticipantID) -> [Notice]? {
-        self.access {
-            do {
-                guard try self.begin() else { return nil }
-                try self.table.buryEverywhere(dead)
-                try self.commit()
-                return self.table.takeNotices()
-            } catch {
-                self.rollback()
-                return nil
-            }
+        do {
+            guard try self.begin() else { return nil }
+            try self.table.buryEverywhere(dead)
+            try self.commit()
+            return self.table.takeNotices()
+        } catch {
+            self.rollback()
+            return nil
         }
-    }
-
-    /// Runs work where GRDB's hooks, which SQLite calls with every commit, expect to be called.
-    func access<Result>(_ work: () throws -> Result) rethrows -> Result {
-        try self.database.unsafeReentrantRead { _ in try work() }
     }
 
     /// Moves the log into the file if it has grown. Whoever opens the file first after everybody has left reads the whole
@@ -139,6 +137,9 @@ final class LockFile {
     }
 
     private static let longLogInBytes = 512 * 1_024
+    private static let pageSizeInBytes = 1_024
+    /// The log is moved into the file when it has about 4 MB; moving waits for the disk.
+    private static let longestLogInPages = 4_000
 
     /// Runs something with the general interface, for what is not on the hot path.
     func read<Result>(_ work: (Database) throws -> Result) throws(LockError) -> Result {
@@ -240,6 +241,9 @@ final class LockFile {
                 case .ours:
                     break
                 case .blank:
+                    // A transaction changes one row, and writes the page that it is on: the checksum and the copying of
+                    // a larger page would be a third of its cost.
+                    try db.execute(sql: "PRAGMA page_size = \(Self.pageSizeInBytes)")
                     try db.inTransaction(.exclusive) {
                         // Another process may have been faster.
                         if case .blank = try Schema.state(db) { try Schema.create(db) }

@@ -2,6 +2,14 @@
 import DistributedLocks
 import GRDBSQLite
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
 /// What SQLite answered instead of doing it.
 struct SQLiteFailure: Error {
     let code: Int32
@@ -29,7 +37,8 @@ struct SQLiteFailure: Error {
 /// A statement that is prepared once and run many times, without a copy of what it reads.
 ///
 /// GRDB opens and configures the connection; these statements run on it directly, because a transaction here is about as
-/// short as what a general row costs. To be used where GRDB serialises access to the connection.
+/// short as what a general row costs. ``LockFile`` takes GRDB's hooks off the connection first, which expect to be called
+/// on its queue.
 final class SQLiteStatement {
     private let statement: OpaquePointer
     private let connection: OpaquePointer
@@ -91,6 +100,12 @@ final class SQLiteStatement {
         while try self.step() {}
     }
 
+    /// Runs a statement without rows. Returns how many rows it has changed.
+    func runChangingRows() throws(SQLiteFailure) -> Int32 {
+        try self.run()
+        return sqlite3_changes(self.connection)
+    }
+
     /// Ends a run before its last row.
     func reset() { sqlite3_reset(self.statement) }
 
@@ -108,7 +123,10 @@ final class SQLiteStatement {
     func isEqual(_ column: Int32, _ secret: LockOwner.Secret) -> Bool {
         guard let bytes = sqlite3_column_blob(self.statement, column) else { return false }
         let count = Int(sqlite3_column_bytes(self.statement, column))
-        return secret.withUnsafeBytes { $0.elementsEqual(UnsafeRawBufferPointer(start: bytes, count: count)) }
+        guard count == LockOwner.Secret.lengthInBytes else { return false }
+        return secret.withUnsafeBytes { secret in
+            secret.baseAddress.map { memcmp($0, bytes, count) == 0 } ?? false
+        }
     }
 }
 #endif

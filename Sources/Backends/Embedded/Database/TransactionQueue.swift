@@ -34,13 +34,13 @@ final class TransactionQueue: Sendable {
             case givenUp
         }
 
-        let deadline: ContinuousClock.Instant
+        let deadline: Moment
         let state = Mutex(State.waiting)
         let run: @Sendable (LockTable) throws -> @Sendable (LockError?) -> Void
         let fail: @Sendable (LockError) -> Void
 
         init(
-            deadline: ContinuousClock.Instant,
+            deadline: Moment,
             run: @escaping @Sendable (LockTable) throws -> @Sendable (LockError?) -> Void,
             fail: @escaping @Sendable (LockError) -> Void
         ) {
@@ -76,7 +76,7 @@ final class TransactionQueue: Sendable {
     private final class Box: @unchecked Sendable {
         var file: LockFile?
         /// When to look next whether the file is still the one at its path.
-        var nextLook = ContinuousClock.now
+        var nextLook = Moment(ContinuousClock.now)
     }
 
     /// More than this is left for the next transaction, so that no lock holder of another process waits too long.
@@ -128,6 +128,51 @@ final class TransactionQueue: Sendable {
         return try result.get()
     }
 
+    /// Runs work in a transaction on this thread, now.
+    ///
+    /// - Returns: What the work gave; `nil` if somebody else is at work, in this client or in another, or if the file has
+    ///   to be opened or looked for first. Nothing was done then, and the work has to wait its turn.
+    /// - Throws: As ``transaction(deadline:_:)``.
+    func atOnce<Value>(now: Moment, _ work: (LockTable) throws -> Value) throws(LockError) -> Value? {
+        let isMine = self.state.withLock { state in
+            defer { state.isWorking = true }
+            return !state.isWorking
+        }
+        guard isMine else { return nil }
+        defer { self.goOn() }
+        guard let file = self.box.file, now < self.box.nextLook else { return nil }
+        let value: Value
+        do {
+            guard try file.begin() else { return nil }
+            value = try work(file.table)
+        } catch is LockTable.NeedsReservation {
+            file.rollback()
+            return nil
+        } catch {
+            file.rollback()
+            throw LockFile.lockError(error, path: self.path)
+        }
+        if let error = self.commit(file) { throw error }
+        self.deliver(file.table.takeNotices())
+        return value
+    }
+
+    /// Lets go of the file, or does first what was submitted meanwhile.
+    private func goOn() {
+        let isOver = self.state.withLock { state in
+            guard state.jobs.isEmpty else { return false }
+            state.isWorking = false
+            return true
+        }
+        if !isOver { self.workOrLeaveIt() }
+    }
+
+    private func workOrLeaveIt() {
+        if !self.work(inline: true) {
+            self.queue.async { _ = self.work(inline: false) }
+        }
+    }
+
     /// Runs work in a transaction, and calls `completion` after its commit, on whatever thread did it.
     func submit<Value: Sendable>(
         deadline: ContinuousClock.Instant,
@@ -170,7 +215,7 @@ final class TransactionQueue: Sendable {
         _ work: @escaping @Sendable (LockTable) throws -> Value,
         _ completion: @escaping @Sendable (Result<Value, LockError>) -> Void
     ) -> Job {
-        Job(deadline: deadline) { table in
+        Job(deadline: Moment(deadline)) { table in
             let value = try work(table)
             return { error in completion(error.map { .failure($0) } ?? .success(value)) }
         } fail: { error in
@@ -184,10 +229,7 @@ final class TransactionQueue: Sendable {
             defer { state.isWorking = true }
             return !state.isWorking
         }
-        guard isMine else { return }
-        if !self.work(inline: true) {
-            self.queue.async { _ = self.work(inline: false) }
-        }
+        if isMine { self.workOrLeaveIt() }
     }
 
     /// Works until there is nothing left. False if the file is busy and this thread must not wait.
@@ -222,15 +264,15 @@ final class TransactionQueue: Sendable {
     }
 
     private func run(_ jobs: [Job]) throws(LockError) -> RunResult {
-        let now = ContinuousClock.now
+        let now = Moment(ContinuousClock.now)
         for job in jobs where job.deadline <= now && job.begin() {
             job.fail(LockError(.unreachable, "\(self.path) is being written by another process that does not end"))
         }
         let jobs = jobs.filter { $0.state.withLock { if case .waiting = $0 { true } else { false } } }
         guard let latest = jobs.map(\.deadline).max() else { return .done }
-        let file = try self.openFile(deadline: latest)
+        let file = try self.openFile(deadline: latest.instant)
         do {
-            return try file.access { try self.run(jobs, in: file) }
+            return try self.run(jobs, in: file)
         } catch {
             throw LockFile.lockError(error, path: self.path)
         }
@@ -248,8 +290,7 @@ final class TransactionQueue: Sendable {
             }
         } catch let need as LockTable.NeedsReservation {
             file.rollback()
-            self.reserve(need.upTo, in: file, for: begun)
-            return .busy([])
+            return self.reserve(need.upTo, in: file, for: begun)
         } catch {
             // One job's failure is that of its transaction: the others are done again without it.
             file.rollback()
@@ -258,35 +299,43 @@ final class TransactionQueue: Sendable {
             self.putBack(begun.map { self.again($0) })
             return .done
         }
-        do {
-            try file.commit()
-        } catch {
-            file.rollback()
-            // A commit that fails for want of space is undone; one that fails while writing may have been done.
-            let error =
-                error.isIOError
-                ? LockError(.outcomeUnknown, "\(self.path): \(error.message)")
-                : LockFile.lockError(error, path: self.path)
+        if let error = self.commit(file) {
             for completion in completions { completion(error) }
             return .done
         }
         let notices = file.table.takeNotices()
         for completion in completions { completion(nil) }
-        if !notices.isEmpty { self.owner.withLock { $0.value }?.deliver(notices) }
+        self.deliver(notices)
         return .done
     }
 
-    private func reserve(_ number: Int64, in file: LockFile, for jobs: [Job]) {
+    /// Commits a transaction. Returns what went wrong.
+    private func commit(_ file: LockFile) -> LockError? {
+        do {
+            try file.commit()
+            return nil
+        } catch {
+            file.rollback()
+            // A commit that fails for want of space is undone; one that fails while writing may have been done.
+            return error.isIOError
+                ? LockError(.outcomeUnknown, "\(self.path): \(error.message)")
+                : LockFile.lockError(error, path: self.path)
+        }
+    }
+
+    private func deliver(_ notices: [Notice]) {
+        if !notices.isEmpty { self.owner.withLock { $0.value }?.deliver(notices) }
+    }
+
+    private func reserve(_ number: Int64, in file: LockFile, for jobs: [Job]) -> RunResult {
         do {
             try file.reserveTokens(upTo: number)
             self.putBack(jobs.map { self.again($0) })
         } catch {
-            if error.isBusy {
-                self.putBack(jobs.map { self.again($0) })
-                return
-            }
+            if error.isBusy { return .busy(jobs.map { self.again($0) }) }
             for job in jobs { job.fail(LockFile.lockError(error, path: self.path)) }
         }
+        return .done
     }
 
     /// A job whose transaction was rolled back, to be begun once more.
@@ -296,7 +345,7 @@ final class TransactionQueue: Sendable {
 
     private func openFile(deadline: ContinuousClock.Instant) throws(LockError) -> LockFile {
         if let file = self.box.file {
-            let now = ContinuousClock.now
+            let now = Moment(ContinuousClock.now)
             if now < self.box.nextLook { return file }
             self.box.nextLook = now + Self.lookInterval
             if file.isInPlace { return file }

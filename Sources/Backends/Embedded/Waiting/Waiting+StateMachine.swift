@@ -152,7 +152,8 @@ struct WaitingStateMachine: Sendable {
 
     /// The claim was granted, withdrawn or refused. Returns whom nobody waits for any more.
     mutating func ended(_ attempt: AttemptID) -> ParticipantID? {
-        guard let entry = self.entries.removeValue(forKey: attempt) else { return nil }
+        // Most grants were never waited for.
+        guard !self.entries.isEmpty, let entry = self.entries.removeValue(forKey: attempt) else { return nil }
         self.timers.remove(attempt)
         return self.removeWatch(of: attempt, entry.watches)
     }

@@ -1,0 +1,113 @@
+import DistributedLocks
+import Foundation
+import GRDB
+import Synchronization
+import Testing
+
+@testable import EmbeddedLocks
+
+/// Work that is done on its caller's thread, and when it must not be.
+@Suite(.timeLimit(.minutes(1)))
+struct TransactionQueueTests {
+    @Test func `a file that is not open yet is not opened on the caller's thread`() async throws {
+        try await withQueue { queue, _ in
+            #expect(try queue.atOnce(now: past) { _ in 1 } == nil)
+            _ = try await queue.transaction(deadline: .now + .seconds(30)) { _ in }
+            #expect(try queue.atOnce(now: past) { _ in 1 } == 1)
+        }
+    }
+
+    @Test func `a file that was not looked for a while is not worked on before it was`() async throws {
+        try await withQueue { queue, _ in
+            _ = try await queue.transaction(deadline: .now + .seconds(30)) { _ in }
+            #expect(try queue.atOnce(now: Moment(.now + .seconds(1))) { _ in 1 } == nil)
+        }
+    }
+
+    @Test func `work that another process keeps from its turn is not begun`() async throws {
+        try await withQueue { queue, path in
+            _ = try await queue.transaction(deadline: .now + .seconds(30)) { _ in }
+            try whileWriting(path) {
+                let done = try queue.atOnce(now: past) { _ in
+                    Issue.record("begun while another process was writing")
+                    return 1
+                }
+                #expect(done == nil)
+            }
+            #expect(try queue.atOnce(now: past) { _ in 1 } == 1)
+        }
+    }
+
+    @Test func `what is submitted meanwhile is done afterwards, and on the same thread`() async throws {
+        try await withQueue { queue, _ in
+            _ = try await queue.transaction(deadline: .now + .seconds(30)) { _ in }
+            let steps = Mutex<[String]>([])
+            let done = try queue.atOnce(now: past) { _ in
+                queue.submit(deadline: .now + .seconds(30)) { _ in
+                    steps.withLock { $0.append("second") }
+                } completion: { _ in
+                    steps.withLock { $0.append("told") }
+                }
+                let inner = try queue.atOnce(now: past) { _ in 1 }
+                #expect(inner == nil)
+                steps.withLock { $0.append("first") }
+                return 1
+            }
+            #expect(done == 1)
+            #expect(steps.withLock { $0 } == ["first", "second", "told"])
+        }
+    }
+
+    @Test func `work that fails leaves nothing behind, and lets others work`() async throws {
+        struct Failed: Error {}
+        try await withQueue { queue, _ in
+            _ = try await queue.transaction(deadline: .now + .seconds(30)) { _ in }
+            let name = try LockName("a")
+            #expect(throws: LockError.self) {
+                try queue.atOnce(now: past) { table in
+                    table.notices.append(
+                        Notice(
+                            kind: .look, name: name,
+                            address: ClaimAddress(participant: table.participant, attempt: AttemptID(rawValue: 1))))
+                    throw Failed()
+                }
+            }
+            #expect(try queue.atOnce(now: past) { $0.notices.isEmpty } == true)
+        }
+    }
+}
+
+/// Does something while another connection holds the file for writing.
+private func whileWriting(_ path: String, _ body: () throws -> Void) throws {
+    try DatabaseQueue(path: path).writeWithoutTransaction { db in
+        try db.inTransaction(.immediate) {
+            try body()
+            return .rollback
+        }
+    }
+}
+
+/// Before any look at the path is due.
+private var past: Moment { Moment(.now - .seconds(3_600)) }
+
+private final class Owner: TransactionQueueOwner {
+    let location: EmbeddedLocation
+
+    init(_ location: EmbeddedLocation) { self.location = location }
+
+    func openFile(deadline: ContinuousClock.Instant) throws(LockError) -> LockFile {
+        try LockFile(location: self.location, participant: .random(), environment: .system, deadline: deadline)
+    }
+
+    func deliver(_ notices: [Notice]) {}
+}
+
+private func withQueue(_ body: (TransactionQueue, String) async throws -> Void) async throws {
+    try await withFolder { folder in
+        let owner = Owner(try EmbeddedLocation(path: folder.path + "/locks.db"))
+        let queue = TransactionQueue(path: owner.location.path)
+        queue.setOwner(owner)
+        try await body(queue, owner.location.path)
+        withExtendedLifetime(owner) {}
+    }
+}
