@@ -34,9 +34,9 @@ struct PermissionTests {
     private static func doEverything(_ server: RedisServer, _ url: String) async throws {
         try await withLocks(url) { locks async throws in
             let first = try await token(locks)
-            let holder = Holder(locks, "a", lease: .seconds(1))
+            let holder = Holder(locks, "a", lease: .seconds(6))
             await holder.isHeld()
-            let waiter = Holder(locks, "a", lease: .seconds(1))
+            let waiter = Holder(locks, "a", lease: .seconds(6))
             try await eventually("somebody waits") { try await locks.status(of: "a").waiters.count == 1 }
             let quitter = Task { try await locks.withLock("a") { _ in } }
             try await eventually("two wait") { try await locks.status(of: "a").waiters.count == 2 }
@@ -44,16 +44,16 @@ struct PermissionTests {
             _ = await quitter.result
             try await eventually("one waits") { try await locks.status(of: "a").waiters.count == 1 }
             // Long enough for renewals and touches.
-            try await Task.sleep(for: .seconds(1.5))
+            try await Task.sleep(for: .seconds(2.5))
             holder.letGo()
             #expect(try await holder.end() > first)
             await waiter.isHeld()
             _ = try await locks.breakLock("a", immediately: false)
             #expect(try await waiter.loss().lossReason == .revoked)
             // The holder dies: its key goes, and a touch finds it.
-            let last = Holder(locks, "b", lease: .seconds(1))
+            let last = Holder(locks, "b", lease: .seconds(6))
             await last.isHeld()
-            let next = Holder(locks, "b", lease: .seconds(1))
+            let next = Holder(locks, "b", lease: .seconds(6))
             try await eventually("somebody waits") { try await locks.status(of: "b").waiters.count == 1 }
             try server.command("DEL", "dlock:b")
             await next.isHeld()
