@@ -68,6 +68,20 @@ struct BadInputTests {
         }
     }
 
+    @Test func `run is read as one of dlock's commands wherever it says something`() async throws {
+        try await Shell.with { shell async throws in
+            for help in ["run --help", "help run", "run a --help -- true", "run a -h"] {
+                let output = try await shell.run("\"$D\" \(help)")
+                #expect(output.status == 0 && output.out.contains("USAGE: dlock run "), "dlock \(help): \(output.out)")
+            }
+            #expect(try await shell.run("\"$D\" run --version").out == shell.run("\"$D\" --version").out)
+            let completions = try await shell.run("\"$D\" --generate-completion-script bash").out
+            #expect(try await shell.run("\"$D\" run a --generate-completion-script bash -- true").out == completions)
+            // After -- everything is the command's own.
+            #expect(try await shell.run("\"$D\" run a -- echo --help --version run").out == "--help --version run\n")
+        }
+    }
+
     @Test func `an unlocked name has a status, and so has nothing at all`() async throws {
         try await Shell.with { shell async throws in
             let one = try await shell.run("\"$D\" status nobody")

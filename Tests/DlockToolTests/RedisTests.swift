@@ -91,7 +91,9 @@ struct RedisToolTests {
     }
 
     @Test func `a replica, a cluster and a key of another type are refused with a clear word`() async throws {
-        try await Self.with(RedisServer.Options(arguments: ["--cluster-enabled", "yes"])) {
+        try await Self.with(
+            RedisServer.Options(arguments: ["--cluster-enabled", "yes", "--cluster-port", "\(try FreePort.next())"])
+        ) {
             shell, server async throws in
             let output = try await shell.run("$D run --backend \(server.url) a -- true")
             #expect(output.status == 69)

@@ -12,21 +12,21 @@ struct TransactionQueueTests {
     @Test func `a file that is not open yet is not opened on the caller's thread`() async throws {
         try await withQueue { queue, _ in
             #expect(try queue.atOnce(now: past) { _ in 1 } == nil)
-            _ = try await queue.transaction(deadline: .now + .seconds(30)) { _ in }
+            try await opened(queue)
             #expect(try queue.atOnce(now: past) { _ in 1 } == 1)
         }
     }
 
     @Test func `a file that was not looked for a while is not worked on before it was`() async throws {
         try await withQueue { queue, _ in
-            _ = try await queue.transaction(deadline: .now + .seconds(30)) { _ in }
+            try await opened(queue)
             #expect(try queue.atOnce(now: Moment(.now + .seconds(1))) { _ in 1 } == nil)
         }
     }
 
     @Test func `work that another process keeps from its turn is not begun`() async throws {
         try await withQueue { queue, path in
-            _ = try await queue.transaction(deadline: .now + .seconds(30)) { _ in }
+            try await opened(queue)
             try whileWriting(path) {
                 let done = try queue.atOnce(now: past) { _ in
                     Issue.record("begun while another process was writing")
@@ -40,7 +40,7 @@ struct TransactionQueueTests {
 
     @Test func `what is submitted meanwhile is done afterwards, and on the same thread`() async throws {
         try await withQueue { queue, _ in
-            _ = try await queue.transaction(deadline: .now + .seconds(30)) { _ in }
+            try await opened(queue)
             let steps = Mutex<[String]>([])
             let done = try queue.atOnce(now: past) { _ in
                 queue.submit(deadline: .now + .seconds(30)) { _ in
@@ -58,10 +58,58 @@ struct TransactionQueueTests {
         }
     }
 
+    @Test(arguments: 0..<5)
+    func `work behind a job that needs tokens reserved first is done, too`(position: Int) async throws {
+        try await withQueue { queue, _ in
+            try await opened(queue)
+            let tries = Mutex(0)
+            let done = Mutex<[Int]>([])
+            _ = try queue.atOnce(now: past) { _ in
+                for number in 0..<5 {
+                    queue.submit(deadline: .now + .seconds(30)) { _ in
+                        let isFirst = tries.withLock { tries in
+                            if number == position { tries += 1 }
+                            return tries == 1
+                        }
+                        if number == position && isFirst { throw LockTable.NeedsReservation(upTo: 1) }
+                    } completion: { result in
+                        if case .success = result { done.withLock { $0.append(number) } }
+                    }
+                }
+            }
+            #expect(done.withLock { $0 } == [0, 1, 2, 3, 4])
+            #expect(tries.withLock { $0 } == 2)
+        }
+    }
+
+    @Test(arguments: 0..<5)
+    func `work beside a job that fails is done, and only that one fails`(position: Int) async throws {
+        struct Failed: Error {}
+        try await withQueue { queue, _ in
+            try await opened(queue)
+            let done = Mutex<[Int]>([])
+            let failed = Mutex<[Int]>([])
+            _ = try queue.atOnce(now: past) { _ in
+                for number in 0..<5 {
+                    queue.submit(deadline: .now + .seconds(30)) { _ in
+                        if number == position { throw Failed() }
+                    } completion: { result in
+                        switch result {
+                        case .success: done.withLock { $0.append(number) }
+                        case .failure: failed.withLock { $0.append(number) }
+                        }
+                    }
+                }
+            }
+            #expect(done.withLock { $0 } == [0, 1, 2, 3, 4].filter { $0 != position })
+            #expect(failed.withLock { $0 } == [position])
+        }
+    }
+
     @Test func `work that fails leaves nothing behind, and lets others work`() async throws {
         struct Failed: Error {}
         try await withQueue { queue, _ in
-            _ = try await queue.transaction(deadline: .now + .seconds(30)) { _ in }
+            try await opened(queue)
             let name = try LockName("a")
             #expect(throws: LockError.self) {
                 try queue.atOnce(now: past) { table in
@@ -75,6 +123,12 @@ struct TransactionQueueTests {
             #expect(try queue.atOnce(now: past) { $0.notices.isEmpty } == true)
         }
     }
+}
+
+/// Opens the file, and waits until whoever did so has let go of it.
+private func opened(_ queue: TransactionQueue) async throws {
+    _ = try await queue.transaction(deadline: .now + .seconds(30)) { _ in }
+    while try queue.atOnce(now: past, { _ in 1 }) == nil { await Task.yield() }
 }
 
 /// Does something while another connection holds the file for writing.

@@ -49,6 +49,10 @@ final class TransactionQueue: Sendable {
             self.fail = fail
         }
 
+        var isWaiting: Bool {
+            self.state.withLock { if case .waiting = $0 { true } else { false } }
+        }
+
         func begin() -> Bool {
             self.state.withLock { state in
                 guard case .waiting = state else { return false }
@@ -268,7 +272,7 @@ final class TransactionQueue: Sendable {
         for job in jobs where job.deadline <= now && job.begin() {
             job.fail(LockError(.unreachable, "\(self.path) is being written by another process that does not end"))
         }
-        let jobs = jobs.filter { $0.state.withLock { if case .waiting = $0 { true } else { false } } }
+        let jobs = jobs.filter(\.isWaiting)
         guard let latest = jobs.map(\.deadline).max() else { return .done }
         let file = try self.openFile(deadline: latest.instant)
         do {
@@ -290,13 +294,14 @@ final class TransactionQueue: Sendable {
             }
         } catch let need as LockTable.NeedsReservation {
             file.rollback()
-            return self.reserve(need.upTo, in: file, for: begun)
+            // Those behind it have not begun, and must not be forgotten.
+            return self.reserve(need.upTo, in: file, for: begun, followedBy: jobs.filter(\.isWaiting))
         } catch {
             // One job's failure is that of its transaction: the others are done again without it.
             file.rollback()
             let failed = begun.removeLast()
             failed.fail(LockFile.lockError(error, path: self.path))
-            self.putBack(begun.map { self.again($0) })
+            self.putBack(begun.map { self.again($0) } + jobs.filter(\.isWaiting))
             return .done
         }
         if let error = self.commit(file) {
@@ -327,13 +332,19 @@ final class TransactionQueue: Sendable {
         if !notices.isEmpty { self.owner.withLock { $0.value }?.deliver(notices) }
     }
 
-    private func reserve(_ number: Int64, in file: LockFile, for jobs: [Job]) -> RunResult {
+    private func reserve(
+        _ number: Int64,
+        in file: LockFile,
+        for begun: [Job],
+        followedBy rest: [Job]
+    ) -> RunResult {
         do {
             try file.reserveTokens(upTo: number)
-            self.putBack(jobs.map { self.again($0) })
+            self.putBack(begun.map { self.again($0) } + rest)
         } catch {
-            if error.isBusy { return .busy(jobs.map { self.again($0) }) }
-            for job in jobs { job.fail(LockFile.lockError(error, path: self.path)) }
+            if error.isBusy { return .busy(begun.map { self.again($0) } + rest) }
+            for job in begun { job.fail(LockFile.lockError(error, path: self.path)) }
+            self.putBack(rest)
         }
         return .done
     }

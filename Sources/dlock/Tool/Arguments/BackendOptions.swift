@@ -21,18 +21,19 @@ struct BackendOptions: ParsableArguments {
     /// The URL that counts.
     var url: LockURL {
         get throws {
-            let text =
-                self.backend ?? ProcessInfo.processInfo.environment["DLOCK_BACKEND"].flatMap { $0.isEmpty ? nil : $0 }
+            // One variable by itself: a table of all of them takes 0.3 ms to make.
+            let variable = getenv("DLOCK_BACKEND").map { String(cString: $0) } ?? ""
             do {
-                return try LockURL(text ?? "embedded:")
+                return try LockURL(self.backend ?? (variable.isEmpty ? "embedded:" : variable))
             } catch {
                 throw Failure(error)
             }
         }
     }
 
-    func makeBackend() throws -> any LockBackend {
-        let url = try self.url
+    func makeBackend() throws -> any LockBackend { try Self.backend(at: self.url) }
+
+    static func backend(at url: LockURL) throws -> any LockBackend {
         do {
             return try LockBackends.backend(url: url)
         } catch {

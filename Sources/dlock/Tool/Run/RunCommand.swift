@@ -6,6 +6,8 @@ import Supervision
 struct RunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
+        // So that it can be parsed by itself (see Dlock.parse) without being asked for shell completions first.
+        _superCommandName: "dlock",
         abstract: "Runs a command while holding a lock.",
         discussion: """
             Waits for the lock, runs the command, and releases the lock when the command has ended. The command never

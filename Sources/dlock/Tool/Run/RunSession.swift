@@ -26,12 +26,13 @@ struct RunSession: Sendable {
             throw Failure(error)
         }
         self.command = options.command
-        self.url = try options.backend.url.description
+        let url = try options.backend.url
+        self.url = url.description
         self.lease = options.lease.duration
         self.waitingAtMost = options.noWait ? .zero : options.wait?.duration
         self.holdingAtMost = options.maxHold?.duration
         self.busyStatus = options.busyExitCode
-        self.backend = try options.backend.makeBackend()
+        self.backend = try BackendOptions.backend(at: url)
         var configuration = LockClient.Configuration()
         configuration.lease = options.lease.duration
         configuration.metadata.label = options.label
