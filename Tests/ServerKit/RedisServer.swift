@@ -60,7 +60,7 @@ package final class RedisServer: Sendable {
         isolation: isolated (any Actor)? = #isolation,
         _ body: (RedisServer) async throws -> Success
     ) async throws -> Success {
-        let server = try RedisServer(options)
+        let server = try Self.started(options)
         defer { server.remove() }
         return try await body(server)
     }
@@ -78,6 +78,14 @@ package final class RedisServer: Sendable {
             self.remove()
             throw error
         }
+    }
+
+    /// A server on other ports if the first ones were taken in between.
+    private static func started(_ options: Options) throws -> RedisServer {
+        for _ in 0..<2 {
+            if let server = try? RedisServer(options) { return server }
+        }
+        return try RedisServer(options)
     }
 
     private func remove() {
@@ -175,6 +183,8 @@ package enum FreePort {
             var address = sockaddr_in()
             address.sin_family = sa_family_t(AF_INET)
             address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+            // Below those that connections are given by the kernel: one of them could take it before the server does.
+            address.sin_port = in_port_t.random(in: 15_000..<32_000).bigEndian
             var length = socklen_t(MemoryLayout<sockaddr_in>.size)
             let port = withUnsafeMutablePointer(to: &address) { pointer in
                 pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer -> Int? in
