@@ -43,8 +43,8 @@ struct Dlock: AsyncParsableCommand {
     /// Reads the arguments.
     ///
     /// `dlock run` is what scripts call again and again. Read by itself, without the other commands and what is built in,
-    /// it takes a third of the time. Whatever is wrong, or no ordinary `run` (`--help`), is read with everything, which
-    /// knows what to say.
+    /// it starts about a millisecond sooner. Whatever is wrong, or no ordinary `run` (`--help`), is read with everything,
+    /// which knows what to say.
     private static func parse(_ arguments: [String]) throws -> any ParsableCommand {
         if arguments.first == RunCommand.configuration.commandName,
             let run = try? RunCommand.parseAsRoot(Array(arguments.dropFirst())) as? RunCommand
