@@ -25,6 +25,7 @@ let package = Package(
         .library(name: "DistributedLocks", targets: ["DistributedLocks"]),
         .library(name: "EmbeddedLocks", targets: ["EmbeddedLocks"]),
         .library(name: "RedisLocks", targets: ["RedisLocks"]),
+        .library(name: "ZooKeeperLocks", targets: ["ZooKeeperLocks"]),
         .library(name: "LockURLs", targets: ["LockURLs"]),
         .library(name: "LockTesting", targets: ["LockTesting"]),
         .executable(name: "dlock", targets: ["dlock"]),
@@ -78,14 +79,22 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(
-            name: "RedisClient",
+            name: "Transport",
             dependencies: [
-                "RESP",
-                .product(name: "DequeModule", package: "swift-collections"),
-                .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ],
+            path: "Sources/Backends/Transport",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "RedisClient",
+            dependencies: [
+                "RESP", "Transport",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
             ],
             path: "Sources/Backends/Redis/Client",
             swiftSettings: settings
@@ -93,7 +102,7 @@ let package = Package(
         .target(
             name: "RedisLocks",
             dependencies: [
-                "DistributedLocks", "RESP", "RedisClient",
+                "DistributedLocks", "RESP", "RedisClient", "Transport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -103,9 +112,37 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(
+            name: "Jute",
+            dependencies: [.product(name: "NIOCore", package: "swift-nio")],
+            path: "Sources/Backends/ZooKeeper/Jute",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "ZooKeeperClient",
+            dependencies: [
+                "Jute", "Transport",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            path: "Sources/Backends/ZooKeeper/Client",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "ZooKeeperLocks",
+            dependencies: [
+                "DistributedLocks", "Jute", "Transport", "ZooKeeperClient",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Sources/Backends/ZooKeeper/Locks",
+            swiftSettings: settings
+        ),
+        .target(
             name: "LockURLs",
             dependencies: [
-                "DistributedLocks", "RedisLocks",
+                "DistributedLocks", "RedisLocks", "ZooKeeperLocks",
                 .target(name: "EmbeddedLocks", condition: .when(traits: ["Embedded"])),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -173,7 +210,7 @@ let package = Package(
         .testTarget(
             name: "RedisClientTests",
             dependencies: [
-                "RESP", "RedisClient", "ServerKit",
+                "RESP", "RedisClient", "ServerKit", "Transport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

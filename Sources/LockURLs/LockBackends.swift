@@ -1,5 +1,6 @@
 public import DistributedLocks
 import RedisLocks
+import ZooKeeperLocks
 
 #if Embedded
 import EmbeddedLocks
@@ -11,19 +12,19 @@ import EmbeddedLocks
 /// |---|---|
 /// | `embedded:` | one host, the user's own file (`$XDG_STATE_HOME/dlock/locks.db`) |
 /// | `embedded:///path/locks.db` | one host, a file that several users or containers may share |
-///
 /// | `redis://[user:password@]host[:6379][/database]` | one Redis master; `rediss:` for TLS |
 /// | `redis+unix:///path.sock` | one Redis master on this host |
+/// | `zookeeper://[user:password@]z1:2181,z2:2181,z3:2181[/chroot]` | a ZooKeeper ensemble; `zookeepers:` for TLS |
 ///
 /// An option of `embedded:` is `max-waiters=N`: more waiters than this on one lock are refused (10,000). Those of
-/// Redis are in the table of ``redisOptions``.
+/// Redis are in the table of ``redisOptions``, those of ZooKeeper in that of ``zooKeeperOptions``.
 public enum LockBackends {
     /// The schemes that this build knows.
     public static var schemes: [String] {
         #if Embedded
-        ["embedded"] + Self.redisSchemes
+        ["embedded"] + Self.redisSchemes + Self.zooKeeperSchemes
         #else
-        Self.redisSchemes
+        Self.redisSchemes + Self.zooKeeperSchemes
         #endif
     }
 
@@ -45,6 +46,8 @@ public enum LockBackends {
         #endif
         case "redis", "rediss", "redis+unix":
             return try Self.redis(url)
+        case "zookeeper", "zookeepers":
+            return try Self.zooKeeper(url)
         default:
             let known = Self.schemes.map { $0 + ":" }.joined(separator: ", ")
             throw LockURL.invalid("there is no backend '\(url.scheme):' in this build; it has \(known)")

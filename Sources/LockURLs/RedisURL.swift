@@ -71,10 +71,7 @@ extension LockBackends {
         case "password-file":
             configuration.password = try Self.firstLine(ofFile: item.value)
         case "password-env":
-            guard let value = getenv(item.value) else {
-                throw LockURL.invalid("password-env names the environment variable '\(item.value)', which is not set")
-            }
-            configuration.password = String(cString: value)
+            configuration.password = try Self.environmentVariable(item.value)
         case "ca-file" where scheme == "rediss":
             configuration.tls?.certificateAuthorityFile = item.value
         case "server-name" where scheme == "rediss":
@@ -96,8 +93,15 @@ extension LockBackends {
         return number
     }
 
+    static func environmentVariable(_ name: String) throws(LockError) -> String {
+        guard let value = getenv(name) else {
+            throw LockURL.invalid("password-env names the environment variable '\(name)', which is not set")
+        }
+        return String(cString: value)
+    }
+
     /// The first line of a file, which is short: a password.
-    private static func firstLine(ofFile path: String) throws(LockError) -> String {
+    static func firstLine(ofFile path: String) throws(LockError) -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
             throw LockURL.invalid("password-file '\(path)' cannot be read: \(String(cString: strerror(errno)))")

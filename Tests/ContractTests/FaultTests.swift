@@ -103,7 +103,7 @@ struct FaultTests {
                     }
                 }
                 for number in stride(from: 1, to: 1_000, by: 2) { waiters[number].cancel() }
-                try await eventually("half are left") {
+                try await eventually(within: .seconds(60), "half are left") {
                     try await clients[0].status(of: "a").waiters.count == 500
                 }
                 try await holder.release()

@@ -35,7 +35,7 @@ struct ProcessTests {
     @Test(arguments: ContractBackend.reachable)
     func `a holder that was stopped past its lease knows on its first step`(backend: ContractBackend) async throws {
         try await backend.withStore { store in
-            try await Self.withAgents(2, store, lease: .milliseconds(2_000)) { agents in
+            try await Self.withAgents(2, store, lease: backend.allowed(.milliseconds(2_000))) { agents in
                 agents[0].signal(SIGSTOP)
                 try await eventually("the next one holds") { agents[1].said("held") }
                 let first = try #require(agents[0].token)
@@ -96,7 +96,7 @@ struct ProcessTests {
     @Test(arguments: ContractBackend.reachable)
     func `a lock of a killed process is free for who does not wait`(backend: ContractBackend) async throws {
         try await backend.withStore { store in
-            try await Self.withAgents(1, store, lease: .seconds(1)) { agents in
+            try await Self.withAgents(1, store, lease: backend.allowed(.seconds(2))) { agents in
                 let token = try #require(agents[0].token)
                 agents[0].signal(SIGKILL)
                 try await store.withClient { client in
@@ -114,7 +114,7 @@ struct ProcessTests {
         backend: ContractBackend
     ) async throws {
         try await backend.withStore { store in
-            try await Self.withAgents(3, store, lease: .milliseconds(3_000)) { agents in
+            try await Self.withAgents(3, store, lease: backend.allowed(.milliseconds(3_000))) { agents in
                 agents[1].signal(SIGSTOP)
                 agents[0].letGo()
                 try await eventually("the last one holds") { agents[2].said("held") }

@@ -11,11 +11,17 @@ import Testing
         "Sources/DistributedLocks": ["Dispatch", "HeapModule", "Logging", "Metrics", "ServiceLifecycle", "Tracing"],
         "Sources/Backends/Embedded": ["DistributedLocks", "Dispatch", "GRDB", "GRDBSQLite"],
         "Sources/Backends/Redis/RESP": ["NIOCore"],
-        "Sources/Backends/Redis/Client": ["RESP", "DequeModule", "Logging", "NIOCore", "NIOPosix", "NIOSSL", "NIOTLS"],
+        "Sources/Backends/Transport": ["NIOCore", "NIOPosix", "NIOSSL"],
+        "Sources/Backends/Redis/Client": ["RESP", "Transport", "DequeModule", "Logging", "NIOCore"],
         "Sources/Backends/Redis/Locks": [
-            "DistributedLocks", "RESP", "RedisClient", "Logging", "NIOCore", "NIOPosix",
+            "DistributedLocks", "RESP", "RedisClient", "Transport", "Logging", "NIOCore", "NIOPosix",
         ],
-        "Sources/LockURLs": ["DistributedLocks", "EmbeddedLocks", "RedisLocks"],
+        "Sources/Backends/ZooKeeper/Jute": ["NIOCore"],
+        "Sources/Backends/ZooKeeper/Client": ["Jute", "Transport", "DequeModule", "Logging", "NIOCore"],
+        "Sources/Backends/ZooKeeper/Locks": [
+            "DistributedLocks", "Jute", "ZooKeeperClient", "Transport", "Logging", "NIOCore", "NIOPosix",
+        ],
+        "Sources/LockURLs": ["DistributedLocks", "EmbeddedLocks", "RedisLocks", "ZooKeeperLocks"],
         "Sources/LockTesting": ["DistributedLocks"],
         "Sources/dlock/Supervision": ["CSupervision", "Dispatch"],
         "Sources/dlock/Tool": [

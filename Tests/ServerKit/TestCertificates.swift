@@ -5,6 +5,8 @@ package struct TestCertificates: Sendable {
     package let authority: URL
     package let certificate: URL
     package let key: URL
+    /// The key and the certificate in one file, as Java wants them.
+    package let keyStore: URL
 
     /// For `localhost`, 127.0.0.1 and ::1.
     package static let good = Self.made("good", names: "DNS:localhost,IP:127.0.0.1,IP:::1")
@@ -23,15 +25,17 @@ package struct TestCertificates: Sendable {
                 openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=test" -keyout key.pem -out req.pem
                 printf 'subjectAltName=\(names)\\n' > names
                 openssl x509 -req -in req.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out cert.pem
+                cat key.pem cert.pem > store.pem
                 """
             let child = try ChildProcess("sh", ["-c", script], output: folder.appending(path: "log").path)
             while !child.hasEnded { usleep(2_000) }
             let made = TestCertificates(
                 authority: folder.appending(path: "ca.pem"),
                 certificate: folder.appending(path: "cert.pem"),
-                key: folder.appending(path: "key.pem")
+                key: folder.appending(path: "key.pem"),
+                keyStore: folder.appending(path: "store.pem")
             )
-            guard FileManager.default.fileExists(atPath: made.certificate.path) else {
+            guard FileManager.default.fileExists(atPath: made.keyStore.path) else {
                 throw ServerKitError("openssl made no certificate: see \(folder.path)/log")
             }
             return made

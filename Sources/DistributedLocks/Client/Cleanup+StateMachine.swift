@@ -7,6 +7,8 @@ struct CleanupStateMachine: Sendable {
         let claim: LockClaim
         let until: Moment
         var failures = 0
+        /// It has not been tried yet.
+        var isScheduled = true
     }
 
     struct TimerAction: Sendable {
@@ -28,19 +30,26 @@ struct CleanupStateMachine: Sendable {
 
     /// Takes a claim. False if there are too many already.
     ///
-    /// - Parameter until: The instant after which the store cannot know of the claim any more.
-    mutating func added(_ claim: LockClaim, until: ContinuousClock.Instant, now: ContinuousClock.Instant) -> Bool {
-        guard self.entries[claim.attempt] == nil else { return true }
+    /// - Parameters:
+    ///   - until: The instant after which the store cannot know of the claim any more.
+    ///   - start: When to try first. A claim that is there already is brought forward to it.
+    mutating func added(_ claim: LockClaim, until: ContinuousClock.Instant, start: ContinuousClock.Instant) -> Bool {
+        if let entry = self.entries[claim.attempt] {
+            if entry.isScheduled { self.timers.set(claim.attempt, to: start) }
+            return true
+        }
         guard self.entries.count < Self.maximumCount else { return false }
         self.entries[claim.attempt] = Entry(claim: claim, until: Moment(until))
-        self.timers.set(claim.attempt, to: now)
+        self.timers.set(claim.attempt, to: start)
         return true
     }
 
     mutating func timerFired(now: ContinuousClock.Instant) -> TimerAction {
         var action = TimerAction()
         for attempt in self.timers.popDue(at: now) {
-            guard let entry = self.entries[attempt] else { continue }
+            guard var entry = self.entries[attempt] else { continue }
+            entry.isScheduled = false
+            self.entries[attempt] = entry
             if entry.failures > 0 && Moment(now) >= entry.until {
                 self.entries[attempt] = nil
                 action.abandoned.append(entry.claim)

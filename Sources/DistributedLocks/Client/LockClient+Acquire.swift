@@ -188,18 +188,22 @@ extension LockClient {
         _ attempt: AttemptID,
         _ event: (inout AcquireStateMachine) -> AcquireStateMachine.EventAction
     ) {
-        let (waiter, end, stray) = self.state.withLock { $0.feed(attempt, event) }
+        let (waiter, end) = self.state.withLock { $0.feed(attempt, event) }
         if let waiter, let end { waiter.resume(returning: end) }
-        if let stray { self.cleanUp(stray) }
     }
 
-    /// The attempt is over, and the store knows nothing of it.
+    /// The attempt is over, and the store knows nothing of it, unless a grant came after all.
     private func forgetAttempt(_ claim: LockClaim) {
-        let isStopping = self.state.withLock { state in
-            state.removeAttempt(claim.attempt)
-            return state.isStopping
+        let (isStray, isStopping) = self.state.withLock { state in
+            let isStray = state.attempts[claim.attempt]?.isStray ?? false
+            if !isStray { state.removeAttempt(claim.attempt) }
+            return (isStray, state.isStopping)
         }
-        if isStopping { self.alarm.poke() }
+        if isStray {
+            self.cleanUp(claim)
+        } else if isStopping {
+            self.alarm.poke()
+        }
     }
 
     /// Turns a grant into something held, or refuses it.
@@ -301,21 +305,22 @@ extension LockClient.State {
         return action
     }
 
-    /// Feeds an event into an attempt. Returns whom to wake with what, and a claim that has to be withdrawn because
-    /// nobody waits for it.
+    /// Feeds an event into an attempt. Returns whom to wake with what.
     mutating func feed(
         _ attempt: AttemptID,
         _ event: (inout AcquireStateMachine) -> AcquireStateMachine.EventAction
-    ) -> (waiter: UnsafeContinuation<WaitEnd, Never>?, end: WaitEnd?, stray: LockClaim?) {
-        guard var entry = self.attempts[attempt] else { return (nil, nil, nil) }
+    ) -> (waiter: UnsafeContinuation<WaitEnd, Never>?, end: WaitEnd?) {
+        guard var entry = self.attempts[attempt] else { return (nil, nil) }
         let action = event(&entry.machine)
         switch action {
         case .none:
             self.attempts[attempt] = entry
-            return (nil, nil, nil)
+            return (nil, nil)
         case .withdraw:
+            // The attempt is over, and its caller has not come to see that yet. It takes the claim back when it does.
+            entry.isStray = true
             self.attempts[attempt] = entry
-            return (nil, nil, entry.claim)
+            return (nil, nil)
         case .finish(let outcome):
             entry.end = .finished(outcome)
         case .startAnew:
@@ -325,6 +330,6 @@ extension LockClient.State {
         entry.waiter = nil
         self.attempts[attempt] = entry
         self.attemptDeadlines.remove(attempt)
-        return (waiter, entry.end, nil)
+        return (waiter, entry.end)
     }
 }

@@ -127,7 +127,7 @@ extension LockClient {
         let until = now + claim.lease * 2
         let isTaken = self.state.withLock { state in
             state.removeAttempt(claim.attempt)
-            return state.cleanup.added(claim, until: until, now: now)
+            return state.cleanup.added(claim, until: until, start: now)
         }
         if !isTaken {
             self.logger.warning(
@@ -154,6 +154,7 @@ extension LockClient {
             return state.holds[hold.claim.attempt] != nil
         }
         guard isKnown, hold.lost(reason) else { return }
+        self.takeBackInTime(hold)
         self.metrics.lost.increment()
         self.logger.warning(
             "a lock was lost",
@@ -161,6 +162,20 @@ extension LockClient {
                 LogKey.name: "\(hold.claim.name)", LogKey.token: "\(hold.token)", LogKey.reason: "\(reason.rawValue)",
             ]
         )
+    }
+
+    /// Where leases belong to the session, a lock that was lost does not come free by itself while the session lives. A
+    /// holder that does not let go of it is not waited for longer than the lease would last elsewhere.
+    private func takeBackInTime(_ hold: Hold) {
+        let capabilities = self.backend.capabilities
+        guard case .session = capabilities.leaseScope else { return }
+        let now = self.clock.now()
+        let lease = min(hold.claim.lease, capabilities.leaseRange.lowerBound)
+        self.state.withLock { state in
+            guard state.holds[hold.claim.attempt] != nil else { return }
+            _ = state.cleanup.added(hold.claim, until: now + lease * 3, start: now + lease)
+        }
+        self.alarm.poke()
     }
 
     /// Takes back what holders have not let go of in time.

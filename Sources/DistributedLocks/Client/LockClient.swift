@@ -106,6 +106,8 @@ extension LockClient {
             var waiter: UnsafeContinuation<WaitEnd, Never>?
             /// What happened before the waiter was there.
             var end: WaitEnd?
+            /// A grant came when it was over.
+            var isStray = false
         }
 
         /// How the wait in a queue ended.

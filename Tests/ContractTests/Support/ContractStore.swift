@@ -10,11 +10,14 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
     case memory
     case embedded
     case redis
+    case zookeeper
 
     var testDescription: String { self.rawValue }
 
     /// Those that can run on this machine. Where CI is set a missing server is a failure.
-    static let allCases: [Self] = [.memory, .embedded] + (RedisServer.isRequired ? [.redis] : [])
+    static let allCases: [Self] =
+        [.memory, .embedded] + (RedisServer.isRequired ? [.redis] : [])
+        + (ZooKeeperServer.isRequired ? [.zookeeper] : [])
 
     /// Those that other processes can reach.
     static let reachable = Self.allCases.filter { $0 != .memory }
@@ -24,6 +27,23 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
         switch self {
         case .memory, .embedded: .seconds(30)
         case .redis: .seconds(2)
+        case .zookeeper: .seconds(4)
+        }
+    }
+
+    /// What a holder that has just been granted the lock still has, at least.
+    var shortestLease: Duration {
+        switch self {
+        case .memory, .embedded, .redis: .seconds(60)
+        case .zookeeper: self.crashLease
+        }
+    }
+
+    /// A lease of this length, or the shortest that is allowed.
+    func allowed(_ lease: Duration) -> Duration {
+        switch self {
+        case .memory, .embedded, .redis: lease
+        case .zookeeper: max(lease, self.crashLease)
         }
     }
 
@@ -31,7 +51,7 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
     var longestTakeover: Duration {
         switch self {
         case .memory, .embedded: .milliseconds(200)
-        case .redis: self.crashLease + .seconds(1)
+        case .redis, .zookeeper: self.crashLease + .seconds(1)
         }
     }
 
@@ -52,6 +72,10 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
                 let url = server.url
                 try await body(ContractStore(url: url) { try LockBackends.backend(url: url) })
             }
+        case .zookeeper:
+            let server = try await ZooKeeperServer.shared()
+            let url = "\(server.url)/\(UUID().uuidString)?session-timeout=\(self.crashLease.components.seconds)s"
+            try await body(ContractStore(url: url) { try LockBackends.backend(url: url) })
         }
     }
 }

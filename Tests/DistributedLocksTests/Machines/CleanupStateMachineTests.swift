@@ -8,7 +8,7 @@ import Testing
     @Test func `a claim is withdrawn at once, and forgotten when that is confirmed`() throws {
         let claim = try LockClaim.test()
         var cleanup = CleanupStateMachine()
-        #expect(cleanup.added(claim, until: self.until, now: start) == true)
+        #expect(cleanup.added(claim, until: self.until, start: start) == true)
         #expect(cleanup.nextWakeup() == start)
         #expect(cleanup.timerFired(now: start).withdraw.map(\.attempt) == [claim.attempt])
         #expect(cleanup.timerFired(now: start + .seconds(1)).withdraw.isEmpty)
@@ -20,8 +20,8 @@ import Testing
     @Test func `a claim is not taken twice`() throws {
         let claim = try LockClaim.test()
         var cleanup = CleanupStateMachine()
-        #expect(cleanup.added(claim, until: self.until, now: start) == true)
-        #expect(cleanup.added(claim, until: self.until, now: start) == true)
+        #expect(cleanup.added(claim, until: self.until, start: start) == true)
+        #expect(cleanup.added(claim, until: self.until, start: start) == true)
         #expect(cleanup.count == 1)
         #expect(cleanup.timerFired(now: start).withdraw.count == 1)
     }
@@ -29,7 +29,7 @@ import Testing
     @Test func `a withdrawal that failed is repeated, ever less often, until the lease has passed`() throws {
         let claim = try LockClaim.test()
         var cleanup = CleanupStateMachine()
-        _ = cleanup.added(claim, until: self.until, now: start)
+        _ = cleanup.added(claim, until: self.until, start: start)
         var now = start
         var pauses: [Duration] = []
         while true {
@@ -55,7 +55,7 @@ import Testing
     @Test func `a claim whose lease has passed is tried once all the same`() throws {
         let claim = try LockClaim.test()
         var cleanup = CleanupStateMachine()
-        _ = cleanup.added(claim, until: start, now: start)
+        _ = cleanup.added(claim, until: start, start: start)
         #expect(cleanup.timerFired(now: start + .seconds(1)).withdraw.count == 1)
         cleanup.failed(claim.attempt, now: start + .seconds(1), jitter: 0)
         #expect(cleanup.timerFired(now: start + .seconds(1)).abandoned.count == 1)
@@ -64,12 +64,12 @@ import Testing
     @Test func `there is a bound`() throws {
         var cleanup = CleanupStateMachine()
         for attempt in 0..<CleanupStateMachine.maximumCount {
-            let isTaken = cleanup.added(try .test(UInt64(attempt)), until: self.until, now: start)
+            let isTaken = cleanup.added(try .test(UInt64(attempt)), until: self.until, start: start)
             if !isTaken { Issue.record("refused number \(attempt)") }
         }
-        #expect(cleanup.added(try .test(.max), until: self.until, now: start) == false)
+        #expect(cleanup.added(try .test(.max), until: self.until, start: start) == false)
         cleanup.confirmed(AttemptID(rawValue: 0))
-        #expect(cleanup.added(try .test(.max), until: self.until, now: start) == true)
+        #expect(cleanup.added(try .test(.max), until: self.until, start: start) == true)
     }
 
     @Test func `an answer for a claim that is not known changes nothing`() {

@@ -1,5 +1,6 @@
 import RESP
 import Testing
+import Transport
 
 @testable import RedisClient
 

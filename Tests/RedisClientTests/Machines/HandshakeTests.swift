@@ -1,6 +1,7 @@
 import RESP
 import RedisClient
 import Testing
+import Transport
 
 @Suite struct HandshakeTests {
     @Test func `a connection without options is active once its greeting was found fine`() {

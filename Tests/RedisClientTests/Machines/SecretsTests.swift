@@ -1,6 +1,7 @@
 import RESP
 import RedisClient
 import Testing
+import Transport
 
 @Suite struct SecretsTests {
     @Test func `a configuration shows neither its password nor its set-up commands`() {

@@ -2,6 +2,7 @@ import RESP
 import RedisClient
 import ServerKit
 import Testing
+import Transport
 
 @Suite(.enabled(if: RedisServer.isRequired)) struct CancellationTests {
     /// What may come of a request that may be cancelled.

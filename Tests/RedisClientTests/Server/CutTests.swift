@@ -2,6 +2,7 @@ import RESP
 import RedisClient
 import ServerKit
 import Testing
+import Transport
 
 /// Connections that are cut at any byte.
 @Suite(.enabled(if: RedisServer.isRequired)) struct CutTests {

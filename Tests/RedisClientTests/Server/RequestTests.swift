@@ -5,6 +5,7 @@ import RedisClient
 import ServerKit
 import Synchronization
 import Testing
+import Transport
 
 @Suite(.enabled(if: RedisServer.isRequired)) struct RequestTests {
     @Test func `ten thousand requests of as many tasks each get their own reply`() async throws {

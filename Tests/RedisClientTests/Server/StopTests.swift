@@ -4,6 +4,7 @@ import NIOPosix
 import RedisClient
 import ServerKit
 import Testing
+import Transport
 
 @Suite(.enabled(if: RedisServer.isRequired)) struct StopTests {
     private static func makeClient(_ endpoint: RedisEndpoint) -> RedisClient {

@@ -3,6 +3,7 @@ import RESP
 import RedisClient
 import ServerKit
 import Testing
+import Transport
 
 @Suite(.enabled(if: RedisServer.isRequired)) struct TLSRepairTests {
     @Test func `an authority that is put right on disk is used with no restart`() async throws {

@@ -3,6 +3,7 @@ import RESP
 import RedisClient
 import ServerKit
 import Testing
+import Transport
 
 @Suite(.enabled(if: RedisServer.isRequired)) struct TLSTests {
     private static func withTLSServer(

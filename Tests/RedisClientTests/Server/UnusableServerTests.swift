@@ -4,6 +4,7 @@ import RESP
 import RedisClient
 import ServerKit
 import Testing
+import Transport
 
 /// Servers that are not what they should be, and how a client says so.
 @Suite struct UnusableServerTests {

@@ -1,4 +1,5 @@
 import NIOCore
+import Transport
 
 @testable import RedisClient
 

@@ -1,5 +1,6 @@
 import NIOCore
 import RESP
+import Transport
 
 @testable import RedisClient
 

@@ -5,6 +5,7 @@ import RESP
 import RedisClient
 import ServerKit
 import Synchronization
+import Transport
 
 /// Keeps what a delegate is told, in order.
 final class Recorder: RedisClientDelegate {

@@ -6,6 +6,7 @@ import RedisLocks
 import ServerKit
 import Synchronization
 import Testing
+import Transport
 
 /// R11: the server's wall clock steps.
 @Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(2)))

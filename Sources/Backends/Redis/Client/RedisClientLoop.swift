@@ -2,6 +2,7 @@ import DequeModule
 import Logging
 import NIOCore
 import RESP
+import Transport
 
 /// The shell of the client: what happens on its event loop.
 ///
@@ -22,11 +23,11 @@ final class RedisClientLoop {
     private let status: RedisClientStatus
 
     private var machine: RedisClientStateMachine<RedisConnection, RedisCompletion>
-    private let timer: RedisTimer
-    private var attempt: RedisConnectAttempt?
+    private let timer: EventLoopTimer
+    private var attempt: ConnectAttempt?
     /// From the moment when it is connected. Announced once it is active.
     private var connection: RedisConnection?
-    private var tls: RedisTLSContext?
+    private var tls: TLSContext?
     /// While a new connection is announced, only what the delegate submits goes on it.
     private var isAnnouncing = false
     private var openChannels = 0
@@ -49,7 +50,7 @@ final class RedisClientLoop {
         self.inbox = inbox
         self.status = status
         self.machine = RedisClientStateMachine(configuration)
-        self.timer = RedisTimer(eventLoop: eventLoop)
+        self.timer = EventLoopTimer(eventLoop: eventLoop)
     }
 
     // MARK: Requests
@@ -172,13 +173,21 @@ final class RedisClientLoop {
 
     private func connect(_ id: RedisConnectionID) {
         self.report()
-        let attempt = RedisConnectAttempt(id: id, client: self)
+        let target = self.configuration.target
+        let deadline = Instant.now.advanced(by: target.timeout)
+        let attempt = ConnectAttempt(eventLoop: self.eventLoop, opened: self.opened) { result in
+            self.attempt = nil
+            switch result {
+            case .success(let channel): self.connected(id, channel, deadline: deadline)
+            case .failure(let error): self.ended(self.describe(error))
+            }
+        }
         self.attempt = attempt
-        attempt.start()
+        attempt.start(target)
     }
 
     /// A channel was made, which is closed before the client is gone.
-    func opened(_ channel: any Channel) {
+    private func opened(_ channel: any Channel) {
         self.openChannels += 1
         channel.closeFuture.assumeIsolated().whenComplete { _ in
             self.openChannels -= 1
@@ -186,9 +195,9 @@ final class RedisClientLoop {
         }
     }
 
-    func connected(_ attempt: RedisConnectAttempt, _ channel: any Channel) {
-        self.attempt = nil
-        let connection = RedisConnection(id: attempt.id, client: self, connectDeadline: attempt.deadline)
+    /// - Parameter deadline: when the connection must be usable, not just connected.
+    private func connected(_ id: RedisConnectionID, _ channel: any Channel, deadline: Instant) {
+        let connection = RedisConnection(id: id, client: self, connectDeadline: deadline)
         do {
             if let handler = try self.tlsContext()?.makeHandler() {
                 try channel.pipeline.syncOperations.addHandler(handler)
@@ -206,24 +215,19 @@ final class RedisClientLoop {
         }
     }
 
-    func failed(_ attempt: RedisConnectAttempt, _ error: any Error) {
-        self.attempt = nil
-        self.ended(self.describe(error))
-    }
-
     /// Read once, so that a thousand reconnects do not read the system's authorities a thousand times; and again after a
     /// refusal.
-    private func tlsContext() throws -> RedisTLSContext? {
+    private func tlsContext() throws -> TLSContext? {
         guard let tls = self.configuration.tls else { return nil }
         if let context = self.tls { return context }
-        let context = try RedisTLSContext(tls, endpoint: self.configuration.endpoint)
+        let context = try TLSContext(tls, endpoint: self.configuration.endpoint)
         self.tls = context
         return context
     }
 
     private func describe(_ error: any Error) -> RedisError {
         if let error = error as? RedisError { return error }
-        let described = RedisTransportError(error, configuration: self.configuration)
+        let described = TransportError(error, target: self.configuration.target)
         return RedisError(
             described.isRefusal ? .unusableServer : .notSent,
             endpoint: self.configuration.endpoint,

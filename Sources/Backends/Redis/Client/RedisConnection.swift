@@ -1,5 +1,6 @@
 import NIOCore
 import RESP
+import Transport
 
 /// The shell of one connection: bytes in, bytes out. Lives on the event loop.
 ///
@@ -17,11 +18,11 @@ final class RedisConnection: ChannelInboundHandler {
     private var machine: RedisConnectionStateMachine<RedisCompletion>
     private var decoder: RESPDecoder
     private var context: ChannelHandlerContext?
-    private let timer: RedisTimer
+    private let timer: EventLoopTimer
     /// The last bytes that arrived, as far as they are no whole value yet.
     private var incoming = ByteBuffer()
     /// An error of the transport, which tells more than the end of the connection that follows it.
-    private var transportError: RedisTransportError?
+    private var transportError: TransportError?
 
     /// What goes out with the next write.
     private var outgoing = ByteBuffer()
@@ -47,7 +48,7 @@ final class RedisConnection: ChannelInboundHandler {
             now: .now
         )
         self.decoder = RESPDecoder(limits: client.configuration.limits)
-        self.timer = RedisTimer(eventLoop: client.eventLoop)
+        self.timer = EventLoopTimer(eventLoop: client.eventLoop)
     }
 
     // MARK: Requests
@@ -155,12 +156,12 @@ final class RedisConnection: ChannelInboundHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        let error = self.transportError ?? RedisTransportError("the server closed the connection")
+        let error = self.transportError ?? TransportError("the server closed the connection")
         self.end(self.machine.transportEnded(error.reason, isRefusal: error.isRefusal))
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        let error = RedisTransportError(error, configuration: self.client.configuration)
+        let error = TransportError(error, target: self.client.configuration.target)
         self.transportError = error
         self.end(self.machine.transportEnded(error.reason, isRefusal: error.isRefusal))
     }

@@ -1,4 +1,5 @@
 import Synchronization
+import Transport
 
 /// Where requests from any thread wait until the event loop takes them, all at once.
 final class RedisInbox: Sendable {
@@ -85,11 +86,4 @@ final class RedisInbox: Sendable {
             return exchange(&state.requests, with: [])
         }
     }
-}
-
-/// Puts a new value in place of an old one, which is returned.
-func exchange<Value>(_ value: inout Value, with new: consuming Value) -> Value {
-    let old = value
-    value = new
-    return old
 }

@@ -17,7 +17,16 @@ struct RunSession: Sendable {
     private let backend: any LockBackend
 
     /// The time between SIGTERM and the end of the lease.
-    private var grace: Duration { min(self.lease / 6, .seconds(5)) }
+    private var grace: Duration {
+        let capabilities = self.backend.capabilities
+        // Where leases belong to the session, that is what ends.
+        let lease =
+            switch capabilities.leaseScope {
+            case .grant: self.lease
+            case .session: min(self.lease, capabilities.leaseRange.lowerBound)
+            }
+        return min(lease / 6, .seconds(5))
+    }
 
     init(_ options: RunCommand) throws {
         do {
@@ -83,6 +92,8 @@ struct RunSession: Sendable {
             try await handle.release()
             return end
         } catch let error as LockError where error.code == .lost {
+            // Nothing is left of it when this process ends: whoever breaks the lock next finds nobody.
+            try? await handle.release()
             throw Failure(
                 status: ExitStatus.lost,
                 message: "\(error.message); the command was ended"

@@ -5,6 +5,7 @@ import NIOPosix
 import RESP
 import RedisClient
 import Synchronization
+import Transport
 
 /// Locks on one Redis master.
 ///

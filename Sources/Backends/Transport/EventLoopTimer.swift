@@ -1,12 +1,12 @@
-import NIOCore
+package import NIOCore
 
 /// One callback on an event loop, armed for an instant. Used on that loop only.
 ///
 /// It may fire early: NIO counts on a clock that stops while the machine is suspended, so a timer is never armed further
 /// ahead than a second, and whoever gets the call looks at `ContinuousClock` and arms it again if need be.
-final class RedisTimer {
+package final class EventLoopTimer {
     private struct Handler: NIOScheduledCallbackHandler, Sendable {
-        let timer: NIOLoopBound<RedisTimer>
+        let timer: NIOLoopBound<EventLoopTimer>
 
         func handleScheduledCallback(eventLoop: some EventLoop) {
             let timer = self.timer.value
@@ -22,13 +22,13 @@ final class RedisTimer {
     private var scheduled: NIOScheduledCallback?
     private var fired: () -> Void
 
-    init(eventLoop: any EventLoop) {
+    package init(eventLoop: any EventLoop) {
         self.eventLoop = eventLoop
         self.fired = {}
     }
 
     /// Takes the place of what was armed before.
-    func arm(_ instant: ContinuousClock.Instant, fired: @escaping () -> Void) {
+    package func arm(_ instant: ContinuousClock.Instant, fired: @escaping () -> Void) {
         self.scheduled?.cancel()
         self.fired = fired
         let delay = min(max(ContinuousClock.now.duration(to: instant), .zero), Self.longest)
@@ -39,9 +39,16 @@ final class RedisTimer {
         )
     }
 
-    func cancel() {
+    package func cancel() {
         self.scheduled?.cancel()
         self.scheduled = nil
         self.fired = {}
     }
+}
+
+/// Puts a new value in place of an old one, which is returned.
+package func exchange<Value>(_ value: inout Value, with new: consuming Value) -> Value {
+    let old = value
+    value = new
+    return old
 }

@@ -1,11 +1,11 @@
 /// Where a server listens.
-package enum RedisEndpoint: Hashable, Sendable {
+package enum ServerEndpoint: Hashable, Sendable {
     /// A host name, an IPv4 address or an IPv6 address (with or without brackets).
     case tcp(host: String, port: Int)
     case unixSocket(path: String)
 
     /// The host without the brackets of an IPv6 literal; nil for a unix socket.
-    var host: String? {
+    package var host: String? {
         switch self {
         case .tcp(let host, _):
             host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
@@ -14,7 +14,7 @@ package enum RedisEndpoint: Hashable, Sendable {
     }
 }
 
-extension RedisEndpoint: CustomStringConvertible {
+extension ServerEndpoint: CustomStringConvertible {
     package var description: String {
         switch self {
         case .tcp(let host, let port):

@@ -1,27 +1,33 @@
-import NIOCore
+package import NIOCore
 import NIOPosix
 
-/// One attempt to get a channel to the server: names are resolved anew and all addresses tried (happy eyeballs, RFC 8305).
+/// One attempt to get a channel to a server: names are resolved anew and all addresses tried (happy eyeballs, RFC 8305).
 /// Lives on the event loop.
-final class RedisConnectAttempt {
-    let id: RedisConnectionID
-    /// When the connection must be usable, not just connected.
-    let deadline: ContinuousClock.Instant
-    private let client: RedisClientLoop
+package final class ConnectAttempt {
+    private let eventLoop: any EventLoop
+    private let opened: (any Channel) -> Void
+    private let finished: (Result<any Channel, any Error>) -> Void
     private var channels: [ObjectIdentifier: any Channel] = [:]
     private var isAbandoned = false
 
-    init(id: RedisConnectionID, client: RedisClientLoop) {
-        self.id = id
-        self.client = client
-        self.deadline = .now.advanced(by: client.configuration.connectTimeout)
+    /// - Parameters:
+    ///   - opened: called for each channel that is made, also for those that come to nothing.
+    ///   - finished: called once, unless the attempt is abandoned. Nothing is read from the channel before its `autoRead`
+    ///     is set.
+    package init(
+        eventLoop: any EventLoop,
+        opened: @escaping (any Channel) -> Void,
+        finished: @escaping (Result<any Channel, any Error>) -> Void
+    ) {
+        self.eventLoop = eventLoop
+        self.opened = opened
+        self.finished = finished
     }
 
-    func start() {
-        let configuration = self.client.configuration
-        let attempt = NIOLoopBound(self, eventLoop: self.client.eventLoop)
-        let bootstrap = ClientBootstrap(group: self.client.eventLoop)
-            .connectTimeout(TimeAmount(configuration.connectTimeout))
+    package func start(_ target: ConnectTarget) {
+        let attempt = NIOLoopBound(self, eventLoop: self.eventLoop)
+        let bootstrap = ClientBootstrap(group: self.eventLoop)
+            .connectTimeout(TimeAmount(target.timeout))
             .channelOption(.socketOption(.so_keepalive), value: 1)
             // Nothing is read before there is somebody to read it.
             .channelOption(.autoRead, value: false)
@@ -29,17 +35,17 @@ final class RedisConnectAttempt {
                 channel.eventLoop.makeCompletedFuture { try attempt.value.made(channel) }
             }
         let connected =
-            switch configuration.endpoint {
+            switch target.endpoint {
             case .tcp(_, let port):
                 Self.connect(
                     bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1),
-                    configuration.endpoint.host ?? "",
+                    target.endpoint.host ?? "",
                     port
                 )
             case .unixSocket(let path):
                 bootstrap.connect(unixDomainSocketPath: path)
             }
-        connected.assumeIsolated().whenComplete { self.finished($0) }
+        connected.assumeIsolated().whenComplete { self.ended($0) }
     }
 
     private static func connect(_ bootstrap: ClientBootstrap, _ host: String, _ port: Int) -> EventLoopFuture<
@@ -51,7 +57,7 @@ final class RedisConnectAttempt {
     }
 
     /// Closes what there is. Nothing more is reported.
-    func abandon() {
+    package func abandon() {
         self.isAbandoned = true
         for channel in self.channels.values { channel.close(promise: nil) }
     }
@@ -59,20 +65,15 @@ final class RedisConnectAttempt {
     private func made(_ channel: any Channel) throws {
         if self.isAbandoned { throw ChannelError.ioOnClosedChannel }
         self.channels[ObjectIdentifier(channel)] = channel
-        self.client.opened(channel)
+        self.opened(channel)
     }
 
-    private func finished(_ result: Result<any Channel, any Error>) {
+    private func ended(_ result: Result<any Channel, any Error>) {
         self.channels = [:]
-        switch result {
-        case .success(let channel):
-            if self.isAbandoned {
-                channel.close(promise: nil)
-            } else {
-                self.client.connected(self, channel)
-            }
-        case .failure(let error):
-            if !self.isAbandoned { self.client.failed(self, error) }
+        if self.isAbandoned {
+            if case .success(let channel) = result { channel.close(promise: nil) }
+        } else {
+            self.finished(result)
         }
     }
 }

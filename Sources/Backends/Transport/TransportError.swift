@@ -11,25 +11,26 @@ import Glibc
 #endif
 
 /// What NIO and the TLS library say went wrong, in words for people.
-struct RedisTransportError {
+package struct TransportError: Error {
     /// One line.
-    let reason: String
+    package let reason: String
     /// Trying again is not going to help: the server is not what the configuration says.
-    let isRefusal: Bool
+    package let isRefusal: Bool
 
-    init(_ reason: String, isRefusal: Bool = false) {
+    package init(_ reason: String, isRefusal: Bool = false) {
         self.reason = reason
         self.isRefusal = isRefusal
     }
 
-    init(_ error: any Error, configuration: RedisClientConfiguration) {
+    package init(_ error: any Error, target: ConnectTarget) {
         switch error {
-        case let error as NIOConnectionError: self.init(Self.reason(of: error, configuration))
+        case let error as TransportError: self = error
+        case let error as NIOConnectionError: self.init(Self.reason(of: error, target))
         case let error as IOError: self.init(Self.reason(of: error))
-        case let error as ChannelError: self.init(Self.reason(of: error, configuration))
+        case let error as ChannelError: self.init(Self.reason(of: error, target))
         case let error as NIOSSLError: self.init(error)
         case let error as NIOSSLExtraError:
-            self.init(Self.reason(of: error, configuration), isRefusal: true)
+            self.init(Self.reason(of: error, target), isRefusal: true)
         // A server tells what it thinks of a client's certificate when the client takes the handshake for done.
         case let error as BoringSSLError: self.init(error)
         case is SocketAddressError: self.init("the host name could not be resolved")
@@ -39,21 +40,21 @@ struct RedisTransportError {
 
     // MARK: Connecting
 
-    private static func reason(of error: NIOConnectionError, _ configuration: RedisClientConfiguration) -> String {
+    private static func reason(of error: NIOConnectionError, _ target: ConnectTarget) -> String {
         var reasons: [String] = []
         for failure in error.connectionErrors {
-            var reason = RedisTransportError(failure.error, configuration: configuration).reason
+            var reason = TransportError(failure.error, target: target).reason
             if error.connectionErrors.count > 1, let address = failure.target.ipAddress { reason += " (\(address))" }
             if !reasons.contains(reason) { reasons.append(reason) }
         }
         if !reasons.isEmpty { return reasons.prefix(4).joined(separator: ", ") }
         if error.dnsAError != nil || error.dnsAAAAError != nil { return "the host name could not be resolved" }
-        return "no connection within \(configuration.connectTimeout)"
+        return "no connection within \(target.timeout)"
     }
 
-    private static func reason(of error: ChannelError, _ configuration: RedisClientConfiguration) -> String {
+    private static func reason(of error: ChannelError, _ target: ConnectTarget) -> String {
         switch error {
-        case .connectTimeout: "no connection within \(configuration.connectTimeout)"
+        case .connectTimeout: "no connection within \(target.timeout)"
         case .eof, .inputClosed, .alreadyClosed, .ioOnClosedChannel, .outputClosed: "the connection was closed"
         default: "\(error)"
         }
@@ -118,13 +119,27 @@ struct RedisTransportError {
         return String(text[marker.upperBound...].prefix { $0 == "_" || $0.isLetter || $0.isNumber })
     }
 
-    private static func reason(of error: NIOSSLExtraError, _ configuration: RedisClientConfiguration) -> String {
-        let name = configuration.tls?.serverName ?? configuration.endpoint.host ?? ""
+    private static func reason(of error: NIOSSLExtraError, _ target: ConnectTarget) -> String {
+        let name = target.tls?.serverName ?? target.endpoint.host ?? ""
         return switch error {
         case .failedToValidateHostname: "the server's certificate is not for \(name)"
         case .serverHostnameImpossibleToMatch: "no certificate can be for \(name): that is not a host name"
         case .cannotUseIPAddressInSNI, .invalidSNIHostname: "\(name) cannot be the TLS server name"
         default: "TLS failed: \(error)"
         }
+    }
+}
+
+/// What a connection is made to.
+package struct ConnectTarget: Sendable {
+    package var endpoint: ServerEndpoint
+    package var tls: TLSOptions?
+    /// How long the network has to connect.
+    package var timeout: Duration
+
+    package init(endpoint: ServerEndpoint, tls: TLSOptions?, timeout: Duration) {
+        self.endpoint = endpoint
+        self.tls = tls
+        self.timeout = timeout
     }
 }

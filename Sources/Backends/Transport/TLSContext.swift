@@ -1,8 +1,8 @@
 import NIOCore
-import NIOSSL
+package import NIOSSL
 
 /// Makes the TLS handler of each connection.
-struct RedisTLSContext {
+package struct TLSContext {
     private let context: NIOSSLContext
     private let serverName: String?
 
@@ -11,9 +11,9 @@ struct RedisTLSContext {
 
     /// Reads the files.
     ///
-    /// - Throws: ``RedisError/Code/unusableServer`` if they cannot be read, or if no name is known to check.
-    init(_ tls: RedisTLS, endpoint: RedisEndpoint) throws(RedisError) {
-        func unusable(_ reason: String) -> RedisError { RedisError(.unusableServer, endpoint: endpoint, reason) }
+    /// - Throws: a refusal if they cannot be read, or if no name is known to check.
+    package init(_ tls: TLSOptions, endpoint: ServerEndpoint) throws(TransportError) {
+        func unusable(_ reason: String) -> TransportError { TransportError(reason, isRefusal: true) }
 
         self.serverName = try Self.serverName(tls, endpoint)
         var configuration = TLSConfiguration.makeClientConfiguration()
@@ -51,23 +51,22 @@ struct RedisTLSContext {
 
     /// NIOSSL accepts a certificate that is for the name, or for the address that was connected to. So an IP address as the
     /// host is checked by giving no name; as a name for another host it could not be checked.
-    private static func serverName(_ tls: RedisTLS, _ endpoint: RedisEndpoint) throws(RedisError) -> String? {
+    private static func serverName(_ tls: TLSOptions, _ endpoint: ServerEndpoint) throws(TransportError) -> String? {
         let host = endpoint.host
         guard let name = tls.serverName ?? host else {
-            throw RedisError(.unusableServer, endpoint: endpoint, "TLS over a unix socket needs a server name")
+            throw TransportError("TLS over a unix socket needs a server name", isRefusal: true)
         }
         guard name.isIPAddress else { return name }
         guard name == host else {
-            throw RedisError(
-                .unusableServer,
-                endpoint: endpoint,
-                "\(name) cannot be the TLS server name: an IP address can be checked as the host only"
+            throw TransportError(
+                "\(name) cannot be the TLS server name: an IP address can be checked as the host only",
+                isRefusal: true
             )
         }
         return nil
     }
 
-    func makeHandler() throws -> NIOSSLClientHandler {
+    package func makeHandler() throws -> NIOSSLClientHandler {
         try NIOSSLClientHandler(context: self.context, serverHostname: self.serverName)
     }
 }

@@ -1,0 +1,346 @@
+package import Jute
+package import Logging
+package import NIOCore
+import Transport
+
+/// What a server answered.
+package struct ZooKeeperReply: Sendable {
+    package let answer: ZooKeeperAnswer
+    /// The transaction that the server had carried out last; of a write, the write itself.
+    package let zxid: Int64
+    /// An instant before the first byte of the request was handed to the connection.
+    package let sentAt: ContinuousClock.Instant
+}
+
+/// Told about the session of a client, on its event loop.
+package protocol ZooKeeperClientDelegate: AnyObject {
+    /// The session is attached to a server. Do what must come first, then call ``ZooKeeperClient/setUpFinished()``.
+    ///
+    /// - Parameters:
+    ///   - isNew: the session was made just now.
+    ///   - sentAt: before the first byte of what attached it.
+    func attached(_ session: ZooKeeperSession, isNew: Bool, sentAt: ContinuousClock.Instant)
+    /// The connection ended, or could not be made. The session may live on. What was out has no answer yet when this comes.
+    func suspended(_ error: ZooKeeperError)
+    /// The session is over, and its nodes and watches with it. Another one follows.
+    func expired(_ session: ZooKeeperSession)
+    func watchFired(_ event: WatchEvent)
+}
+
+/// One session with an ensemble, over one connection at a time. Lives on its event loop: all methods are called there.
+///
+/// Requests of one turn of the loop leave in one write and are answered in order. Watches on data are set again when the
+/// session is attached to another server.
+package final class ZooKeeperClient {
+    package typealias Completion = (Result<ZooKeeperReply, ZooKeeperError>) -> Void
+    typealias Instant = ContinuousClock.Instant
+
+    /// The paths of one request to set watches again are not longer than this together, as in the Java client.
+    private static let maximumWatchBytes = 128 * 1_024
+
+    package let configuration: ZooKeeperClientConfiguration
+    package let eventLoop: any EventLoop
+    /// The client is owned by its delegate.
+    package weak var delegate: (any ZooKeeperClientDelegate)?
+    private let logger: Logger
+    private let endpoints: [ServerEndpoint]
+    private var machine: ZooKeeperSessionStateMachine
+    private let timer: EventLoopTimer
+    private var attempt: ConnectAttempt?
+    private var connection: ZooKeeperConnection?
+    private var tls: TLSContext?
+    private var dataWatches: Set<String> = []
+    private var hasExpired = false
+    private var openChannels = 0
+    private var isFinished = false
+    private var whenGone: (() -> Void)?
+    /// How the last attempt or connection ended; nil while connected.
+    package private(set) var lastError: ZooKeeperError?
+
+    package init(configuration: ZooKeeperClientConfiguration, eventLoop: any EventLoop, logger: Logger) {
+        self.configuration = configuration
+        self.eventLoop = eventLoop
+        self.logger = logger
+        self.endpoints = configuration.endpoints.shuffled()
+        self.machine = ZooKeeperSessionStateMachine(configuration, first: 0)
+        self.timer = EventLoopTimer(eventLoop: eventLoop)
+    }
+
+    /// Whether what is submitted is sent.
+    package var isOpen: Bool { self.machine.isOpen }
+
+    /// Whether what must come first is being done.
+    package var isSettingUp: Bool { self.machine.isSettingUp }
+
+    package var session: ZooKeeperSession? { self.machine.session }
+
+    // MARK: Requests
+
+    /// Sends a request. The completion is called once: at once if there is no connection.
+    ///
+    /// A request has no deadline of its own: it is answered, or its connection ends.
+    package func submit(_ request: ZooKeeperRequest, completion: @escaping Completion) {
+        guard let connection, self.machine.isOpen || self.machine.isSettingUp else {
+            completion(.failure(self.notConnected))
+            return
+        }
+        connection.send(request, completion: completion)
+    }
+
+    package var notConnected: ZooKeeperError {
+        ZooKeeperError(
+            self.isFinished ? .stopped : .notSent,
+            endpoint: self.lastError?.endpoint,
+            self.lastError?.reason ?? "not connected yet"
+        )
+    }
+
+    /// Nobody wants to hear of this watch any more. The server keeps it until it fires.
+    package func forgetWatch(_ path: String) {
+        self.dataWatches.remove(path)
+    }
+
+    /// How many watches are set, as far as this client knows.
+    package var watchCount: Int { self.dataWatches.count }
+
+    func answered(_ request: ZooKeeperRequest) {
+        switch request {
+        case .getData(let path, true), .exists(let path, true): self.dataWatches.insert(path)
+        default: break
+        }
+    }
+
+    func watchFired(_ event: WatchEvent) {
+        switch event.kind {
+        case .deleted, .dataChanged, .created:
+            self.dataWatches.remove(event.path)
+            self.delegate?.watchFired(event)
+        case .childrenChanged, .other:
+            break
+        }
+    }
+
+    func saw(zxid: Int64) {
+        self.machine.saw(zxid: zxid)
+    }
+
+    // MARK: Running
+
+    /// Connects, and goes on until it is stopped.
+    package func start(whenGone: @escaping () -> Void) {
+        self.whenGone = whenGone
+        if let server = self.machine.started() {
+            self.connect(server)
+        } else {
+            self.finish()
+        }
+    }
+
+    /// Ends the session, so that its nodes are gone at once, and the connection.
+    package func stop() {
+        let wasOpen = self.machine.isOpen || self.machine.isSettingUp
+        let isBusy = self.machine.stopped()
+        self.timer.cancel()
+        guard isBusy else { return self.finish() }
+        if let connection = self.connection {
+            if wasOpen {
+                let finish = { [weak connection] (_: Result<ZooKeeperReply, ZooKeeperError>) in
+                    connection?.closeGracefully() ?? ()
+                }
+                connection.send(.closeSession, completion: finish)
+                // A server that hangs is not waited for: the session then ends by itself.
+                self.timer.arm(.now.advanced(by: .milliseconds(500))) { connection.closeGracefully() }
+            } else {
+                connection.close(.stopped, "the client was stopped")
+            }
+        } else {
+            self.attempt?.abandon()
+            self.attempt = nil
+            self.carryOut(self.machine.ended(now: .now, random: 0))
+        }
+    }
+
+    private func finish() {
+        self.isFinished = true
+        self.finishIfGone()
+    }
+
+    private func finishIfGone() {
+        guard self.isFinished, self.openChannels == 0 else { return }
+        exchange(&self.whenGone, with: nil)?()
+    }
+
+    // MARK: Connecting
+
+    func target(_ endpoint: ServerEndpoint) -> ConnectTarget {
+        ConnectTarget(endpoint: endpoint, tls: self.configuration.tls, timeout: self.configuration.attemptTimeout)
+    }
+
+    private func connect(_ server: Int) {
+        let endpoint = self.endpoints[server]
+        let target = self.target(endpoint)
+        let deadline = Instant.now.advanced(by: target.timeout)
+        let attempt = ConnectAttempt(eventLoop: self.eventLoop, opened: self.opened) { result in
+            self.attempt = nil
+            switch result {
+            case .success(let channel): self.connected(channel, endpoint, deadline: deadline)
+            case .failure(let error): self.failed(error, endpoint)
+            }
+        }
+        self.attempt = attempt
+        attempt.start(target)
+    }
+
+    private func opened(_ channel: any Channel) {
+        self.openChannels += 1
+        channel.closeFuture.assumeIsolated().whenComplete { _ in
+            self.openChannels -= 1
+            self.finishIfGone()
+        }
+    }
+
+    private func connected(_ channel: any Channel, _ endpoint: ServerEndpoint, deadline: Instant) {
+        let connection = ZooKeeperConnection(client: self, endpoint: endpoint, deadline: deadline)
+        do {
+            if let handler = try self.tlsContext(endpoint)?.makeHandler() {
+                try channel.pipeline.syncOperations.addHandler(handler)
+            }
+            self.connection = connection
+            try channel.pipeline.syncOperations.addHandler(connection)
+            try channel.syncOptions?.setOption(.autoRead, value: true)
+        } catch {
+            channel.close(promise: nil)
+            if self.connection === connection {
+                connection.close(.notSent, TransportError(error, target: self.target(endpoint)).reason)
+            } else {
+                self.failed(error, endpoint)
+            }
+        }
+    }
+
+    private func tlsContext(_ endpoint: ServerEndpoint) throws -> TLSContext? {
+        guard let tls = self.configuration.tls else { return nil }
+        // The names differ from server to server; so do the contexts.
+        return try TLSContext(tls, endpoint: endpoint)
+    }
+
+    private func failed(_ error: any Error, _ endpoint: ServerEndpoint) {
+        let described = TransportError(error, target: self.target(endpoint))
+        self.ended(
+            ZooKeeperError(
+                described.isRefusal ? .unusableServer : .notSent,
+                endpoint: endpoint,
+                described.reason
+            )
+        )
+    }
+
+    var greeting: ConnectRequest { self.machine.greeting() }
+
+    /// A server says nothing about why it closes a connection.
+    var reasonOfClose: String {
+        self.machine.isOpen || self.machine.isSettingUp
+            ? "the server closed the connection"
+            : "the server closed the connection without taking the session: it has no quorum, or is behind"
+    }
+
+    func greeted(_ connection: ZooKeeperConnection, _ response: ConnectResponse) {
+        switch self.machine.greeted(response) {
+        case .attached(let session, let isNew):
+            connection.opened(timeout: session.timeout)
+            self.logger.debug(
+                "attached",
+                metadata: ["zookeeper.session": "\(session)", "zookeeper.new": "\(isNew)"]
+            )
+            if let digest = self.configuration.digest {
+                connection.send(.authenticate(scheme: "digest", credentials: Array(digest.utf8))) { _ in }
+            }
+            if isNew { self.dataWatches = [] } else { self.setWatches(connection) }
+            self.delegate?.attached(session, isNew: isNew, sentAt: connection.greetedAt)
+        case .expired(let session):
+            self.hasExpired = true
+            self.dataWatches = []
+            connection.close(.outcomeUnknown, "the session \(session) has expired")
+            self.delegate?.expired(session)
+        case .refuse(let reason):
+            connection.close(.notSent, reason)
+        case .close:
+            connection.close(.stopped, "the client was stopped")
+        }
+    }
+
+    private func setWatches(_ connection: ZooKeeperConnection) {
+        var paths: [String] = []
+        var bytes = 0
+        func send() {
+            guard !paths.isEmpty else { return }
+            connection.send(.setDataWatches(paths: paths, relativeZxid: self.machine.lastZxid)) { _ in }
+            paths = []
+            bytes = 0
+        }
+        for path in self.dataWatches {
+            paths.append(path)
+            bytes += path.utf8.count + 4
+            if bytes >= Self.maximumWatchBytes { send() }
+        }
+        send()
+    }
+
+    /// What must come first on the connection is done: from now on everything is sent.
+    package func setUpFinished() {
+        if self.machine.setUpFinished() { self.lastError = nil }
+    }
+
+    /// Leaves the server for another one; the session lives on.
+    package func leaveServer(_ reason: String, isRefusal: Bool = false) {
+        self.connection?.close(isRefusal ? .unusableServer : .outcomeUnknown, reason)
+    }
+
+    func ended(_ connection: ZooKeeperConnection, _ error: ZooKeeperError) {
+        guard self.connection === connection else { return }
+        self.connection = nil
+        self.ended(error)
+    }
+
+    private func ended(_ error: ZooKeeperError) {
+        let isNews = self.lastError?.message != error.message
+        self.lastError = error
+        let action: ZooKeeperSessionStateMachine.EndedAction
+        if exchange(&self.hasExpired, with: false) {
+            action = self.machine.endedAfterExpiry()
+        } else {
+            action = self.machine.ended(now: .now, random: .random(in: 0..<1))
+        }
+        self.logger.log(
+            level: isNews ? .info : .debug,
+            "not connected",
+            metadata: ["zookeeper.error": "\(error)"]
+        )
+        self.delegate?.suspended(error)
+        self.carryOut(action)
+    }
+
+    private func carryOut(_ action: ZooKeeperSessionStateMachine.EndedAction) {
+        switch action {
+        case .connect(let server):
+            // Not within the end of the connection before.
+            let client = NIOLoopBound(self, eventLoop: self.eventLoop)
+            self.eventLoop.execute { client.value.connectUnlessStopped(server) }
+        case .wait(let until):
+            self.timer.arm(until) {
+                if let action = self.machine.timerFired(now: .now) { self.carryOut(action) }
+            }
+        case .finish:
+            self.timer.cancel()
+            self.finish()
+        }
+    }
+
+    private func connectUnlessStopped(_ server: Int) {
+        if self.machine.isStopping {
+            self.carryOut(self.machine.ended(now: .now, random: 0))
+        } else {
+            self.connect(server)
+        }
+    }
+}

@@ -1,0 +1,208 @@
+import Jute
+
+/// A session as the server granted it.
+package struct ZooKeeperSession: Hashable, Sendable {
+    package let id: Int64
+    let password: [UInt8]
+    /// What was negotiated.
+    package let timeout: Duration
+
+    package init(id: Int64, password: [UInt8], timeout: Duration) {
+        self.id = id
+        self.password = password
+        self.timeout = timeout
+    }
+}
+
+extension ZooKeeperSession: CustomStringConvertible, CustomReflectable {
+    package var description: String { "0x" + String(UInt64(bitPattern: self.id), radix: 16) }
+    package var customMirror: Mirror { Mirror(self, children: ["id": self.description, "timeout": self.timeout]) }
+}
+
+/// Connecting, attaching to the session again, and the end of sessions.
+///
+/// States: *idle* (before it runs), *connecting* to one server after another, *settingUp* (the session is there, and
+/// what must come first is being done), *open*, *backing off* (all servers were tried in vain), *stopping*, *stopped*.
+///
+/// The session outlives its connections. Only a server can say that it has expired; the next attempt then asks for a new
+/// one. No server is accepted that has seen less than this client: it is told the highest zxid and refuses by itself.
+///
+/// Pure: time and random numbers are passed in, and the shell carries out what is returned.
+struct ZooKeeperSessionStateMachine {
+    typealias Instant = ContinuousClock.Instant
+
+    private enum State: Equatable {
+        case idle
+        case connecting
+        case settingUp
+        case open
+        case backingOff(until: Instant)
+        case stopping
+        case stopped
+    }
+
+    enum Greeting: Equatable {
+        /// Set up, then ``setUpFinished()``.
+        case attached(ZooKeeperSession, isNew: Bool)
+        /// The session is over. Ask for a new one, over a new connection.
+        case expired(ZooKeeperSession)
+        case refuse(String)
+        /// The client is stopping.
+        case close
+    }
+
+    enum EndedAction: Equatable {
+        /// Which server to try now.
+        case connect(server: Int)
+        case wait(until: Instant)
+        case finish
+    }
+
+    private let serverCount: Int
+    private let backoffBase: Duration
+    private let backoffCap: Duration
+    private let wantedTimeout: Duration
+
+    private var state = State.idle
+    private var server: Int
+    private var triedInVain = 0
+    private var roundsInVain = 0
+    private(set) var session: ZooKeeperSession?
+    private(set) var lastZxid: Int64 = 0
+
+    /// - Parameter first: which server is tried first, drawn at random: so clients spread over the ensemble.
+    init(_ configuration: ZooKeeperClientConfiguration, first: Int) {
+        self.serverCount = configuration.endpoints.count
+        self.backoffBase = configuration.backoffBase
+        self.backoffCap = configuration.backoffCap
+        self.wantedTimeout = configuration.sessionTimeout
+        self.server = first % configuration.endpoints.count
+    }
+
+    var isOpen: Bool { self.state == .open }
+    /// Stopped, and the end of the last attempt is awaited.
+    var isStopping: Bool { self.state == .stopping }
+    var isSettingUp: Bool { self.state == .settingUp }
+
+    /// The client runs. Returns which server to try; `nil` if it was stopped before.
+    mutating func started() -> Int? {
+        guard self.state == .idle else { return nil }
+        self.state = .connecting
+        return self.server
+    }
+
+    /// What to say first on a connection.
+    func greeting() -> ConnectRequest {
+        ConnectRequest(
+            lastZxidSeen: self.lastZxid,
+            timeoutMilliseconds: Int32(clamping: (self.session?.timeout ?? self.wantedTimeout).wholeMilliseconds),
+            sessionID: self.session?.id ?? 0,
+            password: self.session?.password ?? [UInt8](repeating: 0, count: 16)
+        )
+    }
+
+    mutating func greeted(_ response: ConnectResponse) -> Greeting {
+        guard self.state == .connecting else { return .close }
+        if response.timeoutMilliseconds <= 0 {
+            guard let session = self.session else { return .refuse("the server refused to make a session") }
+            self.session = nil
+            return .expired(session)
+        }
+        if response.isReadOnly { return .refuse("the server is cut off from the quorum, and read-only") }
+        let isNew = self.session == nil
+        if let session = self.session, session.id != response.sessionID {
+            return .refuse("the server answered with the session of somebody else")
+        }
+        let session = ZooKeeperSession(
+            id: response.sessionID,
+            password: response.password,
+            timeout: .milliseconds(response.timeoutMilliseconds)
+        )
+        self.session = session
+        self.state = .settingUp
+        return .attached(session, isNew: isNew)
+    }
+
+    /// What must come first is done. False if the connection ended meanwhile.
+    mutating func setUpFinished() -> Bool {
+        guard self.state == .settingUp else { return false }
+        self.state = .open
+        self.triedInVain = 0
+        self.roundsInVain = 0
+        return true
+    }
+
+    mutating func saw(zxid: Int64) {
+        self.lastZxid = max(self.lastZxid, zxid)
+    }
+
+    /// A connection ended, or was not made.
+    ///
+    /// - Parameter random: from 0 to below 1.
+    mutating func ended(now: Instant, random: Double) -> EndedAction {
+        switch self.state {
+        case .open:
+            // The session lives on; every server is worth a try, this one last.
+            self.triedInVain = 0
+        case .connecting, .settingUp:
+            self.triedInVain += 1
+        case .stopping, .stopped:
+            self.state = .stopped
+            return .finish
+        case .idle, .backingOff:
+            preconditionFailure("a connection ended that was not there")
+        }
+        self.server = (self.server + 1) % self.serverCount
+        guard self.triedInVain >= self.serverCount else {
+            self.state = .connecting
+            return .connect(server: self.server)
+        }
+        self.triedInVain = 0
+        self.roundsInVain += 1
+        let longest = min(self.backoffCap, self.backoffBase * (1 << min(self.roundsInVain - 1, 20)))
+        let until = now.advanced(by: longest * random)
+        self.state = .backingOff(until: until)
+        return .wait(until: until)
+    }
+
+    /// The session has expired: ask for a new one from the same server, which is fine.
+    mutating func endedAfterExpiry() -> EndedAction {
+        switch self.state {
+        case .stopping, .stopped:
+            self.state = .stopped
+            return .finish
+        case .connecting, .idle, .settingUp, .open, .backingOff:
+            self.state = .connecting
+            return .connect(server: self.server)
+        }
+    }
+
+    /// Returns which server to try, or when to ask again.
+    mutating func timerFired(now: Instant) -> EndedAction? {
+        guard case .backingOff(let until) = self.state else { return nil }
+        guard now >= until else { return .wait(until: until) }
+        self.state = .connecting
+        return .connect(server: self.server)
+    }
+
+    /// True if there is a connection, or an attempt at one, whose end must be awaited.
+    mutating func stopped() -> Bool {
+        switch self.state {
+        case .connecting, .settingUp, .open:
+            self.state = .stopping
+            return true
+        case .idle, .backingOff:
+            self.state = .stopped
+            return false
+        case .stopping, .stopped:
+            return self.state == .stopping
+        }
+    }
+}
+
+extension Duration {
+    package var wholeMilliseconds: Int64 {
+        let (seconds, attoseconds) = self.components
+        return seconds * 1_000 + attoseconds / 1_000_000_000_000_000
+    }
+}

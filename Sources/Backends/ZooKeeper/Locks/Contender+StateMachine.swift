@@ -1,0 +1,382 @@
+import DistributedLocks
+import Jute
+
+/// One claim on its way through the recipe for locks (https://zookeeper.apache.org/doc/current/recipes.html): a node that
+/// is ephemeral and sequential; the first one holds; each of the others watches the one right ahead of it.
+///
+/// States: *idle* (the ensemble knows nothing of it), *creating* (the request is out), *unsure* (its reply was lost),
+/// *placed* (the node is there, and waits), *first* (nobody is ahead, but the session cannot be relied on just now),
+/// *holding*, *leaving* (the node is being deleted), *over*.
+///
+/// A request that has no answer because its connection ended is taken up again by ``attached()``. Pure: what has to be
+/// asked is returned, and the answers are fed in.
+struct ContenderStateMachine {
+    enum Action: Equatable {
+        case none
+        /// Create the node, and list the contenders.
+        case create
+        /// Make the server current, list, and look for the node.
+        case seek
+        /// Ask whose node it is.
+        case inspect(ContenderNode)
+        case list
+        case watch(predecessor: ContenderNode)
+        case watchOwn(ContenderNode)
+        case delete(ContenderNode)
+        case grant(token: Int64)
+        /// It waits, behind so many; watch this one.
+        case queued(ahead: Int, first: ContenderNode, watch: ContenderNode)
+        /// Somebody else holds the lock, and it was not to wait. Delete the node.
+        case busy(ContenderNode, first: ContenderNode)
+        /// The node is no more; ask again from the beginning.
+        case gone
+        case lost(LockError.LossReason)
+        /// It has left.
+        case left(wasHeld: Bool)
+        /// The server refuses to do what is needed.
+        case failed(ZooKeeperCode)
+    }
+
+    enum State: Equatable {
+        case idle
+        case creating
+        case unsure
+        case placed(ContenderNode, czxid: Int64)
+        case first(ContenderNode, czxid: Int64)
+        case holding(ContenderNode, czxid: Int64)
+        /// `nil`: it has to be sought first.
+        case leaving(ContenderNode?, wasHolding: Bool)
+        case over
+    }
+
+    private(set) var state = State.idle
+    let joinsQueue: Bool
+    /// The caller has been told that it waits.
+    private(set) var isQueued = false
+    private var wantsToLeave = false
+    /// The watch on the predecessor is set, or has been asked for.
+    private var watched: ContenderNode?
+    private var isWatchSet = false
+    private var isOwnWatchSet = false
+    private var isDeleteOut = false
+    private var parentsMissing = 0
+
+    /// A parent that vanishes again and again is not made more often than this in a row.
+    static let maximumParentTries = 16
+
+    init(joinsQueue: Bool) {
+        self.joinsQueue = joinsQueue
+    }
+
+    var isOver: Bool { self.state == .over }
+
+    /// The ensemble cannot know of it.
+    var isUnknown: Bool {
+        switch self.state {
+        case .idle, .over: true
+        case .creating, .unsure, .placed, .first, .holding, .leaving: false
+        }
+    }
+
+    var node: ContenderNode? {
+        switch self.state {
+        case .placed(let node, _), .first(let node, _), .holding(let node, _): node
+        case .leaving(let node, _): node
+        case .idle, .creating, .unsure, .over: nil
+        }
+    }
+
+    /// The node whose watch it waits for.
+    var predecessor: ContenderNode? { self.watched }
+
+    // MARK: The session
+
+    /// The session is attached, for the first time or again: what has no answer is asked again.
+    mutating func attached() -> Action {
+        switch self.state {
+        case .idle:
+            self.state = .creating
+            return .create
+        case .unsure:
+            return .seek
+        case .placed:
+            // A watch that is set is set again by the client, and fires if something has happened meanwhile.
+            return self.isWatchSet ? .none : .list
+        case .leaving(let node?, _):
+            return self.delete(node)
+        case .leaving(nil, _):
+            return .seek
+        case .holding(let node, _):
+            return self.isOwnWatchSet ? .none : .watchOwn(node)
+        case .first, .over:
+            return .none
+        case .creating:
+            preconditionFailure("a request is out on a connection that has ended")
+        }
+    }
+
+    /// The session is over, and the node with it.
+    mutating func expired() -> Action {
+        defer { self.forgetWatches() }
+        switch self.state {
+        case .idle, .over:
+            return .none
+        case .creating, .unsure, .placed, .first:
+            if self.wantsToLeave || self.isQueued {
+                self.state = .over
+                return self.wantsToLeave ? .left(wasHeld: false) : .gone
+            }
+            // The caller still waits for its first answer: it gets one from the next session.
+            self.state = .idle
+            return .none
+        case .holding:
+            self.state = .over
+            return .none
+        case .leaving:
+            self.state = .over
+            return .left(wasHeld: false)
+        }
+    }
+
+    private mutating func forgetWatches() {
+        self.watched = nil
+        self.isWatchSet = false
+        self.isOwnWatchSet = false
+    }
+
+    // MARK: Answers
+
+    /// The node was not created, for this reason. `nil`: nobody knows whether it was.
+    mutating func createFailed(_ code: ZooKeeperCode?) -> Action {
+        guard case .creating = self.state else { return .none }
+        guard let code else {
+            self.state = self.wantsToLeave ? .leaving(nil, wasHolding: false) : .unsure
+            return .none
+        }
+        self.state = .over
+        return self.wantsToLeave ? .left(wasHeld: false) : .failed(code)
+    }
+
+    /// The request never left. It is made when the session is attached again.
+    mutating func notCreated() -> Action {
+        guard case .creating = self.state else { return .none }
+        if self.wantsToLeave {
+            self.state = .over
+            return .left(wasHeld: false)
+        }
+        self.state = .idle
+        return .none
+    }
+
+    /// The parents are not there. True: make them, then call ``parentsMade()``.
+    mutating func parentsMissed() -> Bool {
+        guard case .creating = self.state, !self.wantsToLeave else { return false }
+        self.parentsMissing += 1
+        return self.parentsMissing <= Self.maximumParentTries
+    }
+
+    mutating func parentsMade() -> Action {
+        guard case .creating = self.state else { return .none }
+        if self.wantsToLeave {
+            self.state = .over
+            return .left(wasHeld: false)
+        }
+        return .create
+    }
+
+    /// The node is there.
+    mutating func created(_ node: ContenderNode, czxid: Int64) -> Action {
+        guard case .creating = self.state else { return .none }
+        return self.isPlaced(node, czxid: czxid)
+    }
+
+    private mutating func isPlaced(_ node: ContenderNode, czxid: Int64) -> Action {
+        if self.wantsToLeave {
+            self.state = .leaving(node, wasHolding: false)
+            return self.delete(node)
+        }
+        self.parentsMissing = 0
+        self.state = .placed(node, czxid: czxid)
+        return .none
+    }
+
+    /// The contenders were listed, after the node was made.
+    ///
+    /// - Parameter isValid: Whether the session can be relied on now.
+    mutating func listed(_ children: [String], isValid: Bool) -> Action {
+        guard case .placed(let node, let czxid) = self.state else { return .none }
+        guard let place = ContenderNode.place(of: node, among: children) else {
+            // An operator has deleted it.
+            self.state = .over
+            return .gone
+        }
+        guard let predecessor = place.predecessor else {
+            self.forgetWatches()
+            guard isValid else {
+                self.state = .first(node, czxid: czxid)
+                return .none
+            }
+            self.state = .holding(node, czxid: czxid)
+            return .grant(token: czxid)
+        }
+        guard self.joinsQueue else {
+            self.state = .leaving(node, wasHolding: false)
+            self.isDeleteOut = true
+            return .busy(node, first: place.first)
+        }
+        self.watched = predecessor
+        self.isWatchSet = false
+        let wasQueued = self.isQueued
+        self.isQueued = true
+        if wasQueued { return .watch(predecessor: predecessor) }
+        return .queued(ahead: place.ahead - 1, first: place.first, watch: predecessor)
+    }
+
+    /// The lock's node is gone, and every contender's with it.
+    mutating func listFailed(_ code: ZooKeeperCode?) -> Action {
+        guard case .placed = self.state, let code else { return .none }
+        self.state = .over
+        return code == .noNode ? .gone : .failed(code)
+    }
+
+    /// The session can be relied on again.
+    mutating func validityReturned() -> Action {
+        guard case .first(let node, let czxid) = self.state else { return .none }
+        self.state = .holding(node, czxid: czxid)
+        return .grant(token: czxid)
+    }
+
+    /// The watch on a predecessor is set; or there was nothing to watch any more (`false`).
+    mutating func watchSet(on predecessor: ContenderNode, isThere: Bool) -> Action {
+        guard case .placed = self.state, self.watched == predecessor else { return .none }
+        self.isWatchSet = isThere
+        return isThere ? .none : .list
+    }
+
+    /// Something happened to the predecessor.
+    mutating func predecessorFired() -> Action {
+        guard case .placed = self.state, self.watched != nil else { return .none }
+        self.watched = nil
+        self.isWatchSet = false
+        return .list
+    }
+
+    /// The slow timer: a watch may have been lost in a way that nobody has thought of.
+    mutating func backstopFired() -> Action {
+        guard case .placed = self.state, let watched = self.watched, self.isWatchSet else { return .none }
+        return .watch(predecessor: watched)
+    }
+
+    // MARK: Holding
+
+    /// It has been held for a while: an operator who breaks the lock should be heard of.
+    mutating func ownWatchDue() -> Action {
+        guard case .holding(let node, _) = self.state, !self.isOwnWatchSet else { return .none }
+        return .watchOwn(node)
+    }
+
+    /// The own node was read, and is watched from now on. `nil`: it is gone.
+    mutating func ownRead(_ data: ContenderData?, isThere: Bool) -> Action {
+        guard case .holding = self.state else { return .none }
+        guard isThere else {
+            self.state = .over
+            return .lost(.revoked)
+        }
+        self.isOwnWatchSet = true
+        return data?.isRevoked == true ? .lost(.revoked) : .none
+    }
+
+    mutating func ownFired(isDeleted: Bool) -> Action {
+        self.isOwnWatchSet = false
+        guard case .holding(let node, _) = self.state else { return .none }
+        if isDeleted {
+            self.state = .over
+            return .lost(.revoked)
+        }
+        return .watchOwn(node)
+    }
+
+    // MARK: Leaving
+
+    /// The claim is given back. ``Action/left(wasHeld:)`` follows, now or later.
+    mutating func withdrawn() -> Action {
+        switch self.state {
+        case .idle:
+            self.state = .over
+            return .left(wasHeld: false)
+        case .over:
+            return .left(wasHeld: false)
+        case .creating:
+            self.wantsToLeave = true
+            return .none
+        case .unsure:
+            self.state = .leaving(nil, wasHolding: false)
+            return .seek
+        case .placed(let node, _), .first(let node, _):
+            self.state = .leaving(node, wasHolding: false)
+            return self.delete(node)
+        case .holding(let node, _):
+            self.state = .leaving(node, wasHolding: true)
+            return self.delete(node)
+        case .leaving(let node?, _):
+            return self.isDeleteOut ? .none : self.delete(node)
+        case .leaving(nil, _):
+            return .seek
+        }
+    }
+
+    private mutating func delete(_ node: ContenderNode) -> Action {
+        self.isDeleteOut = true
+        return .delete(node)
+    }
+
+    /// The delete was answered: the node was there, or was gone already. `nil`: it has to be asked again.
+    mutating func deleted(_ code: ZooKeeperCode?) -> Action {
+        self.isDeleteOut = false
+        guard case .leaving(_, let wasHolding) = self.state, let code else { return .none }
+        switch code {
+        case .ok:
+            self.state = .over
+            return .left(wasHeld: wasHolding)
+        case .noNode:
+            self.state = .over
+            return .left(wasHeld: false)
+        default:
+            return .failed(code)
+        }
+    }
+
+    // MARK: Seeking
+
+    /// The contenders were listed, in search of a node whose making was not confirmed. `nil`: not answered.
+    mutating func sought(_ found: ContenderNode?) -> Action {
+        switch self.state {
+        case .unsure:
+            guard let found else {
+                self.state = .creating
+                return .create
+            }
+            return .inspect(found)
+        case .leaving(nil, _):
+            guard let found else {
+                self.state = .over
+                return .left(wasHeld: false)
+            }
+            self.state = .leaving(found, wasHolding: false)
+            return self.delete(found)
+        case .idle, .creating, .placed, .first, .holding, .leaving, .over:
+            return .none
+        }
+    }
+
+    /// The node that was found is this session's own (then with the transaction that created it), or not.
+    mutating func inspected(_ node: ContenderNode, czxid: Int64?) -> Action {
+        guard case .unsure = self.state else { return .none }
+        guard let czxid else {
+            self.state = .creating
+            return .create
+        }
+        let action = self.isPlaced(node, czxid: czxid)
+        return action == .none ? .list : action
+    }
+}

@@ -1,0 +1,50 @@
+import DistributedLocks
+
+/// What stands in a contender's node: who it is, for people, and whether an operator has broken its lock.
+struct ContenderData: Hashable, Sendable {
+    var metadata: OwnerMetadata
+    var isRevoked = false
+
+    private static let version = "dlock 1"
+    private static let revoked = "revoked"
+    /// At most this many bytes of a host's name or a label are kept.
+    private static let maximumFieldBytes = 256
+
+    init(metadata: OwnerMetadata) {
+        self.metadata = metadata
+    }
+
+    /// One line for each field.
+    var bytes: [UInt8] {
+        var lines = [Self.version + (self.isRevoked ? " " + Self.revoked : "")]
+        lines.append(String(self.metadata.pid))
+        lines.append(Self.line(self.metadata.host))
+        lines.append(Self.line(self.metadata.label ?? ""))
+        return Array(lines.joined(separator: "\n").utf8)
+    }
+
+    /// `nil`: not ours.
+    init?(bytes: [UInt8]) {
+        guard let text = String(validating: bytes, as: UTF8.self) else { return nil }
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        guard lines.count == 4, let pid = Int32(lines[1]) else { return nil }
+        let words = lines[0].split(separator: " ")
+        guard words.prefix(2).joined(separator: " ") == Self.version else { return nil }
+        self.metadata = OwnerMetadata(
+            host: String(lines[2]),
+            pid: pid,
+            label: lines[3].isEmpty ? nil : String(lines[3])
+        )
+        self.isRevoked = words.dropFirst(2).contains(Self.revoked[...])
+    }
+
+    private static func line(_ text: String) -> String {
+        var line = ""
+        for scalar in text.unicodeScalars {
+            let shown: Unicode.Scalar = scalar.properties.generalCategory == .control ? " " : scalar
+            guard line.utf8.count + UTF8.width(shown) <= Self.maximumFieldBytes else { break }
+            line.unicodeScalars.append(shown)
+        }
+        return line
+    }
+}

@@ -1,0 +1,188 @@
+public import DistributedLocks
+public import Logging
+public import NIOCore
+import NIOPosix
+import ZooKeeperClient
+
+/// Locks on a ZooKeeper ensemble.
+///
+/// - A lock is granted by a quorum; it survives the loss of any minority of the servers.
+/// - Waiters are served in the order in which they asked. Each watches the one before it, and nobody else is woken.
+/// - Fencing tokens are the ensemble's transaction numbers, of the domain `zxid:<ensemble>`.
+/// - All locks of a client share its session: the lease is the session's timeout.
+///
+/// It needs ZooKeeper 3.5 or newer; it is tested with 3.8.
+public final class ZooKeeperLockBackend: LockBackend {
+    /// Names the ensemble and the chroot, without credentials.
+    public let identity: String
+    let configuration: ZooKeeperLockConfiguration
+    let eventLoop: any EventLoop
+    let facts = SessionFacts()
+    let core: NIOLoopBoundBox<ZooKeeperLockCore>
+
+    /// Uses an ensemble. Nothing is connected before ``run()``.
+    ///
+    /// - Parameters:
+    ///   - configuration: Where the ensemble is, and how it is used.
+    ///   - eventLoopGroup: Whose event loops do the input and output; one of them is used. `nil`: the process's own
+    ///     group (`MultiThreadedEventLoopGroup.singleton`).
+    ///   - logger: Where lost connections and sessions are told.
+    /// - Throws: `LockError` `invalidConfiguration`.
+    public init(
+        configuration: ZooKeeperLockConfiguration,
+        eventLoopGroup: (any EventLoopGroup)? = nil,
+        logger: Logger = Logger(label: "dlock.zookeeper") { _ in SwiftLogNoOpLogHandler() }
+    ) throws(LockError) {
+        try configuration.check()
+        self.configuration = configuration
+        self.identity = configuration.description
+        self.eventLoop = (eventLoopGroup ?? MultiThreadedEventLoopGroup.singleton).any()
+        self.core = NIOLoopBoundBox.makeBoxSendingValue(
+            ZooKeeperLockCore(
+                configuration: configuration,
+                eventLoop: self.eventLoop,
+                facts: self.facts,
+                logger: logger
+            ),
+            eventLoop: self.eventLoop
+        )
+    }
+
+    /// The lease is the timeout of the session, settled when it is made; first in, first out.
+    public var capabilities: LockCapabilities {
+        LockCapabilities(
+            kind: "zookeeper",
+            leaseRange: (self.facts.timeout ?? .seconds(1))...(.seconds(86_400)),
+            leaseScope: .session,
+            fairness: .firstInFirstOut
+        )
+    }
+
+    /// Sets where events go.
+    public func start(delivering sink: any LockEventSink) {
+        self.onLoop { $0.sink = sink }
+    }
+
+    /// Connects, keeps the session alive, and attaches it to another server whenever a connection is lost, until it is
+    /// cancelled. Then the session is ended, so that nothing of it is left.
+    public func run() async throws {
+        await withTaskCancellationHandler {
+            await withUnsafeContinuation { (gone: UnsafeContinuation<Void, Never>) in
+                self.onLoop { core in
+                    core.client.start {
+                        core.stopped()
+                        gone.resume()
+                    }
+                }
+            }
+        } onCancel: {
+            self.onLoop { $0.client.stop() }
+        }
+    }
+
+    /// Asks for a lock: one round trip for a free one.
+    public func request(_ request: AcquireRequest) async throws(LockError) -> AcquireReply {
+        if Task.isCancelled { throw LockError(.cancelled, "cancelled before it was sent") }
+        let attempt = request.claim.attempt
+        let result = await withTaskCancellationHandler {
+            await withUnsafeContinuation { (continuation: ZooKeeperLockCore.RequestContinuation) in
+                self.onLoop { $0.request(request, continuation) }
+            }
+        } onCancel: {
+            self.onLoop { $0.requestCancelled(attempt) }
+        }
+        return try result.get()
+    }
+
+    /// Leaves the queue, or releases what was granted meanwhile.
+    public func withdraw(_ claim: LockClaim) async throws(LockError) {
+        _ = try await self.leave(claim)
+    }
+
+    /// Releases a lock: its node is deleted, which wakes the next one.
+    public func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply {
+        try await self.leave(claim) ? .released : .notHeld
+    }
+
+    private func leave(_ claim: LockClaim) async throws(LockError) -> Bool {
+        let result = await withUnsafeContinuation { (continuation: ZooKeeperLockCore.LeaveContinuation) in
+            self.onLoop { $0.withdraw(claim, continuation) }
+        }
+        return try result.get()
+    }
+
+    /// Never called: the session keeps all locks.
+    public func renew(_ renewals: [LockRenewal]) async -> [LockRenewalReply] {
+        renewals.map { _ in .failed(LockError(.invalidConfiguration, "leases belong to the session here")) }
+    }
+
+    /// Tells who holds and who waits, in their order.
+    public func status(of name: LockName?) async throws(LockError) -> [LockStatus] {
+        if let name { return [try await self.ask { $0.status(of: name, then: $1) }] }
+        let names = try await self.ask { $0.names(then: $1) }
+        var all: [LockStatus] = []
+        for name in names {
+            let status = try await self.ask { $0.status(of: name, then: $1) }
+            if status.holder != nil { all.append(status) }
+        }
+        return all
+    }
+
+    /// Breaks a lock by hand.
+    public func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
+        try await self.ask { $0.revoke(name, immediately: immediately, then: $1) }
+    }
+
+    // MARK: The event loop
+
+    private func onLoop(_ body: @escaping @Sendable (ZooKeeperLockCore) -> Void) {
+        // Never at once: a task's cancellation handlers run under its lock.
+        let core = self.core
+        self.eventLoop.execute { body(core.value) }
+    }
+
+    /// One question that is not asked again, within the configured time.
+    private func ask<Answer: Sendable>(
+        _ question:
+            @escaping @Sendable (
+                ZooKeeperLockCore, @escaping (Result<Answer, ZooKeeperError>) -> Void
+            ) -> Void
+    ) async throws(LockError) -> Answer {
+        let patience = self.configuration.requestTimeout
+        let result = await withUnsafeContinuation {
+            (continuation: UnsafeContinuation<Result<Answer, LockError>, Never>) in
+            self.onLoop { core in
+                let once = NIOLoopBound(Once(continuation), eventLoop: core.eventLoop)
+                let timer = core.eventLoop.scheduleTask(in: TimeAmount(patience)) {
+                    once.value.resume(
+                        .failure(LockError(.unreachable, "the ensemble did not answer within \(patience)")))
+                }
+                core.whenOpen(within: patience) { error in
+                    if let error {
+                        timer.cancel()
+                        return once.value.resume(.failure(error))
+                    }
+                    question(core) { answer in
+                        timer.cancel()
+                        once.value.resume(answer.mapError { LockError($0) })
+                    }
+                }
+            }
+        }
+        return try result.get()
+    }
+}
+
+/// Resumes a continuation with whatever comes first. Used on one event loop only.
+private final class Once<Value: Sendable> {
+    private var continuation: UnsafeContinuation<Result<Value, LockError>, Never>?
+
+    init(_ continuation: UnsafeContinuation<Result<Value, LockError>, Never>) {
+        self.continuation = continuation
+    }
+
+    func resume(_ result: Result<Value, LockError>) {
+        self.continuation?.resume(returning: result)
+        self.continuation = nil
+    }
+}

@@ -1,0 +1,367 @@
+import DistributedLocks
+import Jute
+import Logging
+import NIOCore
+import ZooKeeperClient
+
+/// The actions of contenders.
+extension ZooKeeperLockCore {
+    func perform(_ action: ContenderStateMachine.Action, for contender: Contender) {
+        switch action {
+        case .none:
+            break
+        case .create:
+            self.create(contender)
+        case .seek:
+            self.seek(contender)
+        case .inspect(let node):
+            self.inspect(node, contender)
+        case .list:
+            self.list(contender)
+        case .watch(let predecessor):
+            self.watch(predecessor, contender)
+        case .watchOwn(let node):
+            self.watchOwn(node, contender)
+        case .delete(let node):
+            self.delete(node, contender)
+        case .grant(let token):
+            self.granted(token, contender)
+        case .queued(let ahead, _, let predecessor):
+            self.watch(predecessor, contender)
+            self.answer(contender, .success(.queued(QueuePlace(waitersAhead: ahead, holder: nil))))
+        case .busy(let node, let first):
+            self.busy(node, first: first, contender)
+        case .gone:
+            self.gone(contender)
+        case .lost(let reason):
+            self.lost(contender, reason)
+        case .left(let wasHeld):
+            self.forget(contender)
+            self.left(contender, .success(wasHeld))
+        case .failed(let code):
+            self.failed(contender, code)
+        }
+    }
+
+    // MARK: Making the node
+
+    private func create(_ contender: Contender) {
+        contender.uuid = ContenderNode.makeUUID(using: &self.generator)
+        var created: Result<ZooKeeperReply, ZooKeeperError>?
+        self.client.submit(
+            .create(
+                path: contender.lock + "/" + ContenderNode.stem(uuid: contender.uuid),
+                data: ContenderData(metadata: contender.claim.owner.metadata).bytes,
+                access: self.access,
+                mode: .ephemeralSequential
+            )
+        ) { created = $0 }
+        // Leaves with the first. Its answer comes after the first one's, on whose connection it was asked.
+        self.client.submit(.getChildren(path: contender.lock)) { listed in
+            guard let created else { preconditionFailure("a later request was answered first") }
+            self.created(contender, created)
+            self.listed(contender, listed)
+        }
+    }
+
+    private func created(_ contender: Contender, _ result: Result<ZooKeeperReply, ZooKeeperError>) {
+        switch result {
+        case .success(let reply):
+            guard case .created(let path, let stat) = reply.answer,
+                let node = path.split(separator: "/").last.flatMap({ ContenderNode(name: String($0)) }),
+                stat.ephemeralOwner == self.client.session?.id
+            else {
+                // It cannot be judged what was made, and for whom.
+                self.perform(contender.machine.createFailed(.runtimeInconsistency), for: contender)
+                return
+            }
+            self.perform(contender.machine.created(node, czxid: stat.czxid), for: contender)
+        case .failure(let error):
+            switch error.code {
+            case .refused(.noNode):
+                if contender.machine.parentsMissed() {
+                    self.makeParents(contender)
+                } else {
+                    self.perform(contender.machine.createFailed(.noNode), for: contender)
+                }
+            case .refused(let code):
+                self.perform(contender.machine.createFailed(code), for: contender)
+            case .notSent, .stopped:
+                self.perform(contender.machine.notCreated(), for: contender)
+            case .outcomeUnknown, .unusableServer:
+                self.perform(contender.machine.createFailed(nil), for: contender)
+            }
+        }
+    }
+
+    private func makeParents(_ contender: Contender) {
+        self.makeContainers([self.paths.root, contender.lock]) { error in
+            if let error {
+                switch error.code {
+                case .refused(let code): self.perform(contender.machine.createFailed(code), for: contender)
+                case .notSent, .outcomeUnknown, .unusableServer, .stopped:
+                    self.perform(contender.machine.notCreated(), for: contender)
+                }
+            } else {
+                self.perform(contender.machine.parentsMade(), for: contender)
+            }
+        }
+    }
+
+    private func listed(_ contender: Contender, _ result: Result<ZooKeeperReply, ZooKeeperError>) {
+        switch result {
+        case .success(let reply):
+            guard case .children(let children, _) = reply.answer else { return }
+            self.perform(
+                contender.machine.listed(children, isValid: self.validity() != nil),
+                for: contender
+            )
+        case .failure(let error):
+            self.perform(contender.machine.listFailed(error.serverCode), for: contender)
+        }
+    }
+
+    private func list(_ contender: Contender) {
+        self.client.submit(.getChildren(path: contender.lock)) { self.listed(contender, $0) }
+    }
+
+    // MARK: Finding a node whose making was not confirmed
+
+    private func seek(_ contender: Contender) {
+        // Without it a server that lags behind would hide the node, and the claim would wait for itself.
+        self.client.submit(.sync(path: contender.lock)) { _ in }
+        self.client.submit(.getChildren(path: contender.lock)) { result in
+            switch result {
+            case .success(let reply):
+                guard case .children(let children, _) = reply.answer else { return }
+                let found = children.lazy.compactMap { ContenderNode(name: $0) }.first { $0.has(uuid: contender.uuid) }
+                self.perform(contender.machine.sought(found), for: contender)
+            case .failure(let error) where error.serverCode == .noNode:
+                self.perform(contender.machine.sought(nil), for: contender)
+            case .failure(let error):
+                if let code = error.serverCode { self.failed(contender, code) }
+            }
+        }
+    }
+
+    private func inspect(_ node: ContenderNode, _ contender: Contender) {
+        self.client.submit(.exists(path: contender.path(node))) { result in
+            switch result {
+            case .success(let reply):
+                guard case .stat(let stat) = reply.answer else { return }
+                let isMine = stat.ephemeralOwner == self.client.session?.id
+                self.perform(contender.machine.inspected(node, czxid: isMine ? stat.czxid : nil), for: contender)
+            case .failure(let error) where error.serverCode == .noNode:
+                self.perform(contender.machine.inspected(node, czxid: nil), for: contender)
+            case .failure(let error):
+                if let code = error.serverCode { self.failed(contender, code) }
+            }
+        }
+    }
+
+    // MARK: Waiting
+
+    private func watch(_ predecessor: ContenderNode, _ contender: Contender) {
+        let path = contender.path(predecessor)
+        self.addWatcher(path, contender)
+        // `exists` would leave a watch behind on a node that is gone.
+        self.client.submit(.getData(path: path, watch: true)) { result in
+            switch result {
+            case .success:
+                self.perform(contender.machine.watchSet(on: predecessor, isThere: true), for: contender)
+                self.armBackstop(contender)
+            case .failure(let error) where error.serverCode == .noNode:
+                self.perform(contender.machine.watchSet(on: predecessor, isThere: false), for: contender)
+            case .failure(let error):
+                if let code = error.serverCode { self.failed(contender, code) }
+            }
+        }
+    }
+
+    private func armBackstop(_ contender: Contender) {
+        contender.timer?.cancel()
+        let attempt = contender.claim.attempt
+        let core = NIOLoopBound(self, eventLoop: self.eventLoop)
+        contender.timer = self.eventLoop.scheduleTask(in: Self.backstop) {
+            guard let contender = core.value.contenders[attempt] else { return }
+            core.value.perform(contender.machine.backstopFired(), for: contender)
+        }
+    }
+
+    private func addWatcher(_ path: String, _ contender: Contender) {
+        if self.watchers[path]?.contains(contender.claim.attempt) != true {
+            self.watchers[path, default: []].append(contender.claim.attempt)
+        }
+    }
+
+    func watchFired(_ event: WatchEvent) {
+        guard let attempts = self.watchers.removeValue(forKey: event.path) else { return }
+        for attempt in attempts {
+            guard let contender = self.contenders[attempt] else { continue }
+            if let node = contender.machine.node, contender.path(node) == event.path {
+                self.perform(contender.machine.ownFired(isDeleted: event.kind == .deleted), for: contender)
+            } else if let node = contender.machine.predecessor, contender.path(node) == event.path {
+                self.perform(contender.machine.predecessorFired(), for: contender)
+            }
+        }
+    }
+
+    // MARK: Holding
+
+    private func granted(_ token: Int64, _ contender: Contender) {
+        guard let grant = self.grant(token: token) else {
+            // No token is zero or below, and the session could be relied on a moment ago.
+            self.lost(contender, .leaseExpired)
+            return
+        }
+        contender.timer?.cancel()
+        let attempt = contender.claim.attempt
+        let core = NIOLoopBound(self, eventLoop: self.eventLoop)
+        contender.timer = self.eventLoop.scheduleTask(in: Self.ownWatchDelay) {
+            guard let contender = core.value.contenders[attempt] else { return }
+            core.value.perform(contender.machine.ownWatchDue(), for: contender)
+        }
+        if contender.request != nil {
+            self.answer(contender, .success(.granted(grant)))
+        } else {
+            self.sink?.receive(.granted(attempt, grant))
+        }
+    }
+
+    private func watchOwn(_ node: ContenderNode, _ contender: Contender) {
+        let path = contender.path(node)
+        self.addWatcher(path, contender)
+        self.client.submit(.getData(path: path, watch: true)) { result in
+            switch result {
+            case .success(let reply):
+                guard case .data(let bytes, _) = reply.answer else { return }
+                self.perform(contender.machine.ownRead(ContenderData(bytes: bytes), isThere: true), for: contender)
+            case .failure(let error) where error.serverCode == .noNode:
+                self.perform(contender.machine.ownRead(nil, isThere: false), for: contender)
+            case .failure:
+                break
+            }
+        }
+    }
+
+    private func lost(_ contender: Contender, _ reason: LockError.LossReason) {
+        let attempt = contender.claim.attempt
+        if contender.machine.isOver {
+            self.forget(contender)
+        } else {
+            // Whoever held it has been told. If it does not let go in the time of a lease, it is not waited for.
+            let core = NIOLoopBound(self, eventLoop: self.eventLoop)
+            let patience = self.session?.timeout ?? self.configuration.sessionTimeout
+            contender.timer?.cancel()
+            contender.timer = self.eventLoop.scheduleTask(in: TimeAmount(patience)) {
+                guard let contender = core.value.contenders[attempt] else { return }
+                core.value.perform(contender.machine.withdrawn(), for: contender)
+            }
+        }
+        self.sink?.receive(.lost(attempt, reason))
+    }
+
+    // MARK: The end of a claim
+
+    private func delete(_ node: ContenderNode, _ contender: Contender) {
+        contender.timer?.cancel()
+        contender.timer = nil
+        self.client.submit(.delete(path: contender.path(node))) { result in
+            switch result {
+            case .success:
+                self.perform(contender.machine.deleted(.ok), for: contender)
+            case .failure(let error):
+                self.perform(contender.machine.deleted(error.serverCode), for: contender)
+            }
+        }
+    }
+
+    private func busy(_ node: ContenderNode, first: ContenderNode, _ contender: Contender) {
+        // The answer waits for the delete to be sent, not for it to be done: the lock is somebody else's anyway.
+        self.delete(node, contender)
+        self.client.submit(.getData(path: contender.path(first))) { result in
+            var holder: OwnerMetadata?
+            if case .success(let reply) = result, case .data(let bytes, _) = reply.answer {
+                holder = ContenderData(bytes: bytes)?.metadata
+            }
+            self.answer(contender, .success(.busy(holder)))
+        }
+    }
+
+    private func gone(_ contender: Contender) {
+        self.forget(contender)
+        if contender.request != nil {
+            // Nothing was promised yet: it begins again.
+            let again = Contender(
+                claim: contender.claim,
+                lock: contender.lock,
+                joinsQueue: contender.machine.joinsQueue
+            )
+            again.request = contender.request
+            again.requestTimer = contender.requestTimer
+            self.contenders[again.claim.attempt] = again
+            if self.client.isOpen { self.perform(again.machine.attached(), for: again) }
+        } else {
+            self.sink?.receive(.gone(contender.claim.attempt))
+        }
+    }
+
+    private func failed(_ contender: Contender, _ code: ZooKeeperCode) {
+        let error = LockError(
+            ZooKeeperError(.refused(code), "the ensemble answered \(code) for \(contender.lock)")
+        )
+        self.left(contender, .failure(error))
+        if contender.request != nil {
+            if contender.machine.isOver { self.forget(contender) }
+            self.answer(contender, .failure(error))
+        } else if contender.machine.isQueued, contender.machine.isOver {
+            self.forget(contender)
+            self.sink?.receive(.gone(contender.claim.attempt))
+        }
+        self.logger.warning(
+            "the ensemble refused a request for a lock",
+            metadata: ["lock.name": "\(contender.claim.name)", "zookeeper.code": "\(code)"]
+        )
+    }
+
+    // MARK: Parents
+
+    /// Makes nodes that vanish when nothing is under them any more, the outermost first.
+    func makeContainers(_ paths: [String], then: @escaping (ZooKeeperError?) -> Void) {
+        self.make(paths[...], mode: .container, mayMakeChroot: true, then: then)
+    }
+
+    private func make(
+        _ paths: ArraySlice<String>,
+        mode: NodeMode,
+        mayMakeChroot: Bool,
+        then: @escaping (ZooKeeperError?) -> Void
+    ) {
+        guard let path = paths.first else { return then(nil) }
+        self.client.submit(.create(path: path, data: [], access: self.access, mode: mode)) { result in
+            switch result {
+            case .success:
+                self.make(paths.dropFirst(), mode: mode, mayMakeChroot: mayMakeChroot, then: then)
+            case .failure(let error):
+                switch error.serverCode {
+                case .nodeExists:
+                    self.make(paths.dropFirst(), mode: mode, mayMakeChroot: mayMakeChroot, then: then)
+                case .unimplemented where mode == .container:
+                    // A server before 3.5.
+                    self.make(paths, mode: .persistent, mayMakeChroot: mayMakeChroot, then: then)
+                case .noNode where mayMakeChroot && !self.paths.chroot.isEmpty:
+                    self.make(self.paths.chrootNodes[...], mode: .persistent, mayMakeChroot: false) { error in
+                        if let error { return then(error) }
+                        self.make(paths, mode: mode, mayMakeChroot: false, then: then)
+                    }
+                default:
+                    then(error)
+                }
+            }
+        }
+    }
+
+    func makeChroot(then: @escaping (ZooKeeperError?) -> Void) {
+        self.make(self.paths.chrootNodes[...], mode: .persistent, mayMakeChroot: false, then: then)
+    }
+}

@@ -1,0 +1,276 @@
+import DistributedLocks
+import Jute
+import Logging
+import NIOCore
+import Synchronization
+import Transport
+import ZooKeeperClient
+
+/// All that a backend knows, and its session. Lives on the event loop: nothing here is locked.
+///
+/// What is decided is decided by ``ContenderStateMachine`` and ``ValidityChainStateMachine``; here their actions are carried
+/// out, and the answers are fed in.
+final class ZooKeeperLockCore {
+    typealias Instant = ContinuousClock.Instant
+    typealias RequestContinuation = UnsafeContinuation<Result<AcquireReply, LockError>, Never>
+    typealias LeaveContinuation = UnsafeContinuation<Result<Bool, LockError>, Never>
+
+    /// How long a lock is held before its own node is watched: most are given back sooner, and cost a request less.
+    static let ownWatchDelay = TimeAmount.milliseconds(20)
+    /// How often a waiter looks whether its predecessor is still there.
+    static let backstop = TimeAmount.seconds(60)
+
+    let configuration: ZooKeeperLockConfiguration
+    let paths: NodePaths
+    let eventLoop: any EventLoop
+    let client: ZooKeeperClient
+    let logger: Logger
+    let facts: SessionFacts
+    var sink: (any LockEventSink)?
+    var generator = SystemRandomNumberGenerator()
+
+    var contenders: [AttemptID: Contender] = [:]
+    /// Whom the watch on a node concerns.
+    var watchers: [String: [AttemptID]] = [:]
+
+    var chain: ValidityChainStateMachine?
+    var session: ZooKeeperSession?
+    var domain: TokenDomain?
+    let beatTimer: EventLoopTimer
+    /// Why the ensemble cannot be used; while that is so, nobody waits for it.
+    var refusal: ZooKeeperError?
+    var openWaiters: [UInt64: OpenWaiter] = [:]
+    var lastWaiter: UInt64 = 0
+
+    struct OpenWaiter {
+        let timer: Scheduled<Void>
+        let resume: (LockError?) -> Void
+    }
+
+    /// One claim.
+    final class Contender {
+        let claim: LockClaim
+        let lock: String
+        var machine: ContenderStateMachine
+        var uuid = ""
+        var request: RequestContinuation?
+        var requestTimer: Scheduled<Void>?
+        var timer: Scheduled<Void>?
+        var leaving: [(continuation: LeaveContinuation, timer: Scheduled<Void>)] = []
+
+        init(claim: LockClaim, lock: String, joinsQueue: Bool) {
+            self.claim = claim
+            self.lock = lock
+            self.machine = ContenderStateMachine(joinsQueue: joinsQueue)
+        }
+
+        func path(_ node: ContenderNode) -> String { self.lock + "/" + node.name }
+    }
+
+    init(
+        configuration: ZooKeeperLockConfiguration,
+        eventLoop: any EventLoop,
+        facts: SessionFacts,
+        logger: Logger
+    ) {
+        self.configuration = configuration
+        self.paths = NodePaths(chroot: configuration.chroot)
+        self.eventLoop = eventLoop
+        self.facts = facts
+        self.logger = logger
+        self.beatTimer = EventLoopTimer(eventLoop: eventLoop)
+        self.client = ZooKeeperClient(configuration: configuration.client, eventLoop: eventLoop, logger: logger)
+        self.client.delegate = self
+    }
+
+    var access: NodeAccess { self.configuration.username == nil ? .open : .creator }
+
+    /// Until when a grant may be relied on; `nil` if not even now.
+    func validity(now: Instant = .now) -> Instant? {
+        guard let deadline = self.chain?.deadline, deadline > now, self.domain != nil else { return nil }
+        return deadline
+    }
+
+    // MARK: Claims
+
+    func request(_ request: AcquireRequest, _ continuation: RequestContinuation) {
+        let claim = request.claim
+        if let session, claim.lease < session.timeout {
+            continuation.resume(
+                returning: .failure(
+                    LockError(
+                        .invalidConfiguration,
+                        "a lease here is the session's timeout, \(session.timeout): \(claim.lease) is less"
+                    )
+                )
+            )
+            return
+        }
+        if let refusal, !self.client.isOpen {
+            continuation.resume(returning: .failure(LockError(refusal)))
+            return
+        }
+        let contender: Contender
+        if let known = self.contenders[claim.attempt], !known.machine.isOver {
+            contender = known
+        } else {
+            contender = Contender(
+                claim: claim,
+                lock: self.paths.lock(claim.name),
+                joinsQueue: request.joinsQueue
+            )
+            self.contenders[claim.attempt] = contender
+        }
+        // A caller asks again only when it has given its first question up.
+        self.answer(contender, .failure(LockError(.outcomeUnknown, "asked again")))
+        contender.request = continuation
+        if self.answerAgain(contender) { return }
+        let patience = self.configuration.requestTimeout
+        let wait = request.deadline.map { min(patience, Instant.now.duration(to: $0)) } ?? patience
+        let attempt = claim.attempt
+        let core = NIOLoopBound(self, eventLoop: self.eventLoop)
+        contender.requestTimer = self.eventLoop.scheduleTask(in: TimeAmount(max(wait, .zero))) {
+            core.value.requestTimedOut(attempt)
+        }
+        if case .idle = contender.machine.state, self.client.isOpen {
+            self.perform(contender.machine.attached(), for: contender)
+        }
+    }
+
+    /// What is known already is told at once.
+    private func answerAgain(_ contender: Contender) -> Bool {
+        switch contender.machine.state {
+        case .holding(_, let czxid):
+            guard let grant = self.grant(token: czxid) else { return false }
+            self.answer(contender, .success(.granted(grant)))
+            return true
+        case .placed where contender.machine.isQueued:
+            self.answer(contender, .success(.queued(QueuePlace(waitersAhead: nil, holder: nil))))
+            return true
+        case .idle, .creating, .unsure, .placed, .first, .leaving, .over:
+            return false
+        }
+    }
+
+    private func requestTimedOut(_ attempt: AttemptID) {
+        guard let contender = self.contenders[attempt], contender.request != nil else { return }
+        self.giveUp(contender, cancelled: false)
+    }
+
+    func requestCancelled(_ attempt: AttemptID) {
+        guard let contender = self.contenders[attempt], contender.request != nil else { return }
+        self.giveUp(contender, cancelled: true)
+    }
+
+    private func giveUp(_ contender: Contender, cancelled: Bool) {
+        let reason = self.client.lastError?.message ?? "the ensemble did not answer"
+        if contender.machine.isUnknown {
+            self.contenders[contender.claim.attempt] = nil
+            self.answer(
+                contender,
+                .failure(
+                    cancelled ? LockError(.cancelled, "cancelled before it was sent") : LockError(.unreachable, reason))
+            )
+        } else {
+            self.answer(contender, .failure(LockError(.outcomeUnknown, reason)))
+        }
+    }
+
+    func answer(_ contender: Contender, _ reply: Result<AcquireReply, LockError>) {
+        contender.requestTimer?.cancel()
+        contender.requestTimer = nil
+        let request = contender.request
+        contender.request = nil
+        request?.resume(returning: reply)
+    }
+
+    /// Takes a claim back; answers whether it held the lock until now.
+    func withdraw(_ claim: LockClaim, _ continuation: LeaveContinuation) {
+        guard let contender = self.contenders[claim.attempt] else {
+            continuation.resume(returning: .success(false))
+            return
+        }
+        self.answer(contender, .failure(LockError(.outcomeUnknown, "taken back")))
+        let attempt = claim.attempt
+        let core = NIOLoopBound(self, eventLoop: self.eventLoop)
+        let timer = self.eventLoop.scheduleTask(in: TimeAmount(self.configuration.requestTimeout)) {
+            core.value.leaveTimedOut(attempt)
+        }
+        contender.leaving.append((continuation, timer))
+        self.perform(contender.machine.withdrawn(), for: contender)
+    }
+
+    /// The node stays on the list of those that are to be deleted.
+    private func leaveTimedOut(_ attempt: AttemptID) {
+        guard let contender = self.contenders[attempt] else { return }
+        let reason = self.client.lastError?.message ?? "the ensemble did not answer"
+        self.left(contender, .failure(LockError(.outcomeUnknown, reason)))
+    }
+
+    func left(_ contender: Contender, _ result: Result<Bool, LockError>) {
+        let waiting = contender.leaving
+        contender.leaving = []
+        for entry in waiting {
+            entry.timer.cancel()
+            entry.continuation.resume(returning: result)
+        }
+    }
+
+    func forget(_ contender: Contender) {
+        contender.timer?.cancel()
+        contender.timer = nil
+        if self.contenders[contender.claim.attempt] === contender {
+            self.contenders[contender.claim.attempt] = nil
+        }
+    }
+
+    func grant(token: Int64) -> LockGrant? {
+        guard let validUntil = self.validity(), let token = FencingToken(rawValue: token), let domain = self.domain
+        else { return nil }
+        return LockGrant(token: token, tokenDomain: domain, validUntil: validUntil)
+    }
+}
+
+/// What other threads see of the session.
+final class SessionFacts: Sendable {
+    private let values = Mutex<Duration?>(nil)
+
+    /// The timeout that was negotiated last.
+    var timeout: Duration? {
+        get { self.values.withLock { $0 } }
+        set { self.values.withLock { $0 = newValue } }
+    }
+}
+
+/// Where things stand.
+struct NodePaths: Sendable {
+    let chroot: String
+
+    /// All locks.
+    var root: String { self.chroot + "/dlock" }
+    /// Nodes by whose writes sessions prove that they live.
+    var sessions: String { self.chroot + "/dlock.sessions" }
+    /// Names the ensemble's history.
+    var ensemble: String { self.chroot + "/dlock.ensemble" }
+
+    func lock(_ name: LockName) -> String { self.root + "/" + NodeName.escaped(name) }
+    func session(_ session: ZooKeeperSession) -> String { self.sessions + "/" + session.description }
+
+    /// The nodes of the chroot, the outermost first.
+    var chrootNodes: [String] {
+        self.chroot.split(separator: "/").reduce(into: []) { paths, part in
+            paths.append((paths.last ?? "") + "/" + part)
+        }
+    }
+}
+
+extension ZooKeeperLockConfiguration {
+    var client: ZooKeeperClientConfiguration {
+        ZooKeeperClientConfiguration(
+            endpoints: self.servers.map { .tcp(host: $0.host, port: $0.port) },
+            tls: self.tls.map { TLSOptions(certificateAuthorityFile: $0.certificateAuthorityFile) },
+            sessionTimeout: self.sessionTimeout,
+            digest: self.username.flatMap { user in self.password.map { "\(user):\($0)" } }
+        )
+    }
+}
