@@ -227,6 +227,27 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "JuteTests",
+            dependencies: ["Jute", .product(name: "NIOCore", package: "swift-nio")],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "ZooKeeperClientTests",
+            dependencies: [
+                "Jute", "Transport", "ZooKeeperClient",
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "ZooKeeperLocksTests",
+            dependencies: [
+                "DistributedLocks", "Jute", "LockURLs", "ServerKit", "ZooKeeperClient", "ZooKeeperLocks",
+                "contract-agent", .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
         // One suite for every backend: a new one joins in Support/ContractStore.swift.
         .testTarget(
             name: "ContractTests",

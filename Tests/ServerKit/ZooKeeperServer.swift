@@ -46,8 +46,11 @@ package final class ZooKeeperServer: Sendable {
 
     private static let javaFolder = "/usr/share/java"
     private static let jars = [
-        "zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-nop", "netty-all", "metrics-core", "snappy-java",
-        "jackson-core", "jackson-databind", "jackson-annotations", "commons-cli", "commons-io",
+        "zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-nop", "metrics-core", "snappy-java", "jackson-core",
+        "jackson-databind", "jackson-annotations", "commons-cli", "commons-io",
+        // Debian's netty-all is empty.
+        "netty-buffer", "netty-codec", "netty-common", "netty-handler", "netty-resolver", "netty-transport",
+        "netty-transport-native-epoll", "netty-transport-native-unix-common",
     ]
 
     /// Whether there is a ZooKeeper on this machine.

@@ -3,6 +3,8 @@ import Foundation
 import ServerKit
 import Testing
 
+@testable import RedisLocks
+
 /// What happens when bytes are lost between the client and the server.
 @Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(3)))
 struct LostMessageTests {
@@ -74,8 +76,8 @@ struct LostMessageTests {
                         let holder = Holder(first, "a")
                         await holder.isHeld()
                         let waiter = Holder(second, "a", lease: .seconds(60))
-                        try await eventually("somebody waits") {
-                            try server.command("EXISTS", "dlock.queue:{dlock:a}").integer == 1
+                        try await eventually("it waits, and knows it") {
+                            try server.command("SCRIPT", "EXISTS", RedisScript.touch.hash) == .list([.integer(1)])
                         }
                         proxy.set(.swallow(afterBytes: 0), .toClient)
                         holder.letGo()

@@ -35,7 +35,9 @@ final class Holder: Sendable {
     init(_ locks: LockClient, _ name: String, lease: Duration = .seconds(30)) {
         let (letGo, held) = (self.letGoSignal, self.held)
         self.task = Task {
-            try await locks.withLock(name, lease: lease) { grant in
+            // Whoever waits for it must not wait for ever if it comes to nothing.
+            defer { held.send() }
+            return try await locks.withLock(name, lease: lease) { grant in
                 held.send()
                 await letGo.wait()
                 return grant.token
@@ -43,6 +45,7 @@ final class Holder: Sendable {
         }
     }
 
+    /// It is held, or never will be: ``end()`` tells.
     func isHeld() async { await self.held.wait() }
 
     func letGo() { self.letGoSignal.send() }

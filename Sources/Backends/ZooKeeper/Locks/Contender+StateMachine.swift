@@ -59,6 +59,8 @@ struct ContenderStateMachine {
     private var isWatchSet = false
     private var isOwnWatchSet = false
     private var isDeleteOut = false
+    /// A delete was sent, and nobody knows whether it was carried out.
+    private var isDeleteUnsure = false
     private var parentsMissing = 0
 
     /// A parent that vanishes again and again is not made more often than this in a row.
@@ -330,19 +332,36 @@ struct ContenderStateMachine {
         return .delete(node)
     }
 
-    /// The delete was answered: the node was there, or was gone already. `nil`: it has to be asked again.
-    mutating func deleted(_ code: ZooKeeperCode?) -> Action {
+    /// What became of a delete.
+    enum DeleteResult: Equatable {
+        case done
+        /// There is no such node, any more.
+        case noNode
+        case refused(ZooKeeperCode)
+        /// It was sent, and has no answer.
+        case unsure
+        case notSent
+    }
+
+    /// A delete has ended. One that is not known to have been carried out is asked again by ``attached()``.
+    mutating func deleted(_ result: DeleteResult) -> Action {
         self.isDeleteOut = false
-        guard case .leaving(_, let wasHolding) = self.state, let code else { return .none }
-        switch code {
-        case .ok:
+        guard case .leaving(_, let wasHolding) = self.state else { return .none }
+        switch result {
+        case .done:
             self.state = .over
             return .left(wasHeld: wasHolding)
         case .noNode:
+            // If an earlier delete may have been carried out, it was that one: nobody else had a reason.
             self.state = .over
-            return .left(wasHeld: false)
-        default:
+            return .left(wasHeld: wasHolding && self.isDeleteUnsure)
+        case .refused(let code):
             return .failed(code)
+        case .unsure:
+            self.isDeleteUnsure = true
+            return .none
+        case .notSent:
+            return .none
         }
     }
 

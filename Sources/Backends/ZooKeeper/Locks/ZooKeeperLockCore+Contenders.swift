@@ -267,12 +267,18 @@ extension ZooKeeperLockCore {
         contender.timer?.cancel()
         contender.timer = nil
         self.client.submit(.delete(path: contender.path(node))) { result in
-            switch result {
-            case .success:
-                self.perform(contender.machine.deleted(.ok), for: contender)
-            case .failure(let error):
-                self.perform(contender.machine.deleted(error.serverCode), for: contender)
-            }
+            let outcome: ContenderStateMachine.DeleteResult =
+                switch result {
+                case .success: .done
+                case .failure(let error):
+                    switch error.code {
+                    case .refused(.noNode): .noNode
+                    case .refused(let code): .refused(code)
+                    case .notSent, .stopped: .notSent
+                    case .outcomeUnknown, .unusableServer: .unsure
+                    }
+                }
+            self.perform(contender.machine.deleted(outcome), for: contender)
         }
     }
 

@@ -126,7 +126,8 @@ final class ZooKeeperLockCore {
         contender.request = continuation
         if self.answerAgain(contender) { return }
         let patience = self.configuration.requestTimeout
-        let wait = request.deadline.map { min(patience, Instant.now.duration(to: $0)) } ?? patience
+        // A little before the caller's own deadline, so that it hears why.
+        let wait = request.deadline.map { min(patience, Instant.now.duration(to: $0) * 99 / 100) } ?? patience
         let attempt = claim.attempt
         let core = NIOLoopBound(self, eventLoop: self.eventLoop)
         contender.requestTimer = self.eventLoop.scheduleTask(in: TimeAmount(max(wait, .zero))) {

@@ -1,0 +1,139 @@
+import Jute
+import Testing
+import Transport
+
+@testable import ZooKeeperClient
+
+@Suite struct SessionTests {
+    private let start = ContinuousClock.now
+
+    private func machine(servers: Int = 3) -> ZooKeeperSessionStateMachine {
+        ZooKeeperSessionStateMachine(
+            ZooKeeperClientConfiguration(
+                endpoints: (0..<servers).map { .tcp(host: "z\($0)", port: 2181) },
+                sessionTimeout: .seconds(10),
+                backoffBase: .milliseconds(100),
+                backoffCap: .seconds(1)
+            ),
+            first: 0
+        )
+    }
+
+    private func granted(_ id: Int64 = 7, timeout: Int32 = 6_000) -> ConnectResponse {
+        ConnectResponse(timeoutMilliseconds: timeout, sessionID: id, password: Array(repeating: 9, count: 16))
+    }
+
+    private func open(_ machine: inout ZooKeeperSessionStateMachine) {
+        #expect(machine.started() == 0)
+        guard case .attached = machine.greeted(self.granted()) else {
+            Issue.record("a granted session is attached")
+            return
+        }
+        #expect(machine.setUpFinished() == true)
+    }
+
+    @Test func `the first greeting asks for a session, the next ones for the same`() {
+        var machine = self.machine()
+        #expect(machine.started() == 0)
+        let first = machine.greeting()
+        #expect(first.sessionID == 0 && first.timeoutMilliseconds == 10_000 && first.lastZxidSeen == 0)
+        guard case .attached(let session, isNew: true) = machine.greeted(self.granted()) else {
+            Issue.record("a new session")
+            return
+        }
+        #expect(session.timeout == .seconds(6))
+        #expect(!machine.isOpen)
+        #expect(machine.setUpFinished() == true)
+        #expect(machine.isOpen)
+        machine.saw(zxid: 55)
+        machine.saw(zxid: 44)
+        #expect(machine.ended(now: self.start, random: 0) == .connect(server: 1))
+        let second = machine.greeting()
+        #expect(second.sessionID == 7 && second.password == Array(repeating: 9, count: 16))
+        #expect(second.lastZxidSeen == 55 && second.timeoutMilliseconds == 6_000)
+        guard case .attached(_, isNew: false) = machine.greeted(self.granted()) else {
+            Issue.record("the same session")
+            return
+        }
+    }
+
+    @Test func `every server is tried before there is a pause, which grows`() {
+        var machine = self.machine()
+        #expect(machine.started() == 0)
+        var pauses: [Duration] = []
+        var server = 0
+        for _ in 0..<6 {
+            for _ in 0..<2 {
+                server = (server + 1) % 3
+                #expect(machine.ended(now: self.start, random: 0.5) == .connect(server: server))
+            }
+            guard case .wait(let until) = machine.ended(now: self.start, random: 0.5) else {
+                Issue.record("a pause")
+                return
+            }
+            pauses.append(self.start.duration(to: until))
+            #expect(machine.timerFired(now: self.start) == .wait(until: until))
+            server = (server + 1) % 3
+            #expect(machine.timerFired(now: until) == .connect(server: server))
+        }
+        #expect(pauses == [50, 100, 200, 400, 500, 500].map { .milliseconds($0) })
+    }
+
+    @Test func `an expired session is told, and a new one asked for from the same server`() {
+        var machine = self.machine()
+        self.open(&machine)
+        #expect(machine.ended(now: self.start, random: 0) == .connect(server: 1))
+        guard case .expired(let session) = machine.greeted(self.granted(timeout: 0)) else {
+            Issue.record("it has expired")
+            return
+        }
+        #expect(session.id == 7)
+        #expect(machine.endedAfterExpiry() == .connect(server: 1))
+        #expect(machine.greeting().sessionID == 0)
+        guard case .attached(_, isNew: true) = machine.greeted(self.granted(8)) else {
+            Issue.record("a new session")
+            return
+        }
+    }
+
+    @Test func `a server that is read-only, or answers with another session, is refused`() {
+        var machine = self.machine()
+        _ = machine.started()
+        var response = self.granted()
+        response.isReadOnly = true
+        guard case .refuse = machine.greeted(response) else {
+            Issue.record("a read-only server must not be used")
+            return
+        }
+        machine = self.machine()
+        self.open(&machine)
+        _ = machine.ended(now: self.start, random: 0)
+        guard case .refuse = machine.greeted(self.granted(8)) else {
+            Issue.record("somebody else's session must not be used")
+            return
+        }
+    }
+
+    @Test func `a client that stops awaits the end of what it has`() {
+        var machine = self.machine()
+        self.open(&machine)
+        #expect(machine.stopped() == true)
+        #expect(machine.greeted(self.granted()) == .close)
+        #expect(machine.ended(now: self.start, random: 0) == .finish)
+        var idle = self.machine()
+        #expect(idle.stopped() == false)
+        #expect(idle.started() == nil)
+    }
+
+    @Test func `neither errors nor configurations show the password`() {
+        let configuration = ZooKeeperClientConfiguration(
+            endpoints: [.tcp(host: "z", port: 2181)], digest: "me:secret")
+        var text = "\(configuration)"
+        dump(configuration, to: &text)
+        var machine = ZooKeeperSessionStateMachine(configuration, first: 0)
+        _ = machine.started()
+        guard case .attached(let session, _) = machine.greeted(self.granted()) else { return }
+        dump(session, to: &text)
+        #expect(!text.contains("secret") && !text.contains("password"))
+    }
+}

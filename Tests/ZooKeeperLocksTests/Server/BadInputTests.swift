@@ -1,0 +1,141 @@
+import DistributedLocks
+import Foundation
+import LockURLs
+import ServerKit
+import Testing
+
+@testable import ZooKeeperLocks
+
+/// Ensembles that cannot be used: a clear error within the caller's time.
+@Suite(.enabled(if: ZooKeeperServer.isRequired), .timeLimit(.minutes(3)))
+struct BadInputTests {
+    private func error(
+        _ url: String,
+        _ name: String = "a",
+        within limit: Duration = .seconds(8),
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws -> LockError {
+        let start = ContinuousClock.now
+        let error = await #expect(throws: LockError.self, sourceLocation: sourceLocation) {
+            try await withLockClient(url) { locks in
+                try await locks.withLock(name, waitingAtMost: .seconds(3)) { _ in }
+            }
+        }
+        #expect(ContinuousClock.now - start < limit, sourceLocation: sourceLocation)
+        return try #require(error, sourceLocation: sourceLocation)
+    }
+
+    @Test func `nobody who listens is unreachable`() async throws {
+        let error = try await self.error("zookeeper://127.0.0.1:\(try FreePort.next())")
+        #expect(error.code == .unreachable && error.message.contains("refused"))
+    }
+
+    @Test func `a server that is no ZooKeeper is told apart`() async throws {
+        guard RedisServer.isRequired else { return }
+        try await RedisServer.withServer { server async throws in
+            let error = try await self.error("zookeeper://127.0.0.1:\(server.port)")
+            #expect([.unreachable, .serverRefused].contains(error.code), "\(error)")
+        }
+    }
+
+    @Test func `an ensemble without a quorum is unreachable, and used as soon as it has one`() async throws {
+        try await ZooKeeperEnsemble.withEnsemble(3) { ensemble async throws in
+            try await withLockClient(ensemble.url + "/a?session-timeout=10s") { locks in
+                let first = try await token(locks)
+                ensemble.servers[1].kill()
+                ensemble.servers[2].kill()
+                let error = await #expect(throws: LockError.self) {
+                    try await locks.withLock("a", waitingAtMost: .seconds(3)) { _ in }
+                }
+                #expect(
+                    error.map { [.unreachable, .outcomeUnknown, .timedOut].contains($0.code) } == true,
+                    "\(error as Any)")
+                try ensemble.servers[1].launch()
+                try await eventually(within: .seconds(60), "locks go on") {
+                    guard let next = try? await token(locks) else { return false }
+                    return next > first
+                }
+            }
+        }
+    }
+
+    @Test func `a wrong password, or none, is told, and the right one works`() async throws {
+        let server = try await ZooKeeperServer.shared()
+        let place = "/\(UUID().uuidString)"
+        let host = "127.0.0.1:\(server.port)"
+        let timeout = "?session-timeout=4s"
+        try await withLockClient("zookeeper://me:right@\(host)\(place)\(timeout)") { locks in
+            _ = try await token(locks)
+            for user in ["me:wrong@", ""] {
+                let error = try await self.error("zookeeper://\(user)\(host)\(place)\(timeout)")
+                #expect(error.code == .serverRefused && error.message.contains("permission"), "\(error)")
+                #expect(!"\(error)".contains("wrong@") && !"\(error)".contains(":wrong"))
+            }
+            _ = try await token(locks)
+        }
+    }
+
+    @Test(arguments: ["/team", "/a/b/c", "/ä"])
+    func `a chroot that does not exist is made`(chroot: String) async throws {
+        let server = try await ZooKeeperServer.shared()
+        let escaped = chroot.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? chroot
+        let url = "zookeeper://127.0.0.1:\(server.port)/\(UUID().uuidString)\(escaped)?session-timeout=4s"
+        try await withLockClient(url) { locks in _ = try await token(locks) }
+    }
+
+    @Test func `a foreign node among the contenders is no contender`() async throws {
+        let server = try await ZooKeeperServer.shared()
+        let url = server.chroot()
+        try await withLockClient(url) { locks in
+            _ = try await token(locks, "a")
+            // The folder of another lock stands among the contenders of "a" only if somebody put it there.
+            let backend = try #require(try LockBackends.backend(url: url) as? ZooKeeperLockBackend)
+            try await backend.withNode("/dlock/a/_c_foreign-lock-0000000000") {
+                _ = try await token(locks, "a")
+                #expect(try await locks.status(of: "a").waiters.isEmpty)
+            }
+        }
+    }
+
+    @Test func `a name of any kind is a lock`() async throws {
+        let server = try await ZooKeeperServer.shared()
+        try await withLockClient(server.chroot()) { locks in
+            for name in ["/", "..", ".", "zookeeper", "🔒", String(repeating: "x", count: 512), "a/b/../c"] {
+                let handle = try await locks.acquire(name)
+                #expect(try await locks.statusOfAll().map(\.name.rawValue) == [name])
+                try await handle.release()
+            }
+        }
+    }
+
+    @Test func `TLS checks the certificate and the name`() async throws {
+        let good = try TestCertificates.good.get()
+        let options = ZooKeeperServer.Options(certificates: good)
+        try await ZooKeeperServer.withServer(options) { server async throws in
+            let place = "/a?session-timeout=4s&ca-file=\(good.authority.path)"
+            try await withLockClient("zookeepers://localhost:\(server.tlsPort)\(place)") { locks in
+                _ = try await token(locks)
+            }
+            let unknown = try await self.error("zookeepers://localhost:\(server.tlsPort)/a")
+            #expect(unknown.code == .serverRefused && unknown.message.contains("certificate"), "\(unknown)")
+            let clear = try await self.error("zookeepers://localhost:\(server.port)\(place)")
+            #expect([.serverRefused, .unreachable].contains(clear.code), "\(clear)")
+        }
+        let wrong = try TestCertificates.wrongName.get()
+        try await ZooKeeperServer.withServer(ZooKeeperServer.Options(certificates: wrong)) { server async throws in
+            let error = try await self.error(
+                "zookeepers://localhost:\(server.tlsPort)/a?ca-file=\(wrong.authority.path)")
+            #expect(error.code == .serverRefused && error.message.contains("not for localhost"), "\(error)")
+        }
+    }
+
+    @Test(arguments: [
+        "zookeeper:", "zookeeper://", "zookeeper://z:0", "zookeeper://z:99999", "zookeeper://z/zookeeper",
+        "zookeeper://z//a", "zookeeper://z/a/", "zookeeper://z,z", "zookeeper://z?session-timeout=0s",
+        "zookeeper://z?session-timeout=x", "zookeeper://z?ca-file=x", "zookeeper://z?nonsense=1", "zookeeper://me@z",
+    ])
+    func `a URL that makes no sense is refused`(url: String) async throws {
+        let error = #expect(throws: LockError.self) { try LockBackends.backend(url: url) }
+        #expect(error?.code == .invalidConfiguration)
+    }
+}
