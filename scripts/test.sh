@@ -9,7 +9,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Everything here that is not part of Debian's base and of the Swift toolchain.
-packages=(gcc libc6-dev libsqlite3-dev openssl python3 python3-redis redis-server redis-tools util-linux)
+packages=(
+    default-jre-headless gcc iproute2 libc6-dev libsqlite3-dev libzookeeper-java openssl python3 python3-redis redis-server
+    redis-tools util-linux
+)
 
 missing=()
 for package in "${packages[@]}"; do
@@ -38,6 +41,11 @@ clean_up() {
         pid=${pid%/environ}
         [ "$pid" = $$ ] && continue
         if grep -qz "^TMPDIR=$TMPDIR\$" "$environment" 2>/dev/null; then kill -9 "$pid" 2>/dev/null || true; fi
+    done
+    # Network namespaces carry the id of the process that made them.
+    for name in $(ip netns list 2>/dev/null | grep -o '^dlk-[0-9]*-[^ ]*' || true); do
+        maker=${name#dlk-}
+        [ -e "/proc/${maker%%-*}" ] || ip netns del "$name" 2>/dev/null || true
     done
     rm -rf "$TMPDIR"
     exit "$status"

@@ -1,5 +1,6 @@
 import DistributedLocks
 import Foundation
+import ServerKit
 import Testing
 
 /// What happens when whole processes are stopped or killed.
@@ -130,4 +131,8 @@ struct ProcessTests {
             }
         }
     }
+}
+
+extension AgentProcess {
+    var token: FencingToken? { self.tokenText.flatMap { FencingToken($0) } }
 }

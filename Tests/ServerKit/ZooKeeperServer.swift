@@ -138,19 +138,25 @@ package final class ZooKeeperServer: Sendable {
 
     /// - Parameter words: stand before the command, such as `["ip", "netns", "exec", "a"]`.
     package func launch(prefix words: [String] = []) throws {
-        let classPath = Self.jars.map { "\(Self.javaFolder)/\($0).jar" }.joined(separator: ":")
         let command =
-            words + [
-                "java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
-                // Tests are about agreement, not about disks.
-                "-Dzookeeper.forceSync=no",
-            ] + self.options.properties.map { "-D\($0)=\($1)" } + [
-                "-cp", classPath, "org.apache.zookeeper.server.quorum.QuorumPeerMain",
-                self.folder.appending(path: "zoo.cfg").path,
-            ]
+            words
+            + Self.command(
+                configuration: self.folder.appending(path: "zoo.cfg"),
+                properties: self.options.properties.map { "-D\($0)=\($1)" }
+            )
         let child = try ChildProcess(
             command[0], Array(command.dropFirst()), output: self.folder.appending(path: "log").path)
         self.process.withLock { $0 = child }
+    }
+
+    /// What starts a server with a configuration file.
+    package static func command(configuration: URL, properties: [String] = []) -> [String] {
+        let classPath = Self.jars.map { "\(Self.javaFolder)/\($0).jar" }.joined(separator: ":")
+        return [
+            "java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
+            // Tests are about agreement, not about disks.
+            "-Dzookeeper.forceSync=no",
+        ] + properties + ["-cp", classPath, "org.apache.zookeeper.server.quorum.QuorumPeerMain", configuration.path]
     }
 
     /// Waits until it serves clients.

@@ -26,8 +26,12 @@ struct BadInputTests {
     }
 
     @Test func `nobody who listens is unreachable`() async throws {
-        let error = try await self.error("zookeeper://127.0.0.1:\(try FreePort.next())")
-        #expect(error.code == .unreachable && error.message.contains("refused"))
+        let url = "zookeeper://127.0.0.1:\(try FreePort.next())"
+        #expect(try await self.error(url).code == .unreachable)
+        let error = await #expect(throws: LockError.self) {
+            try await withLockClient(url) { locks in try await locks.status(of: "a") }
+        }
+        #expect(error?.code == .unreachable && error?.message.contains("refused") == true, "\(error as Any)")
     }
 
     @Test func `a server that is no ZooKeeper is told apart`() async throws {

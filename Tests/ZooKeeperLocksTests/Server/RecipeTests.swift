@@ -61,7 +61,8 @@ struct RecipeTests {
                 // Sessions last ten seconds at most here, so that a beat comes every 1.25 s.
                 let others = Int((ContinuousClock.now - start) / .seconds(1)) + 3
                 let cycles = try Self.figure(server, "zk_packets_received") - before
-                #expect(cycles <= 300 + others, "\(cycles) requests")
+                // A holder that a busy machine kept for longer than 20 ms watches its own node, too.
+                #expect(cycles <= 330 + others, "\(cycles) requests")
             }
         }
     }

@@ -33,8 +33,9 @@ struct ValidityChainStateMachine {
     /// How long after one write the next one leaves.
     var interval: Duration { self.timeout / 8 }
 
-    /// A server that leaves a write without an answer for so long is left.
-    var patience: Duration { self.timeout / 3 }
+    /// A server that leaves a write without an answer for so long is left: with the interval before the write that is three
+    /// eighths of the timeout, and an eighth is left to prove at another server that the session lives.
+    var patience: Duration { self.timeout / 4 }
 
     /// The session was attached. Making a session is a write of its own; attaching one again is not.
     mutating func attached(sentAt: Instant, isNew: Bool) {

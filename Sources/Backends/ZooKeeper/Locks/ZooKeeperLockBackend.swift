@@ -153,14 +153,14 @@ public final class ZooKeeperLockBackend: LockBackend {
             (continuation: UnsafeContinuation<Result<Answer, LockError>, Never>) in
             self.onLoop { core in
                 let once = NIOLoopBound(Once(continuation), eventLoop: core.eventLoop)
-                let timer = core.eventLoop.scheduleTask(in: TimeAmount(patience)) {
-                    once.value.resume(
-                        .failure(LockError(.unreachable, "the ensemble did not answer within \(patience)")))
-                }
+                let deadline = ContinuousClock.now + patience
                 core.whenOpen(within: patience) { error in
-                    if let error {
-                        timer.cancel()
-                        return once.value.resume(.failure(error))
+                    if let error { return once.value.resume(.failure(error)) }
+                    let left = max(.zero, ContinuousClock.now.duration(to: deadline))
+                    let timer = core.eventLoop.scheduleTask(in: TimeAmount(left)) {
+                        once.value.resume(
+                            .failure(LockError(.unreachable, "the ensemble did not answer within \(patience)"))
+                        )
                     }
                     question(core) { answer in
                         timer.cancel()

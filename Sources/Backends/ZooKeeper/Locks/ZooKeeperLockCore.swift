@@ -127,7 +127,11 @@ final class ZooKeeperLockCore {
         if self.answerAgain(contender) { return }
         let patience = self.configuration.requestTimeout
         // A little before the caller's own deadline, so that it hears why.
-        let wait = request.deadline.map { min(patience, Instant.now.duration(to: $0) * 99 / 100) } ?? patience
+        let wait =
+            request.deadline.map { deadline in
+                let left = Instant.now.duration(to: deadline)
+                return min(patience, left - min(left / 4, .milliseconds(100)))
+            } ?? patience
         let attempt = claim.attempt
         let core = NIOLoopBound(self, eventLoop: self.eventLoop)
         contender.requestTimer = self.eventLoop.scheduleTask(in: TimeAmount(max(wait, .zero))) {
