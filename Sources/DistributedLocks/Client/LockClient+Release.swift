@@ -7,9 +7,15 @@ extension LockClient {
     ///
     /// An exchange that fails is no error: it is repeated in the background.
     ///
-    /// - Parameter lossAtReturn: What was known to be wrong at the instant that counts, where that is earlier than now.
+    /// - Parameters:
+    ///   - lossAtReturn: What was known to be wrong at the instant that counts, where that is earlier than now.
+    ///   - awaitsAnswer: Whether to wait until the store has confirmed it even where nothing can overtake the release.
     /// - Returns: the reason if the grant had been lost by now, or if the backend says that the owner did not hold it.
-    func release(_ hold: Hold, lossAtReturn: LockError.LossReason? = nil) async -> LockError.LossReason? {
+    func release(
+        _ hold: Hold,
+        lossAtReturn: LockError.LossReason? = nil,
+        awaitsAnswer: Bool = true
+    ) async -> LockError.LossReason? {
         if let reason = lossAtReturn ?? hold.loss() { self.lose(hold, reason) }
         let (isFirst, loss) = hold.released()
         let wasKnown = self.state.withLock { state in
@@ -26,6 +32,7 @@ extension LockClient {
             return reason
         }
         guard isFirst else { return nil }
+        if !awaitsAnswer, self.backend.releaseInOrder(hold.claim) { return nil }
         let reply: ReleaseReply
         do {
             reply = try await self.exchangeRelease(hold.claim)

@@ -13,6 +13,9 @@ extension LockClient {
     /// Cancelling the caller while it waits removes it from the queue; cancelling it while the body runs cancels the body,
     /// and the lock is released when the body has ended.
     ///
+    /// It returns when the lock is released; on ZooKeeper, when the release has left, which nothing that this client asks
+    /// later can overtake.
+    ///
     /// - Parameters:
     ///   - name: What to lock.
     ///   - lease: How long the grant lasts unless it is renewed: the longest time for which a dead holder may block others.
@@ -133,7 +136,7 @@ extension LockClient {
             return runner
         }
         guard let result = runner.result else { preconditionFailure("a body ended without a result") }
-        let loss = await self.release(hold, lossAtReturn: runner.lossAtReturn)
+        let loss = await self.release(hold, lossAtReturn: runner.lossAtReturn, awaitsAnswer: false)
         if let loss {
             let error = self.lost(hold, loss, result)
             span?.end(throwing: error)

@@ -66,6 +66,14 @@ public protocol LockBackend: Sendable {
     /// - Throws: ``LockError`` if it is not known whether that was done; it is then tried again.
     func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply
 
+    /// Releases a grant without waiting for the answer, for scoped calls.
+    ///
+    /// Only where nothing that this client asks later can overtake the release, and where the backend itself repeats it until
+    /// the store has confirmed it or cannot know of the claim any more.
+    ///
+    /// - Returns: false if the backend does no such thing: then ``release(_:)`` is called.
+    func releaseInOrder(_ claim: LockClaim) -> Bool
+
     /// Tells what is known of one lock, or of all locks that are held or waited for.
     func status(of name: LockName?) async throws(LockError) -> [LockStatus]
 
@@ -80,6 +88,9 @@ public protocol LockBackend: Sendable {
 extension LockBackend {
     /// None.
     public var livenessDescriptors: [Int32] { [] }
+
+    /// No such thing.
+    public func releaseInOrder(_ claim: LockClaim) -> Bool { false }
 
     /// None.
     public var taskExecutor: (any TaskExecutor)? { nil }

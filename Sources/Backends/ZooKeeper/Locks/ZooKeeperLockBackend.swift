@@ -104,6 +104,13 @@ public final class ZooKeeperLockBackend: LockBackend {
         try await self.leave(claim) ? .released : .notHeld
     }
 
+    /// The session's requests are carried out in their order, and a delete is repeated until it is confirmed or the session
+    /// is over. So what follows in the same client need not wait for the quorum, and both are written to disk together.
+    public func releaseInOrder(_ claim: LockClaim) -> Bool {
+        self.onLoop { $0.withdraw(claim) }
+        return true
+    }
+
     private func leave(_ claim: LockClaim) async throws(LockError) -> Bool {
         let result = await withUnsafeContinuation { (continuation: ZooKeeperLockCore.LeaveContinuation) in
             self.onLoop { $0.withdraw(claim, continuation) }

@@ -189,6 +189,12 @@ final class ZooKeeperLockCore {
         request?.resume(returning: reply)
     }
 
+    /// Takes a claim back. The node stays on the list of those that are to be deleted until it is gone.
+    func withdraw(_ claim: LockClaim) {
+        guard let contender = self.contenders[claim.attempt] else { return }
+        self.perform(contender.machine.withdrawn(), for: contender)
+    }
+
     /// Takes a claim back; answers whether it held the lock until now.
     func withdraw(_ claim: LockClaim, _ continuation: LeaveContinuation) {
         guard let contender = self.contenders[claim.attempt] else {
