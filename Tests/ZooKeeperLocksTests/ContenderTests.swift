@@ -20,9 +20,9 @@ import Testing
     private func waiting(joinsQueue: Bool = true) -> ContenderStateMachine {
         var machine = ContenderStateMachine(joinsQueue: joinsQueue)
         #expect(machine.attached() == .create)
-        #expect(machine.created(self.mine, czxid: 50) == .none)
+        #expect(machine.created(self.mine, czxid: 50, zxid: 50) == .none)
         #expect(
-            machine.listed([self.before.name, self.mine.name], isValid: true)
+            machine.listed([self.before, self.mine], pzxid: 50, isValid: true)
                 == .queued(ahead: 0, first: self.before, watch: self.before))
         #expect(machine.watchSet(on: self.before, isThere: true) == .none)
         return machine
@@ -31,8 +31,8 @@ import Testing
     private func holding() -> ContenderStateMachine {
         var machine = ContenderStateMachine(joinsQueue: true)
         #expect(machine.attached() == .create)
-        #expect(machine.created(self.mine, czxid: 50) == .none)
-        #expect(machine.listed([self.mine.name], isValid: true) == .grant(token: 50))
+        #expect(machine.created(self.mine, czxid: 50, zxid: 50) == .none)
+        #expect(machine.listed([self.mine], pzxid: 50, isValid: true) == .grant(token: 50))
         return machine
     }
 
@@ -46,33 +46,33 @@ import Testing
     @Test func `a lock that is held is waited for, and held when the predecessor goes`() {
         var machine = self.waiting()
         #expect(machine.predecessorFired() == .list)
-        #expect(machine.listed([self.mine.name], isValid: true) == .grant(token: 50))
+        #expect(machine.listed([self.mine], pzxid: 50, isValid: true) == .grant(token: 50))
     }
 
     @Test func `a predecessor that leaves the queue is replaced by the one before it`() {
         let first = Self.node(3, "c")
         var machine = self.waiting()
         #expect(machine.predecessorFired() == .list)
-        #expect(machine.listed([first.name, self.mine.name], isValid: true) == .watch(predecessor: first))
+        #expect(machine.listed([first, self.mine], pzxid: 50, isValid: true) == .watch(predecessor: first))
         // It was gone before the watch was set.
         #expect(machine.watchSet(on: first, isThere: false) == .list)
-        #expect(machine.listed([self.mine.name], isValid: true) == .grant(token: 50))
+        #expect(machine.listed([self.mine], pzxid: 50, isValid: true) == .grant(token: 50))
     }
 
     @Test func `who does not wait leaves at once`() {
         var machine = ContenderStateMachine(joinsQueue: false)
         #expect(machine.attached() == .create)
-        #expect(machine.created(self.mine, czxid: 50) == .none)
+        #expect(machine.created(self.mine, czxid: 50, zxid: 50) == .none)
         #expect(
-            machine.listed([self.before.name, self.mine.name], isValid: true) == .busy(self.mine, first: self.before))
+            machine.listed([self.before, self.mine], pzxid: 50, isValid: true) == .busy(self.mine, first: self.before))
         #expect(machine.deleted(.done) == .left(wasHeld: false))
     }
 
     @Test func `nothing is held while the session cannot be relied on`() {
         var machine = ContenderStateMachine(joinsQueue: true)
         _ = machine.attached()
-        _ = machine.created(self.mine, czxid: 50)
-        #expect(machine.listed([self.mine.name], isValid: false) == .none)
+        _ = machine.created(self.mine, czxid: 50, zxid: 50)
+        #expect(machine.listed([self.mine], pzxid: 50, isValid: false) == .none)
         #expect(machine.validityReturned() == .grant(token: 50))
         #expect(machine.validityReturned() == .none)
     }
@@ -85,7 +85,7 @@ import Testing
         #expect(machine.attached() == .seek)
         #expect(machine.sought(self.mine) == .inspect(self.mine))
         #expect(machine.inspected(self.mine, czxid: 50) == .list)
-        #expect(machine.listed([self.mine.name], isValid: true) == .grant(token: 50))
+        #expect(machine.listed([self.mine], pzxid: 50, isValid: true) == .grant(token: 50))
     }
 
     @Test func `a node that is not found, or not this session's, is made anew`() {
@@ -104,8 +104,8 @@ import Testing
         var machine = ContenderStateMachine(joinsQueue: true)
         _ = machine.attached()
         #expect(machine.withdrawn() == .none)
-        #expect(machine.created(self.mine, czxid: 50) == .delete(self.mine))
-        #expect(machine.listed([self.mine.name], isValid: true) == .none)
+        #expect(machine.created(self.mine, czxid: 50, zxid: 50) == .delete(self.mine))
+        #expect(machine.listed([self.mine], pzxid: 50, isValid: true) == .none)
         #expect(machine.deleted(.done) == .left(wasHeld: false))
 
         var unsure = ContenderStateMachine(joinsQueue: true)
@@ -195,7 +195,7 @@ import Testing
     @Test func `a waiter whose node is deleted asks anew`() {
         var machine = self.waiting()
         _ = machine.predecessorFired()
-        #expect(machine.listed([self.before.name], isValid: true) == .gone)
+        #expect(machine.listed([self.before], pzxid: 50, isValid: true) == .gone)
         var parents = self.waiting()
         _ = parents.predecessorFired()
         #expect(parents.listFailed(.noNode) == .gone)
@@ -209,6 +209,34 @@ import Testing
             #expect(machine.parentsMade() == .create)
         }
         #expect(machine.parentsMissed() == false)
+    }
+
+    @Test func `where one transaction made several nodes the token is asked for, unless the list tells it`() {
+        func created() -> ContenderStateMachine {
+            var machine = ContenderStateMachine(joinsQueue: true)
+            _ = machine.attached()
+            _ = machine.created(self.mine, czxid: nil, zxid: 50)
+            return machine
+        }
+        var quiet = created()
+        #expect(quiet.listed([self.mine], pzxid: 50, isValid: true) == .grant(token: 50))
+        // Somebody has come or gone since.
+        var busy = created()
+        #expect(busy.listed([self.mine], pzxid: 52, isValid: true) == .identify(self.mine))
+        #expect(busy.attached() == .identify(self.mine))
+        #expect(busy.validityReturned() == .none)
+        #expect(busy.identified(49, isValid: true) == .grant(token: 49))
+        var waiting = created()
+        #expect(
+            waiting.listed([self.before, self.mine], pzxid: 50, isValid: true)
+                == .queued(ahead: 0, first: self.before, watch: self.before))
+        #expect(waiting.isUnidentified)
+        #expect(waiting.identified(49, isValid: true) == .none)
+        #expect(waiting.predecessorFired() == .list)
+        #expect(waiting.listed([self.mine], pzxid: 60, isValid: true) == .grant(token: 49))
+        var gone = created()
+        _ = gone.listed([self.mine], pzxid: 52, isValid: true)
+        #expect(gone.identified(nil, isValid: true) == .gone)
     }
 
     @Test func `a refusal ends it`() {
@@ -229,17 +257,19 @@ import Testing
             var isOut = false
             for _ in 0..<40 {
                 let action: ContenderStateMachine.Action
-                switch Int.random(in: 0..<17, using: &generator) {
+                switch Int.random(in: 0..<18, using: &generator) {
+                case 17: action = machine.identified(Bool.random(using: &generator) ? 50 : nil, isValid: true)
                 case 0 where !isOut: action = machine.attached()
                 case 1:
                     action = machine.expired()
                     isOut = false
-                case 2: action = machine.created(self.mine, czxid: 50)
+                case 2:
+                    action = machine.created(self.mine, czxid: Bool.random(using: &generator) ? 50 : nil, zxid: 50)
                 case 3: action = machine.createFailed(nil)
                 case 4: action = machine.createFailed(.noAuth)
-                case 5: action = machine.listed([self.mine.name], isValid: Bool.random(using: &generator))
-                case 6: action = machine.listed([self.before.name, self.mine.name], isValid: true)
-                case 7: action = machine.listed([], isValid: true)
+                case 5: action = machine.listed([self.mine], pzxid: 50, isValid: Bool.random(using: &generator))
+                case 6: action = machine.listed([self.before, self.mine], pzxid: 50, isValid: true)
+                case 7: action = machine.listed([], pzxid: 50, isValid: true)
                 case 8: action = machine.watchSet(on: self.before, isThere: Bool.random(using: &generator))
                 case 9: action = machine.predecessorFired()
                 case 10: action = machine.ownFired(isDeleted: Bool.random(using: &generator))

@@ -34,7 +34,8 @@ import Testing
     @Test(arguments: [
         "c-", "c-a-1", "x-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-0000000001", "c-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-",
         "c-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-x", "c-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA-0000000001",
-        "c-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-9999999999", "lock-0000000001", "🔒",
+        "c-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-9999999999", "c-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa--",
+        "c-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-00000000000000000001", "lock-0000000001", "🔒",
         "c-ääääääääääääääää-0000000001", "_c_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-lock-0000000000",
     ])
     func `nodes of others are no contenders`(name: String) {
@@ -44,19 +45,23 @@ import Testing
     @Test func `the one right ahead is the predecessor, and the smallest the first`() throws {
         let nodes = try [5, 3, 9, 7].map { try self.node($0) }
         let place = try #require(
-            ContenderNode.place(of: try self.node(7), among: nodes.map(\.name) + ["foreign", "c-foreign-0000000001"]))
+            ContenderNode.place(of: try self.node(7), among: nodes))
         #expect(place.ahead == 2 && place.predecessor?.sequence == 5 && place.first.sequence == 3)
-        let first = try #require(ContenderNode.place(of: try self.node(3), among: nodes.map(\.name)))
+        let first = try #require(ContenderNode.place(of: try self.node(3), among: nodes))
         #expect(first.ahead == 0 && first.predecessor == nil && first.first.sequence == 3)
-        #expect(ContenderNode.place(of: try self.node(4), among: nodes.map(\.name)) == nil)
+        #expect(ContenderNode.place(of: try self.node(4), among: nodes) == nil)
     }
 
     // Z5
+    @Test func `of two with the same number one is not taken for the other`() throws {
+        #expect(ContenderNode.place(of: try self.node(3), among: [try self.node(3, uuid: "b")]) == nil)
+    }
+
     @Test func `the order stays right when the sequence goes past its end`() throws {
         let sequences: [Int32] = [.max - 1, .max, .min, .min + 1]
         let nodes = try sequences.map { try self.node($0) }
         for (index, node) in nodes.enumerated() {
-            let place = try #require(ContenderNode.place(of: node, among: nodes.shuffled().map(\.name)))
+            let place = try #require(ContenderNode.place(of: node, among: nodes.shuffled()))
             #expect(place.ahead == index)
             #expect(place.predecessor?.sequence == (index == 0 ? nil : sequences[index - 1]))
             #expect(place.first.sequence == Int32.max - 1)

@@ -10,6 +10,12 @@ package struct ZooKeeperReply: Sendable {
     package let zxid: Int64
     /// An instant before the first byte of the request was handed to the connection.
     package let sentAt: ContinuousClock.Instant
+
+    package init(answer: ZooKeeperAnswer, zxid: Int64, sentAt: ContinuousClock.Instant) {
+        self.answer = answer
+        self.zxid = zxid
+        self.sentAt = sentAt
+    }
 }
 
 /// Told about the session of a client, on its event loop.

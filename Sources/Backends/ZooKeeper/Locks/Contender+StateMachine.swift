@@ -19,6 +19,8 @@ struct ContenderStateMachine {
         case seek
         /// Ask whose node it is.
         case inspect(ContenderNode)
+        /// Ask which transaction created the node.
+        case identify(ContenderNode)
         case list
         case watch(predecessor: ContenderNode)
         case watchOwn(ContenderNode)
@@ -41,8 +43,9 @@ struct ContenderStateMachine {
         case idle
         case creating
         case unsure
-        case placed(ContenderNode, czxid: Int64)
-        case first(ContenderNode, czxid: Int64)
+        /// The transaction that created it is not known yet where several nodes were created by one.
+        case placed(ContenderNode, czxid: Int64?)
+        case first(ContenderNode, czxid: Int64?)
         case holding(ContenderNode, czxid: Int64)
         /// `nil`: it has to be sought first.
         case leaving(ContenderNode?, wasHolding: Bool)
@@ -59,6 +62,8 @@ struct ContenderStateMachine {
     private var isWatchSet = false
     private var isOwnWatchSet = false
     private var isDeleteOut = false
+    /// What the server had carried out when it answered the create: the create itself, as far as anybody knows.
+    private var createdZxid: Int64?
     /// A delete was sent, and nobody knows whether it was carried out.
     private var isDeleteUnsure = false
     private var parentsMissing = 0
@@ -110,6 +115,8 @@ struct ContenderStateMachine {
             return .seek
         case .holding(let node, _):
             return self.isOwnWatchSet ? .none : .watchOwn(node)
+        case .first(let node, nil):
+            return .identify(node)
         case .first, .over:
             return .none
         case .creating:
@@ -187,12 +194,17 @@ struct ContenderStateMachine {
     }
 
     /// The node is there.
-    mutating func created(_ node: ContenderNode, czxid: Int64) -> Action {
+    ///
+    /// - Parameters:
+    ///   - czxid: the transaction that created it, if the answer told it.
+    ///   - zxid: what the server had carried out when it answered.
+    mutating func created(_ node: ContenderNode, czxid: Int64?, zxid: Int64) -> Action {
         guard case .creating = self.state else { return .none }
+        self.createdZxid = zxid
         return self.isPlaced(node, czxid: czxid)
     }
 
-    private mutating func isPlaced(_ node: ContenderNode, czxid: Int64) -> Action {
+    private mutating func isPlaced(_ node: ContenderNode, czxid: Int64?) -> Action {
         if self.wantsToLeave {
             self.state = .leaving(node, wasHolding: false)
             return self.delete(node)
@@ -204,16 +216,23 @@ struct ContenderStateMachine {
 
     /// The contenders were listed, after the node was made.
     ///
-    /// - Parameter isValid: Whether the session can be relied on now.
-    mutating func listed(_ children: [String], isValid: Bool) -> Action {
+    /// - Parameters:
+    ///   - pzxid: The transaction that last created or deleted a contender.
+    ///   - isValid: Whether the session can be relied on now.
+    mutating func listed(_ contenders: [ContenderNode], pzxid: Int64, isValid: Bool) -> Action {
         guard case .placed(let node, let czxid) = self.state else { return .none }
-        guard let place = ContenderNode.place(of: node, among: children) else {
+        guard let place = ContenderNode.place(of: node, among: contenders) else {
             // An operator has deleted it.
             self.state = .over
             return .gone
         }
         guard let predecessor = place.predecessor else {
             self.forgetWatches()
+            // If nothing has happened among the contenders since, that transaction was the one that created the node.
+            guard let czxid = czxid ?? (pzxid == self.createdZxid ? pzxid : nil) else {
+                self.state = .first(node, czxid: nil)
+                return .identify(node)
+            }
             guard isValid else {
                 self.state = .first(node, czxid: czxid)
                 return .none
@@ -241,9 +260,33 @@ struct ContenderStateMachine {
         return code == .noNode ? .gone : .failed(code)
     }
 
+    /// Whether it is to be asked which transaction created the node, before that is needed.
+    var isUnidentified: Bool {
+        if case .placed(_, nil) = self.state { true } else { false }
+    }
+
+    /// Which transaction created the node; `nil` if the node is gone.
+    mutating func identified(_ czxid: Int64?, isValid: Bool) -> Action {
+        switch self.state {
+        case .placed(let node, nil), .first(let node, nil):
+            guard let czxid else {
+                self.state = .over
+                return .gone
+            }
+            guard case .first = self.state else {
+                self.state = .placed(node, czxid: czxid)
+                return .none
+            }
+            self.state = .first(node, czxid: czxid)
+            return isValid ? self.validityReturned() : .none
+        case .idle, .creating, .unsure, .placed, .first, .holding, .leaving, .over:
+            return .none
+        }
+    }
+
     /// The session can be relied on again.
     mutating func validityReturned() -> Action {
-        guard case .first(let node, let czxid) = self.state else { return .none }
+        guard case .first(let node, let czxid?) = self.state else { return .none }
         self.state = .holding(node, czxid: czxid)
         return .grant(token: czxid)
     }

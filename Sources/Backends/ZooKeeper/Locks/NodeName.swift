@@ -79,20 +79,37 @@ struct ContenderNode: Hashable, Sendable {
 
     /// `nil`: not a contender of ours.
     init?(name: String) {
-        let utf8 = name.utf8
-        guard utf8.count > Self.prefix.utf8.count + Self.uuidLength + 1, name.hasPrefix(Self.prefix) else { return nil }
-        let uuidStart = utf8.index(utf8.startIndex, offsetBy: Self.prefix.utf8.count)
-        let uuidEnd = utf8.index(uuidStart, offsetBy: Self.uuidLength)
-        guard utf8[uuidEnd] == UInt8(ascii: "-"),
-            utf8[uuidStart..<uuidEnd].allSatisfy({
-                ($0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9"))
-                    || ($0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "f"))
-            }),
-            // Below zero once the counter has gone past its end.
-            let sequence = Int32(name[utf8.index(after: uuidEnd)...])
-        else { return nil }
+        var name = name
+        guard let sequence = name.withUTF8({ Self.sequence(of: $0) }) else { return nil }
         self.name = name
         self.sequence = sequence
+    }
+
+    /// Lists are long where many wait, and each newcomer reads one.
+    private static func sequence(of bytes: UnsafeBufferPointer<UInt8>) -> Int32? {
+        let start = Self.prefix.utf8.count
+        let dash = start + Self.uuidLength
+        guard bytes.count > dash + 1, bytes.count <= dash + 12, bytes[0] == UInt8(ascii: "c"),
+            bytes[1] == UInt8(ascii: "-"), bytes[dash] == UInt8(ascii: "-")
+        else { return nil }
+        for index in start..<dash {
+            switch bytes[index] {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"): continue
+            default: return nil
+            }
+        }
+        // Below zero once the counter has gone past its end.
+        var index = dash + 1
+        let isNegative = bytes[index] == UInt8(ascii: "-")
+        if isNegative { index += 1 }
+        guard index < bytes.count else { return nil }
+        var number: Int64 = 0
+        while index < bytes.count {
+            guard case UInt8(ascii: "0")...UInt8(ascii: "9") = bytes[index] else { return nil }
+            number = number * 10 + Int64(bytes[index] - UInt8(ascii: "0"))
+            index += 1
+        }
+        return Int32(exactly: isNegative ? -number : number)
     }
 
     func has(uuid: String) -> Bool { self.name.hasPrefix(Self.stem(uuid: uuid)) }
@@ -103,29 +120,29 @@ struct ContenderNode: Hashable, Sendable {
         nodes.sorted { ($0.sequence &- origin, $0.name) < ($1.sequence &- origin, $1.name) }
     }
 
-    /// Where a contender stands among the children of its lock.
-    ///
-    /// - Returns: how many are ahead, the one right ahead and the first; `nil` if it is not among them. Nodes of others
-    ///   do not count.
-    static func place(of mine: ContenderNode, among children: [String]) -> (
-        ahead: Int, predecessor: ContenderNode?, first: ContenderNode
-    )? {
-        var ahead = 0
-        var isThere = false
+    /// Where a contender stands.
+    struct Place: Equatable {
+        /// How many are ahead.
+        var ahead: Int
+        /// The one right ahead.
         var predecessor: ContenderNode?
-        var first = mine
-        for child in children {
-            guard let node = ContenderNode(name: child) else { continue }
-            if node.name == mine.name {
-                isThere = true
-                continue
-            }
+        var first: ContenderNode
+    }
+
+    /// Where a contender stands among all contenders of its lock; `nil` if it is not among them.
+    static func place(of mine: ContenderNode, among nodes: [ContenderNode]) -> Place? {
+        var isThere = false
+        var place = Place(ahead: 0, predecessor: nil, first: mine)
+        var nearest = Int32.min
+        var farthest: Int32 = 0
+        for node in nodes {
             let distance = node.sequence &- mine.sequence
+            if distance == 0, node.name == mine.name { isThere = true }
             guard distance < 0 else { continue }
-            ahead += 1
-            if distance < first.sequence &- mine.sequence { first = node }
-            if predecessor.map({ distance > $0.sequence &- mine.sequence }) ?? true { predecessor = node }
+            place.ahead += 1
+            if distance < farthest { (farthest, place.first) = (distance, node) }
+            if distance >= nearest { (nearest, place.predecessor) = (distance, node) }
         }
-        return isThere ? (ahead, predecessor, first) : nil
+        return isThere ? place : nil
     }
 }

@@ -76,7 +76,10 @@ public final class ZooKeeperLockBackend: LockBackend {
                 }
             }
         } onCancel: {
-            self.onLoop { $0.client.stop() }
+            self.onLoop { core in
+                core.flushWrites()
+                core.client.stop()
+            }
         }
     }
 

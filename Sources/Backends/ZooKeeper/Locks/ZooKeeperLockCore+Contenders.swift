@@ -16,6 +16,8 @@ extension ZooKeeperLockCore {
             self.seek(contender)
         case .inspect(let node):
             self.inspect(node, contender)
+        case .identify(let node):
+            self.identify(node, contender)
         case .list:
             self.list(contender)
         case .watch(let predecessor):
@@ -28,6 +30,7 @@ extension ZooKeeperLockCore {
             self.granted(token, contender)
         case .queued(let ahead, _, let predecessor):
             self.watch(predecessor, contender)
+            if contender.machine.isUnidentified, let node = contender.machine.node { self.identify(node, contender) }
             self.answer(contender, .success(.queued(QueuePlace(waitersAhead: ahead, holder: nil))))
         case .busy(let node, let first):
             self.busy(node, first: first, contender)
@@ -47,35 +50,30 @@ extension ZooKeeperLockCore {
 
     private func create(_ contender: Contender) {
         contender.uuid = ContenderNode.makeUUID(using: &self.generator)
-        var created: Result<ZooKeeperReply, ZooKeeperError>?
-        self.client.submit(
-            .create(
-                path: contender.lock + "/" + ContenderNode.stem(uuid: contender.uuid),
-                data: ContenderData(metadata: contender.claim.owner.metadata).bytes,
-                access: self.access,
-                mode: .ephemeralSequential
+        self.write(
+            Write(
+                request: .create(
+                    path: contender.lock + "/" + ContenderNode.stem(uuid: contender.uuid),
+                    data: ContenderData(metadata: contender.claim.owner.metadata).bytes,
+                    access: self.access,
+                    mode: .ephemeralSequential
+                ),
+                creates: contender.lock,
+                completion: { self.created(contender, $0) },
+                listed: { self.listed(contender, $0) }
             )
-        ) { created = $0 }
-        // Leaves with the first. Its answer comes after the first one's, on whose connection it was asked.
-        self.client.submit(.getChildren(path: contender.lock)) { listed in
-            guard let created else { preconditionFailure("a later request was answered first") }
-            self.created(contender, created)
-            self.listed(contender, listed)
-        }
+        )
     }
 
     private func created(_ contender: Contender, _ result: Result<ZooKeeperReply, ZooKeeperError>) {
         switch result {
         case .success(let reply):
-            guard case .created(let path, let stat) = reply.answer,
-                let node = path.split(separator: "/").last.flatMap({ ContenderNode(name: String($0)) }),
-                stat.ephemeralOwner == self.client.session?.id
-            else {
+            guard let (node, czxid) = self.made(reply.answer) else {
                 // It cannot be judged what was made, and for whom.
                 self.perform(contender.machine.createFailed(.runtimeInconsistency), for: contender)
                 return
             }
-            self.perform(contender.machine.created(node, czxid: stat.czxid), for: contender)
+            self.perform(contender.machine.created(node, czxid: czxid, zxid: reply.zxid), for: contender)
         case .failure(let error):
             switch error.code {
             case .refused(.noNode):
@@ -94,6 +92,18 @@ extension ZooKeeperLockCore {
         }
     }
 
+    /// A create that left with other writes is answered without the node's stat.
+    private func made(_ answer: ZooKeeperAnswer) -> (node: ContenderNode, czxid: Int64?)? {
+        let made: (path: String, czxid: Int64?)
+        switch answer {
+        case .created(let path, let stat) where stat.ephemeralOwner == self.client.session?.id:
+            made = (path, stat.czxid)
+        case .path(let path): made = (path, nil)
+        case .created, .stat, .data, .children, .multi, .done: return nil
+        }
+        return made.path.split(separator: "/").last.flatMap { ContenderNode(name: String($0)) }.map { ($0, made.czxid) }
+    }
+
     private func makeParents(_ contender: Contender) {
         self.makeContainers([self.paths.root, contender.lock]) { error in
             if let error {
@@ -109,28 +119,48 @@ extension ZooKeeperLockCore {
     }
 
     private func listed(_ contender: Contender, _ result: Result<ZooKeeperReply, ZooKeeperError>) {
+        self.listed([contender], result)
+    }
+
+    private func listed(_ contenders: [Contender], _ result: Result<ZooKeeperReply, ZooKeeperError>) {
         switch result {
         case .success(let reply):
-            guard case .children(let children, _) = reply.answer else { return }
-            self.perform(
-                contender.machine.listed(children, isValid: self.validity() != nil),
-                for: contender
-            )
+            guard case .children(let children, let stat) = reply.answer else { return }
+            let nodes = children.compactMap { ContenderNode(name: $0) }
+            for contender in contenders {
+                self.perform(
+                    contender.machine.listed(nodes, pzxid: stat.pzxid, isValid: self.validity() != nil),
+                    for: contender
+                )
+            }
         case .failure(let error):
-            self.perform(contender.machine.listFailed(error.serverCode), for: contender)
+            for contender in contenders {
+                self.perform(contender.machine.listFailed(error.serverCode), for: contender)
+            }
         }
     }
 
+    /// Contenders of one lock that want to see the list in the same turn of the event loop look at the same one: when many
+    /// leave at once, many lose their predecessors at once.
     private func list(_ contender: Contender) {
-        self.client.submit(.getChildren(path: contender.lock)) { self.listed(contender, $0) }
+        self.listing[contender.lock, default: []].append(contender)
+        guard self.listing[contender.lock]?.count == 1 else { return }
+        let lock = contender.lock
+        let core = NIOLoopBound(self, eventLoop: self.eventLoop)
+        self.eventLoop.execute { core.value.sendList(lock) }
+    }
+
+    private func sendList(_ lock: String) {
+        guard let contenders = self.listing.removeValue(forKey: lock) else { return }
+        self.submit(.getChildren(path: lock)) { self.listed(contenders, $0) }
     }
 
     // MARK: Finding a node whose making was not confirmed
 
     private func seek(_ contender: Contender) {
         // Without it a server that lags behind would hide the node, and the claim would wait for itself.
-        self.client.submit(.sync(path: contender.lock)) { _ in }
-        self.client.submit(.getChildren(path: contender.lock)) { result in
+        self.submit(.sync(path: contender.lock)) { _ in }
+        self.submit(.getChildren(path: contender.lock)) { result in
             switch result {
             case .success(let reply):
                 guard case .children(let children, _) = reply.answer else { return }
@@ -145,7 +175,7 @@ extension ZooKeeperLockCore {
     }
 
     private func inspect(_ node: ContenderNode, _ contender: Contender) {
-        self.client.submit(.exists(path: contender.path(node))) { result in
+        self.submit(.exists(path: contender.path(node))) { result in
             switch result {
             case .success(let reply):
                 guard case .stat(let stat) = reply.answer else { return }
@@ -159,13 +189,28 @@ extension ZooKeeperLockCore {
         }
     }
 
+    private func identify(_ node: ContenderNode, _ contender: Contender) {
+        self.submit(.exists(path: contender.path(node))) { result in
+            switch result {
+            case .success(let reply):
+                guard case .stat(let stat) = reply.answer else { return }
+                self.perform(
+                    contender.machine.identified(stat.czxid, isValid: self.validity() != nil), for: contender)
+            case .failure(let error) where error.serverCode == .noNode:
+                self.perform(contender.machine.identified(nil, isValid: false), for: contender)
+            case .failure(let error):
+                if let code = error.serverCode { self.failed(contender, code) }
+            }
+        }
+    }
+
     // MARK: Waiting
 
     private func watch(_ predecessor: ContenderNode, _ contender: Contender) {
         let path = contender.path(predecessor)
         self.addWatcher(path, contender)
         // `exists` would leave a watch behind on a node that is gone.
-        self.client.submit(.getData(path: path, watch: true)) { result in
+        self.submit(.getData(path: path, watch: true)) { result in
             switch result {
             case .success:
                 self.perform(contender.machine.watchSet(on: predecessor, isThere: true), for: contender)
@@ -231,7 +276,7 @@ extension ZooKeeperLockCore {
     private func watchOwn(_ node: ContenderNode, _ contender: Contender) {
         let path = contender.path(node)
         self.addWatcher(path, contender)
-        self.client.submit(.getData(path: path, watch: true)) { result in
+        self.submit(.getData(path: path, watch: true)) { result in
             switch result {
             case .success(let reply):
                 guard case .data(let bytes, _) = reply.answer else { return }
@@ -266,7 +311,7 @@ extension ZooKeeperLockCore {
     private func delete(_ node: ContenderNode, _ contender: Contender) {
         contender.timer?.cancel()
         contender.timer = nil
-        self.client.submit(.delete(path: contender.path(node))) { result in
+        let deleted = { (result: Result<ZooKeeperReply, ZooKeeperError>) in
             let outcome: ContenderStateMachine.DeleteResult =
                 switch result {
                 case .success: .done
@@ -280,12 +325,16 @@ extension ZooKeeperLockCore {
                 }
             self.perform(contender.machine.deleted(outcome), for: contender)
         }
+        self.write(
+            Write(request: .delete(path: contender.path(node)), creates: nil, completion: deleted, listed: nil),
+            canWait: contender.leavesInOrder
+        )
     }
 
     private func busy(_ node: ContenderNode, first: ContenderNode, _ contender: Contender) {
         // The answer waits for the delete to be sent, not for it to be done: the lock is somebody else's anyway.
         self.delete(node, contender)
-        self.client.submit(.getData(path: contender.path(first))) { result in
+        self.submit(.getData(path: contender.path(first))) { result in
             var holder: OwnerMetadata?
             if case .success(let reply) = result, case .data(let bytes, _) = reply.answer {
                 holder = ContenderData(bytes: bytes)?.metadata
@@ -344,7 +393,7 @@ extension ZooKeeperLockCore {
         then: @escaping (ZooKeeperError?) -> Void
     ) {
         guard let path = paths.first else { return then(nil) }
-        self.client.submit(.create(path: path, data: [], access: self.access, mode: mode)) { result in
+        self.submit(.create(path: path, data: [], access: self.access, mode: mode)) { result in
             switch result {
             case .success:
                 self.make(paths.dropFirst(), mode: mode, mayMakeChroot: mayMakeChroot, then: then)

@@ -22,6 +22,8 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
     }
 
     func suspended(_ error: ZooKeeperError) {
+        // What has gathered cannot be sent any more: it is told so now, and not on the next connection.
+        self.flushWrites()
         self.beatTimer.cancel()
         self.chain?.broken()
         guard error.code == .unusableServer else { return }
@@ -51,7 +53,7 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
 
     /// Tokens can be compared within one history of the ensemble, which this node names: it is gone when the history is.
     private func readEnsemble(mayMake: Bool) {
-        self.client.submit(.getData(path: self.paths.ensemble)) { result in
+        self.submit(.getData(path: self.paths.ensemble)) { result in
             switch result {
             case .success(let reply):
                 guard case .data(let bytes, _) = reply.answer, Self.isEnsembleName(bytes) else {
@@ -80,7 +82,7 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
         self.makeChroot { error in
             if let error { return self.setUpFailed(error) }
             let name = Array(ContenderNode.makeUUID(using: &self.generator).utf8)
-            self.client.submit(
+            self.submit(
                 .create(path: self.paths.ensemble, data: name, access: self.access, mode: .persistent)
             ) { result in
                 switch result {
@@ -94,7 +96,7 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
 
     private func makeSessionNode() {
         guard let session else { return }
-        self.client.submit(
+        self.submit(
             .create(path: self.paths.session(session), data: [], access: self.access, mode: .ephemeral)
         ) { result in
             switch result {
@@ -154,7 +156,7 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
         self.beatTimer.arm(Instant.now + patience) {
             self.client.leaveServer("a write has had no answer for \(patience)")
         }
-        self.client.submit(.setData(path: path, data: [])) { result in
+        self.submit(.setData(path: path, data: [])) { result in
             switch result {
             case .success(let reply):
                 self.chain?.answered(sentAt: reply.sentAt)
@@ -181,7 +183,7 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
     }
 
     private func remakeSessionNode(_ path: String, next: Instant) {
-        self.client.submit(.create(path: path, data: [], access: self.access, mode: .ephemeral)) { result in
+        self.submit(.create(path: path, data: [], access: self.access, mode: .ephemeral)) { result in
             if case .failure(let error) = result, error.serverCode == nil { return }
             self.armBeat(at: next)
         }

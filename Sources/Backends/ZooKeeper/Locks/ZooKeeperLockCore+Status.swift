@@ -13,7 +13,7 @@ extension ZooKeeperLockCore {
     }
 
     func contenders(of lock: String, then: @escaping (Result<Contenders, ZooKeeperError>) -> Void) {
-        self.client.submit(.getChildren(path: lock)) { result in
+        self.submit(.getChildren(path: lock)) { result in
             switch result {
             case .success(let reply):
                 guard case .children(let children, _) = reply.answer else { return then(.success(Contenders())) }
@@ -36,7 +36,7 @@ extension ZooKeeperLockCore {
         var contenders = Contenders()
         var failure: ZooKeeperError?
         for (index, node) in nodes.enumerated() {
-            self.client.submit(.getData(path: lock + "/" + node.name)) { result in
+            self.submit(.getData(path: lock + "/" + node.name)) { result in
                 switch result {
                 case .success(let reply):
                     if case .data(let bytes, let stat) = reply.answer {
@@ -82,7 +82,7 @@ extension ZooKeeperLockCore {
 
     /// All names that have contenders.
     func names(then: @escaping (Result<[LockName], ZooKeeperError>) -> Void) {
-        self.client.submit(.getChildren(path: self.paths.root)) { result in
+        self.submit(.getChildren(path: self.paths.root)) { result in
             switch result {
             case .success(let reply):
                 guard case .children(let children, _) = reply.answer else { return then(.success([])) }
@@ -111,7 +111,7 @@ extension ZooKeeperLockCore {
                 let path = lock + "/" + holder.node.name
                 var data = holder.data ?? ContenderData(metadata: OwnerMetadata(host: "", pid: 0))
                 data.isRevoked = true
-                self.client.submit(
+                self.submit(
                     immediately ? .delete(path: path) : .setData(path: path, data: data.bytes)
                 ) { result in
                     switch result {

@@ -33,6 +33,16 @@ final class ZooKeeperLockCore {
     /// Whom the watch on a node concerns.
     var watchers: [String: [AttemptID]] = [:]
 
+    /// Who wants to see the contenders of a lock, in this turn of the event loop.
+    var listing: [String: [Contender]] = [:]
+
+    /// Creates and deletes that leave together.
+    var writes: [Write] = []
+    var isFlushScheduled = false
+    var writeTimer: Scheduled<Void>?
+    /// Locks whose parents were there a moment ago.
+    var knownLocks: Set<String> = []
+
     var chain: ValidityChainStateMachine?
     var session: ZooKeeperSession?
     var domain: TokenDomain?
@@ -52,6 +62,8 @@ final class ZooKeeperLockCore {
         let claim: LockClaim
         let lock: String
         var machine: ContenderStateMachine
+        /// It was given back by a call that does not wait for the answer.
+        var leavesInOrder = false
         var uuid = ""
         var request: RequestContinuation?
         var requestTimer: Scheduled<Void>?
@@ -192,7 +204,14 @@ final class ZooKeeperLockCore {
     /// Takes a claim back. The node stays on the list of those that are to be deleted until it is gone.
     func withdraw(_ claim: LockClaim) {
         guard let contender = self.contenders[claim.attempt] else { return }
+        contender.leavesInOrder = true
         self.perform(contender.machine.withdrawn(), for: contender)
+    }
+
+    /// Sends a request. Never past writes that were asked for before.
+    func submit(_ request: ZooKeeperRequest, completion: @escaping ZooKeeperClient.Completion) {
+        self.flushWrites()
+        self.client.submit(request, completion: completion)
     }
 
     /// Takes a claim back; answers whether it held the lock until now.

@@ -1,0 +1,146 @@
+import Jute
+import NIOCore
+import ZooKeeperClient
+
+/// Writes that leave together.
+///
+/// Every write is a transaction of its own, which the ensemble writes to disk and agrees on; a release and the acquire that
+/// follows it would be two in a row. So the creates and deletes of one turn of the event loop leave as one `multi`: one
+/// transaction, all or nothing. If one part of it cannot be done (a node was deleted by an operator), nothing was, and each
+/// is sent by itself.
+///
+/// The nodes of one `multi` have the same `czxid`, so there is never more than one node of a lock in it: tokens of one name
+/// differ.
+extension ZooKeeperLockCore {
+    struct Write {
+        let request: ZooKeeperRequest
+        /// The lock whose contender it creates; `nil` for a delete.
+        let creates: String?
+        let completion: ZooKeeperClient.Completion
+        /// Lists the contenders, right after the create.
+        let listed: ZooKeeperClient.Completion?
+    }
+
+    /// At most so many parts are in one `multi`: with the longest names that is far below a server's limit for a request.
+    private static var maximumParts: Int { 128 }
+
+    /// A release that nobody waits for may wait so long for an acquire to leave with.
+    private static var patience: TimeAmount { .microseconds(150) }
+
+    /// At most so many locks are known to have their parents.
+    private static var maximumKnownLocks: Int { 4_096 }
+
+    func write(_ write: Write, canWait: Bool = false) {
+        self.writes.append(write)
+        let core = NIOLoopBound(self, eventLoop: self.eventLoop)
+        if canWait {
+            guard self.writes.count == 1 else { return }
+            self.writeTimer = self.eventLoop.scheduleTask(in: Self.patience) { core.value.flushWrites() }
+        } else if !self.isFlushScheduled {
+            self.isFlushScheduled = true
+            self.eventLoop.execute { core.value.flushWrites() }
+        }
+    }
+
+    /// Sends what has gathered. Whatever else is sent comes after it.
+    func flushWrites() {
+        self.isFlushScheduled = false
+        self.writeTimer?.cancel()
+        self.writeTimer = nil
+        guard !self.writes.isEmpty else { return }
+        let writes = self.writes
+        self.writes = []
+        var group: [Write] = []
+        var locks: Set<String> = []
+        for write in writes {
+            if let lock = write.creates {
+                // A parent that has to be made first would have the others wait.
+                guard self.knownLocks.contains(lock) else {
+                    self.send(group)
+                    (group, locks) = ([], [])
+                    self.sendAlone(write)
+                    continue
+                }
+                if locks.contains(lock) {
+                    self.send(group)
+                    (group, locks) = ([], [])
+                }
+                locks.insert(lock)
+            }
+            group.append(write)
+            if group.count == Self.maximumParts {
+                self.send(group)
+                (group, locks) = ([], [])
+            }
+        }
+        self.send(group)
+    }
+
+    private func sendAlone(_ write: Write) {
+        self.client.submit(write.request) { result in
+            if let lock = write.creates {
+                if case .success = result { self.noteParent(of: lock) } else { self.knownLocks.remove(lock) }
+            }
+            write.completion(result)
+        }
+        if let listed = write.listed, let lock = write.creates {
+            self.client.submit(.getChildren(path: lock), completion: listed)
+        }
+    }
+
+    private func noteParent(of lock: String) {
+        if self.knownLocks.count >= Self.maximumKnownLocks { self.knownLocks = [] }
+        self.knownLocks.insert(lock)
+    }
+
+    private func send(_ group: [Write]) {
+        guard group.count > 1 else { return group.forEach(self.sendAlone) }
+        // Lists that were sent along say nothing if the parts had to be sent again.
+        let fate = MultiFate()
+        self.client.submit(.multi(group.map(\.request))) { result in
+            switch result {
+            case .success(let reply):
+                guard case .multi(let parts) = reply.answer, parts.count == group.count,
+                    let answers = Self.answers(parts)
+                else {
+                    fate.hasFailed = true
+                    group.forEach(self.sendAlone)
+                    return
+                }
+                for (write, answer) in zip(group, answers) {
+                    write.completion(
+                        .success(ZooKeeperReply(answer: answer, zxid: reply.zxid, sentAt: reply.sentAt))
+                    )
+                }
+            case .failure(let error) where error.serverCode != nil:
+                fate.hasFailed = true
+                group.forEach(self.sendAlone)
+            case .failure(let error):
+                for write in group { write.completion(.failure(error)) }
+            }
+        }
+        for write in group {
+            guard let listed = write.listed, let lock = write.creates else { continue }
+            self.client.submit(.getChildren(path: lock)) { if !fate.hasFailed { listed($0) } }
+        }
+    }
+
+    private final class MultiFate {
+        var hasFailed = false
+    }
+
+    /// `nil` if a part failed: then none was carried out.
+    private static func answers(_ parts: [ZooKeeperAnswer.MultiResult]) -> [ZooKeeperAnswer]? {
+        var answers: [ZooKeeperAnswer] = []
+        for part in parts {
+            switch part {
+            case .created(let path, let stat?): answers.append(.created(path: path, stat: stat))
+            // ZooKeeper 3.8 answers a create2 within a multi as if it were a create.
+            case .created(let path, nil): answers.append(.path(path))
+            case .done: answers.append(.done)
+            case .stat, .failed: return nil
+            }
+        }
+        return answers
+    }
+}
