@@ -16,14 +16,19 @@ let settings: [SwiftSetting] = [
 let package = Package(
     name: "fuzzing",
     platforms: [.macOS(.v15)],
-    products: [.library(name: "Fuzzed", type: .static, targets: ["RESP"])],
+    products: [.library(name: "Fuzzed", type: .static, targets: ["RESP", "Jute"])],
     dependencies: [.package(url: "https://github.com/apple/swift-nio", from: "2.101.0")],
     targets: [
         .target(
             name: "RESP",
             dependencies: [.product(name: "NIOCore", package: "swift-nio")],
             swiftSettings: settings
-        )
+        ),
+        .target(
+            name: "Jute",
+            dependencies: [.product(name: "NIOCore", package: "swift-nio")],
+            swiftSettings: settings
+        ),
     ],
     swiftLanguageModes: [.v6]
 )

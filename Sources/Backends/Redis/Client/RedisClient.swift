@@ -110,6 +110,27 @@ package final class RedisClient: Sendable {
         return try outcome.get()
     }
 
+    /// Sends a command and waits for its reply, whatever becomes of the task: for what must be done in any case, and cheaper.
+    ///
+    /// - Throws: As ``send(_:deadline:)-(RedisCommand,_)``, except because of cancellation.
+    package func sendInAnyCase(
+        _ command: RedisCommand,
+        deadline: ContinuousClock.Instant
+    ) async throws(RedisError) -> RedisReply {
+        let id = self.inbox.nextID()
+        let outcome = await Self.withOutcome { continuation in
+            self.put(
+                RedisRequest(
+                    id: id,
+                    bytes: command.bytes,
+                    deadline: deadline,
+                    completion: .continuation(continuation)
+                )
+            )
+        }
+        return try outcome.get()
+    }
+
     /// Sends commands so that they leave one after another with nothing in between, and waits for all replies.
     ///
     /// - Returns: one outcome for each command, in order. Never throws; see ``send(_:deadline:)-(RedisCommand,_)``.

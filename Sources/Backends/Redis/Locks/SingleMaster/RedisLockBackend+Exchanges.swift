@@ -88,7 +88,8 @@ extension RedisLockBackend {
             .release,
             key: try self.configuration.key(of: claim.name),
             [self.owner(of: claim)],
-            deadline: self.deadline(nil)
+            deadline: self.deadline(nil),
+            inAnyCase: true
         )
         switch reply.value.int {
         case 1: return .released
@@ -175,10 +176,14 @@ extension RedisLockBackend {
         _ script: RedisScript,
         key: String,
         _ arguments: [ScriptArgument],
-        deadline: ContinuousClock.Instant
+        deadline: ContinuousClock.Instant,
+        inAnyCase: Bool = false
     ) async throws(LockError) -> RedisReply {
         do throws(RedisError) {
-            return try await self.client.send(script.command(.byHash, key: key, arguments), deadline: deadline)
+            let command = script.command(.byHash, key: key, arguments)
+            return inAnyCase
+                ? try await self.client.sendInAnyCase(command, deadline: deadline)
+                : try await self.client.send(command, deadline: deadline)
         } catch {
             guard error.code == .refused, error.serverCode == "NOSCRIPT" else { throw LockError(error) }
         }
