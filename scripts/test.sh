@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Everything here that is not part of Debian's base and of the Swift toolchain.
-packages=(gcc libc6-dev libsqlite3-dev openssl python3 python3-redis redis-server redis-tools util-linux)
+packages=(gcc libc6-dev libsqlite3-dev openssl postgresql-15 postgresql-client-15 python3 python3-redis redis-server redis-tools util-linux)
 
 missing=()
 for package in "${packages[@]}"; do
@@ -25,6 +25,8 @@ fi
 
 # What tests leave if they are killed is under here, and goes with it.
 TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/dlock-test.XXXXXX")
+# PostgreSQL does not run as root, and then runs as another user, who has to reach its folder.
+chmod 711 "$TMPDIR"
 export TMPDIR
 export XDG_STATE_HOME="$TMPDIR/state"
 unset DLOCK_BACKEND DLOCK_HELD
@@ -49,5 +51,6 @@ trap 'exit 143' TERM
 # Many tests start processes; more of them at once than this only wait for each other.
 export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=${SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH:-6}
 
-swift build --build-tests
-swift test --skip-build "$@"
+# All traits: FencingHummingbird is tested here, and built by nobody else unless asked for.
+swift build --build-tests --enable-all-traits
+swift test --skip-build --enable-all-traits "$@"
