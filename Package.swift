@@ -288,6 +288,18 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // The sources of Examples/FlashSale, so that its small sales are among the tests without a build of their own.
+        .executableTarget(
+            name: "flash-sale",
+            dependencies: [
+                "DistributedLocks", "Fencing", "FencingGRDB", "FencingSQL", "LockURLs",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["Embedded"])),
+            ],
+            path: "Examples/FlashSale/Sources/FlashSale",
+            swiftSettings: settings
+        ),
+        .testTarget(name: "FlashSaleTests", dependencies: ["ServerKit", "flash-sale"], swiftSettings: settings),
         .testTarget(
             name: "DlockToolTests",
             dependencies: ["DistributedLocks", "ServerKit", "dlock"],
