@@ -6,6 +6,6 @@ output=.build/documentation
 mkdir -p "$output"
 for target in DistributedLocks EmbeddedLocks LockURLs LockTesting Fencing FencingSQL FencingGRDB FencingRedis FencingHTTP \
     FencingFiles; do
-    swift package --allow-writing-to-directory "$output" generate-documentation \
+    swift package --enable-all-traits --allow-writing-to-directory "$output" generate-documentation \
         --target "$target" --output-path "$output/$target" --warnings-as-errors
 done
