@@ -28,10 +28,18 @@ let package = Package(
         .library(name: "ZooKeeperLocks", targets: ["ZooKeeperLocks"]),
         .library(name: "LockURLs", targets: ["LockURLs"]),
         .library(name: "LockTesting", targets: ["LockTesting"]),
+        .library(name: "Fencing", targets: ["Fencing"]),
+        .library(name: "FencingSQL", targets: ["FencingSQL"]),
+        .library(name: "FencingGRDB", targets: ["FencingGRDB"]),
+        .library(name: "FencingRedis", targets: ["FencingRedis"]),
+        .library(name: "FencingHTTP", targets: ["FencingHTTP"]),
+        .library(name: "FencingHummingbird", targets: ["FencingHummingbird"]),
+        .library(name: "FencingFiles", targets: ["FencingFiles"]),
         .executable(name: "dlock", targets: ["dlock"]),
     ],
     traits: [
-        .trait(name: "Embedded", description: "The embedded backend, which brings GRDB and SQLite."),
+        .trait(name: "Embedded", description: "The embedded backend and FencingGRDB, which bring GRDB and SQLite."),
+        .trait(name: "Hummingbird", description: "FencingHummingbird, which brings Hummingbird. Off by default."),
         .default(enabledTraits: ["Embedded"]),
     ],
     dependencies: [
@@ -45,6 +53,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
@@ -153,6 +163,58 @@ let package = Package(
             dependencies: ["DistributedLocks"],
             swiftSettings: settings
         ),
+        // The resource's side. A module for each kind of resource, so that nobody builds what they do not use.
+        .target(
+            name: "Fencing",
+            dependencies: ["DistributedLocks"],
+            path: "Sources/Fencing/Rule",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "FencingSQL",
+            path: "Sources/Fencing/SQL",
+            resources: [.embedInCode("Statements")],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "FencingGRDB",
+            dependencies: [
+                "DistributedLocks", "Fencing", "FencingSQL",
+                .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["Embedded"])),
+            ],
+            path: "Sources/Fencing/GRDB",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "FencingRedis",
+            dependencies: ["DistributedLocks", "Fencing"],
+            path: "Sources/Fencing/Redis",
+            resources: [.embedInCode("Scripts")],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "FencingHTTP",
+            dependencies: ["DistributedLocks", "Fencing"],
+            path: "Sources/Fencing/HTTP",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "FencingHummingbird",
+            dependencies: [
+                "DistributedLocks", "Fencing", "FencingHTTP",
+                .product(name: "HTTPTypes", package: "swift-http-types", condition: .when(traits: ["Hummingbird"])),
+                .product(name: "Hummingbird", package: "hummingbird", condition: .when(traits: ["Hummingbird"])),
+                .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["Hummingbird"])),
+            ],
+            path: "Sources/Fencing/Hummingbird",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "FencingFiles",
+            dependencies: ["DistributedLocks", "Fencing"],
+            path: "Sources/Fencing/Files",
+            swiftSettings: settings
+        ),
         .target(name: "CSupervision", path: "Sources/dlock/CSupervision"),
         .target(
             name: "Supervision",
@@ -163,7 +225,7 @@ let package = Package(
         .executableTarget(
             name: "dlock",
             dependencies: [
-                "DistributedLocks", "LockURLs", "Supervision",
+                "DistributedLocks", "Fencing", "FencingFiles", "LockURLs", "Supervision",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "Logging", package: "swift-log"),
@@ -271,6 +333,31 @@ let package = Package(
             path: "Tests/SupervisionAgent",
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "FencingTests",
+            dependencies: [
+                "DistributedLocks", "Fencing", "FencingFiles", "FencingGRDB", "FencingHTTP", "FencingHummingbird",
+                "FencingRedis", "FencingSQL", "LockURLs", "ServerKit",
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "HTTPTypes", package: "swift-http-types", condition: .when(traits: ["Hummingbird"])),
+                .product(name: "Hummingbird", package: "hummingbird", condition: .when(traits: ["Hummingbird"])),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+        // The sources of Examples/FlashSale, so that its small sales are among the tests without a build of their own.
+        .executableTarget(
+            name: "flash-sale",
+            dependencies: [
+                "DistributedLocks", "Fencing", "FencingGRDB", "FencingSQL", "LockURLs",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["Embedded"])),
+            ],
+            path: "Examples/FlashSale/Sources/FlashSale",
+            swiftSettings: settings
+        ),
+        .testTarget(name: "FlashSaleTests", dependencies: ["ServerKit", "flash-sale"], swiftSettings: settings),
         .testTarget(
             name: "DlockToolTests",
             dependencies: ["DistributedLocks", "ServerKit", "dlock"],

@@ -1,7 +1,11 @@
 #!/bin/sh
 # Writes the hashes by which Redis knows the Lua scripts. Run it after a change to one of them.
 set -eu
-cd "$(dirname "$0")/../Sources/Backends/Redis/Locks/Scripts"
+cd "$(dirname "$0")/.."
+
+(cd Sources/Fencing/Redis/Scripts && sha1sum write.lua | sed 's/  write.lua$/ write/' > SHA1SUMS)
+
+cd Sources/Backends/Redis/Locks/Scripts
 for script in *.lua; do
     name=${script%.lua}
     [ "$name" = common ] && continue

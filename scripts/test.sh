@@ -10,8 +10,8 @@ cd "$(dirname "$0")/.."
 
 # Everything here that is not part of Debian's base and of the Swift toolchain.
 packages=(
-    default-jre-headless gcc iproute2 libc6-dev libsqlite3-dev libzookeeper-java openssl python3 python3-redis redis-server
-    redis-tools util-linux
+    default-jre-headless gcc iproute2 libc6-dev libsqlite3-dev libzookeeper-java openssl postgresql-15 postgresql-client-15
+    python3 python3-redis redis-server redis-tools util-linux
 )
 
 missing=()
@@ -28,6 +28,8 @@ fi
 
 # What tests leave if they are killed is under here, and goes with it.
 TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/dlock-test.XXXXXX")
+# PostgreSQL does not run as root, and then runs as another user, who has to reach its folder.
+chmod 711 "$TMPDIR"
 export TMPDIR
 export XDG_STATE_HOME="$TMPDIR/state"
 unset DLOCK_BACKEND DLOCK_HELD
@@ -57,5 +59,6 @@ trap 'exit 143' TERM
 # Many tests start processes; more of them at once than this only wait for each other.
 export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=${SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH:-6}
 
-swift build --build-tests
-swift test --skip-build "$@"
+# All traits: FencingHummingbird is tested here, and built by nobody else unless asked for.
+swift build --build-tests --enable-all-traits
+swift test --skip-build --enable-all-traits "$@"

@@ -59,8 +59,10 @@ struct BadInputTests {
 
     @Test func `help and version are no errors`() async throws {
         try await Shell.with { shell async throws in
-            for arguments in ["--help", "run --help", "status --help", "break --help", "bench --help", "--version", ""]
-            {
+            for arguments in [
+                "--help", "run --help", "write --help", "status --help", "break --help", "bench --help", "--version",
+                "",
+            ] {
                 let output = try await shell.run("\"$D\" \(arguments)")
                 #expect(output.status == 0 && !output.out.isEmpty && output.error.isEmpty, "dlock \(arguments)")
             }

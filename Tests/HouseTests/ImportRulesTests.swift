@@ -23,11 +23,19 @@ import Testing
         ],
         "Sources/LockURLs": ["DistributedLocks", "EmbeddedLocks", "RedisLocks", "ZooKeeperLocks"],
         "Sources/LockTesting": ["DistributedLocks"],
+        "Sources/Fencing/Rule": ["DistributedLocks"],
+        "Sources/Fencing/SQL": [],
+        "Sources/Fencing/GRDB": ["DistributedLocks", "Fencing", "FencingSQL", "GRDB"],
+        "Sources/Fencing/Redis": ["DistributedLocks", "Fencing"],
+        "Sources/Fencing/HTTP": ["DistributedLocks", "Fencing"],
+        "Sources/Fencing/Hummingbird": [
+            "DistributedLocks", "Fencing", "FencingHTTP", "HTTPTypes", "Hummingbird", "NIOCore",
+        ],
+        "Sources/Fencing/Files": ["DistributedLocks", "Fencing"],
         "Sources/dlock/Supervision": ["CSupervision", "Dispatch"],
         "Sources/dlock/Tool": [
-            "ArgumentParser", "DistributedLocks", "Dispatch", "Foundation", "Histogram", "LockURLs", "Logging",
-            "Subprocess",
-            "Supervision", "SystemPackage",
+            "ArgumentParser", "DistributedLocks", "Dispatch", "Fencing", "FencingFiles", "Foundation", "Histogram",
+            "LockURLs", "Logging", "Subprocess", "Supervision", "SystemPackage",
         ],
     ]
 
@@ -58,7 +66,7 @@ import Testing
     func `a module imports only what its place in the house allows`(folder: String) throws {
         let allowed = try #require(Self.allowed[folder])
         let imports = try Self.imports(of: folder)
-        #expect(!imports.isEmpty)
+        #expect(!imports.isEmpty || allowed.isEmpty)
         for (file, module) in imports where !allowed.contains(module) && !Self.system.contains(module) {
             Issue.record("\(folder)/…/\(file) must not import \(module)")
         }

@@ -13,7 +13,8 @@ import Darwin
 /// `setpriv` has the kernel kill it if this process dies; the thread that starts children therefore never ends.
 package final class ChildProcess: Sendable {
     package let pid: pid_t
-    private let isReaped = Mutex(false)
+    /// What `waitpid` told, when it has ended.
+    private let status = Mutex<Int32?>(nil)
 
     package init(_ executable: String, _ arguments: [String], output: String = "/dev/null") throws {
         self.pid = try Self.starter.run {
@@ -49,23 +50,34 @@ package final class ChildProcess: Sendable {
 
     /// Whether it has ended by itself.
     package var hasEnded: Bool {
-        self.isReaped.withLock { isReaped in
-            if isReaped { return true }
+        self.status.withLock { known in
+            if known != nil { return true }
             var status: Int32 = 0
-            isReaped = waitpid(self.pid, &status, WNOHANG) == self.pid
-            return isReaped
+            if waitpid(self.pid, &status, WNOHANG) == self.pid { known = status }
+            return known != nil
         }
     }
 
     /// Kills it, if it has not ended, and waits for its end.
     package func end() {
-        self.isReaped.withLock { isReaped in
-            guard !isReaped else { return }
+        self.status.withLock { known in
+            guard known == nil else { return }
             kill(self.pid, SIGKILL)
             var status: Int32 = 0
             while waitpid(self.pid, &status, 0) == -1 && errno == EINTR {}
-            isReaped = true
+            known = status
         }
+    }
+
+    /// Waits until it has ended by itself; kills it when it has not within the limit.
+    ///
+    /// - Returns: its exit code, or 128 and the signal that ended it.
+    package func waitForEnd(within limit: Duration = .seconds(60)) -> Int32 {
+        let deadline = ContinuousClock.now + limit
+        while !self.hasEnded, ContinuousClock.now < deadline { usleep(2_000) }
+        self.end()
+        let status = self.status.withLock { $0 } ?? 0
+        return status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + (status & 0x7F)
     }
 
     deinit { self.end() }

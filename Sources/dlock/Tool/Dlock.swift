@@ -19,8 +19,8 @@ struct Dlock: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            RunCommand.self, StatusCommand.self, BreakCommand.self, ScriptsCommand.self, BenchCommand.self,
-            BenchWorkerCommand.self,
+            RunCommand.self, WriteCommand.self, StatusCommand.self, BreakCommand.self, ScriptsCommand.self,
+            BenchCommand.self, BenchWorkerCommand.self,
         ]
     )
 
@@ -77,8 +77,10 @@ enum ExitStatus {
     static let notHeld: Int32 = 1
     static let usage: Int32 = 64
     static let unavailable: Int32 = 69
+    static let cannotWrite: Int32 = 73
     static let busy: Int32 = 75
     static let lost: Int32 = 79
+    static let fenced: Int32 = 80
     static let notExecutable: Int32 = 126
     static let notFound: Int32 = 127
 }

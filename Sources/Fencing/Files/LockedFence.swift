@@ -1,0 +1,94 @@
+import DistributedLocks
+import Fencing
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// A fence file that this process has locked: nobody else compares tokens meanwhile.
+///
+/// It is one line: the token in decimal digits, a space, and its domain. An empty file has seen none.
+final class LockedFence {
+    static let maximumLengthInBytes = 4_096
+
+    private let path: String
+    private let descriptor: Int32
+    let highest: FencingStamp?
+
+    /// Locks the fence, and makes it if there is none. Waits for whoever has it locked.
+    init(path: String) throws(FencedFileError) {
+        self.path = path
+        while true {
+            let descriptor = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
+            guard descriptor >= 0 else { throw FencedFileError(path: path, code: errno) }
+            while flock(descriptor, LOCK_EX) != 0 {
+                guard errno == EINTR else {
+                    let code = errno
+                    close(descriptor)
+                    throw FencedFileError(path: path, code: code)
+                }
+            }
+            // Whoever had it locked before may have put another file in its place: then that one is the fence.
+            var (locked, named) = (stat(), stat())
+            guard fstat(descriptor, &locked) == 0, lstat(path, &named) == 0, locked.st_ino == named.st_ino,
+                locked.st_dev == named.st_dev
+            else {
+                close(descriptor)
+                continue
+            }
+            do {
+                self.highest = try Self.read(descriptor, path: path)
+            } catch {
+                close(descriptor)
+                throw error
+            }
+            self.descriptor = descriptor
+            return
+        }
+    }
+
+    private init(path: String, locked descriptor: Int32, highest: FencingStamp) {
+        self.path = path
+        self.descriptor = descriptor
+        self.highest = highest
+    }
+
+    deinit { close(self.descriptor) }
+
+    /// Remembers another token, durably. The old file and the new one stay locked as long as their objects live: whoever
+    /// waits for the old one finds the new one, and waits for that.
+    func replace(with stamp: FencingStamp) throws(FencedFileError) -> LockedFence {
+        var status = stat()
+        guard fstat(self.descriptor, &status) == 0 else { throw FencedFileError(path: self.path, code: errno) }
+        let file = try TemporaryFile(beside: self.path, mode: status.st_mode & 0o7777)
+        do throws(FencedFileError) {
+            guard flock(file.descriptor, LOCK_EX) == 0 else { throw FencedFileError(path: self.path, code: errno) }
+            try file.write("\(stamp.token) \(stamp.domain)\n")
+            try file.sync()
+            try file.rename(to: self.path)
+        } catch {
+            file.discard()
+            throw error
+        }
+        return LockedFence(path: self.path, locked: file.takeDescriptor(), highest: stamp)
+    }
+
+    private static func read(_ descriptor: Int32, path: String) throws(FencedFileError) -> FencingStamp? {
+        var bytes = [UInt8](repeating: 0, count: Self.maximumLengthInBytes + 1)
+        let count = pread(descriptor, &bytes, bytes.count, 0)
+        guard count >= 0 else { throw FencedFileError(path: path, code: errno) }
+        if count == 0 { return nil }
+        let damaged = FencedFileError(path: path, message: "it is no fence: a token, a space and a domain")
+        guard count <= Self.maximumLengthInBytes, bytes[count - 1] == UInt8(ascii: "\n"),
+            let text = String(validating: bytes[..<(count - 1)], as: UTF8.self),
+            let space = text.firstIndex(of: " "), let token = FencingToken(String(text[..<space]))
+        else { throw damaged }
+        let domain = String(text[text.index(after: space)...])
+        guard !domain.isEmpty, domain.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else { throw damaged }
+        return FencingStamp(token, domain: TokenDomain(rawValue: domain))
+    }
+}

@@ -1,0 +1,163 @@
+import DistributedLocks
+import Fencing
+import Foundation
+import ServerKit
+import Testing
+
+@testable import FencingFiles
+
+@Suite(.timeLimit(.minutes(2))) struct FencedFileTests {
+    private static func replace(_ file: FencedFile, _ stamp: FencingStamp, _ text: String, adopting: Bool = false)
+        throws
+        -> FenceDecision
+    {
+        try file.replace(stamp, adopting: adopting) { descriptor in
+            let bytes = Array(text.utf8)
+            guard write(descriptor, bytes, bytes.count) == bytes.count else { throw ServerKitError("short write") }
+        }
+    }
+
+    private static func contents(_ path: String) throws -> String { try String(contentsOfFile: path, encoding: .utf8) }
+
+    @Test func `it decides as the rule does, for random tokens and domains`() async throws {
+        try await withFolder { folder async throws in
+            for seed in 1...10 as ClosedRange<UInt64> {
+                var rule = FenceRule()
+                let file = try FencedFile(path: folder.appending(path: "file-\(seed)").path)
+                var last = ""
+                for (index, step) in Step.random(30, seed: seed).enumerated() {
+                    let expected = step.apply(to: &rule)
+                    let decided = try await decision {
+                        try Self.replace(file, step.stamp, "\(index)", adopting: step.isAdoption)
+                    }
+                    #expect(decided == expected, "seed \(seed), \(step)")
+                    #expect(try file.highest() == rule.highest)
+                    if expected.isAccepted { last = "\(index)" }
+                    #expect(try Self.contents(file.path) == last)
+                }
+            }
+            #expect(
+                try FileManager.default.contentsOfDirectory(atPath: folder.path).count == 20, "nothing else is left")
+        }
+    }
+
+    @Test func `many writers at once leave the contents of the highest token, and readers see whole contents`()
+        async throws
+    {
+        try await withFolder { folder async throws in
+            let file = try FencedFile(path: folder.appending(path: "file").path)
+            func text(_ token: Int64) -> String { String(repeating: "\(token)\n", count: 2_000) }
+            _ = try Self.replace(file, stamp(1), text(1))
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for worker in 0..<4 as Range<Int64> {
+                    group.addTask {
+                        for round in 0..<25 as Range<Int64> {
+                            let token = 2 + (round * 4 + worker) / 2
+                            _ = try await decision { try Self.replace(file, stamp(token), text(token)) }
+                        }
+                    }
+                }
+                group.addTask {
+                    var last: Int64 = 1
+                    for _ in 0..<200 {
+                        let seen = try Self.contents(file.path)
+                        let token = try #require(Int64(seen.prefix { $0 != "\n" }))
+                        #expect(seen == text(token))
+                        #expect(token >= last)
+                        last = token
+                    }
+                }
+                try await group.waitForAll()
+            }
+            #expect(try Self.contents(file.path) == text(51))
+            #expect(try file.highest() == stamp(51))
+        }
+    }
+
+    @Test func `mode, links and the fence's place are as they should be`() async throws {
+        try await withFolder { folder async throws in
+            let path = folder.appending(path: "real").path
+            try "old".write(toFile: path, atomically: false, encoding: .utf8)
+            chmod(path, 0o640)
+            let link = folder.appending(path: "link").path
+            try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: "real")
+            let file = try FencedFile(path: link)
+            _ = try Self.replace(file, stamp(1), "new")
+            #expect(try Self.contents(path) == "new")
+            var status = stat()
+            #expect(stat(path, &status) == 0 && status.st_mode & 0o7777 == 0o640)
+            #expect(lstat(link, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK)
+            #expect(try Self.contents(folder.appending(path: ".real.fence").path) == "1 clock\n")
+            let fence = folder.appending(path: "shared").path
+            let (one, two) = (
+                try FencedFile(path: folder.appending(path: "one").path, fencePath: fence),
+                try FencedFile(path: folder.appending(path: "two").path, fencePath: fence)
+            )
+            _ = try Self.replace(one, stamp(5), "one")
+            #expect(throws: FenceRefusal.self) { try Self.replace(two, stamp(4), "two") }
+            #expect(!FileManager.default.fileExists(atPath: two.path))
+        }
+    }
+
+    @Test func `a body that fails, and paths that cannot be written, change nothing`() async throws {
+        struct Oops: Error {}
+        try await withFolder { folder async throws in
+            let file = try FencedFile(path: folder.appending(path: "file").path)
+            _ = try Self.replace(file, stamp(1), "one")
+            #expect(throws: Oops.self) { try file.replace(stamp(2)) { _ in throw Oops() } }
+            #expect(try Self.contents(file.path) == "one")
+            #expect(try file.highest() == stamp(1))
+            #expect(throws: FencedFileError.self) { try Self.replace(FencedFile(path: folder.path), stamp(2), "x") }
+            #expect(throws: FencedFileError.self) { try FencedFile(path: "") }
+            #expect(throws: FencedFileError.self) { try FencedFile(path: folder.path + "/no/file") }
+            #expect(throws: FencedFileError.self) { try FencedFile(path: folder.path + "/a\nb") }
+            for damage in ["7\n", "7 clock", "x clock\n", "0 clock\n", "7 \n"] {
+                try damage.write(toFile: file.fencePath, atomically: false, encoding: .utf8)
+                #expect(throws: FencedFileError.self) { try Self.replace(file, stamp(9), "nine") }
+            }
+            #expect(try Self.contents(file.path) == "one")
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).count == 2)
+        }
+    }
+
+    /// Whoever waits for a fence that was replaced meanwhile must not go on with the old one.
+    @Test func `whoever waited for the fence compares with the token that was put there meanwhile`() async throws {
+        try await withFolder { folder async throws in
+            let path = folder.appending(path: "fence").path
+            var held: LockedFence? = try LockedFence(path: path)
+            let waiting = Task.detached { try LockedFence(path: path).highest }
+            let descriptors = "/proc/self/fd"
+            try await eventually("it has opened the old fence") {
+                let open = try FileManager.default.contentsOfDirectory(atPath: descriptors).filter {
+                    (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(descriptors)/\($0)")) == path
+                }
+                return open.count == 2
+            }
+            var replaced: LockedFence? = try held?.replace(with: stamp(7))
+            held = nil
+            // It goes on to the new fence, and waits there.
+            let other = open(path, O_RDONLY)
+            #expect(flock(other, LOCK_EX | LOCK_NB) != 0)
+            close(other)
+            replaced = nil
+            #expect(replaced == nil)
+            #expect(try await waiting.value == stamp(7))
+        }
+    }
+
+    @Test
+    func `a process that is killed right after the token was remembered leaves the old contents, and may be retried`()
+        async throws
+    {
+        try await withFolder { folder async throws in
+            let file = try FencedFile(path: folder.appending(path: "file").path)
+            _ = try Self.replace(file, stamp(1), "one")
+            // What such a process leaves: the new token in the fence, the old contents.
+            _ = try LockedFence(path: file.fencePath).replace(with: stamp(2))
+            #expect(try Self.contents(file.path) == "one")
+            #expect(throws: FenceRefusal.self) { try Self.replace(file, stamp(1), "stale") }
+            #expect(try Self.replace(file, stamp(2), "two") == .same)
+            #expect(try Self.contents(file.path) == "two")
+        }
+    }
+}
