@@ -32,6 +32,7 @@ let package = Package(
         .library(name: "FencingSQL", targets: ["FencingSQL"]),
         .library(name: "FencingGRDB", targets: ["FencingGRDB"]),
         .library(name: "FencingRedis", targets: ["FencingRedis"]),
+        .library(name: "FencingZooKeeper", targets: ["FencingZooKeeper"]),
         .library(name: "FencingHTTP", targets: ["FencingHTTP"]),
         .library(name: "FencingHummingbird", targets: ["FencingHummingbird"]),
         .library(name: "FencingFiles", targets: ["FencingFiles"]),
@@ -193,6 +194,12 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(
+            name: "FencingZooKeeper",
+            dependencies: ["DistributedLocks", "Fencing"],
+            path: "Sources/Fencing/ZooKeeper",
+            swiftSettings: settings
+        ),
+        .target(
             name: "FencingHTTP",
             dependencies: ["DistributedLocks", "Fencing"],
             path: "Sources/Fencing/HTTP",
@@ -337,12 +344,14 @@ let package = Package(
             name: "FencingTests",
             dependencies: [
                 "DistributedLocks", "Fencing", "FencingFiles", "FencingGRDB", "FencingHTTP", "FencingHummingbird",
-                "FencingRedis", "FencingSQL", "LockURLs", "ServerKit",
+                "FencingRedis", "FencingSQL", "FencingZooKeeper", "Jute", "LockURLs", "ServerKit", "Transport",
+                "ZooKeeperClient",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "HTTPTypes", package: "swift-http-types", condition: .when(traits: ["Hummingbird"])),
                 .product(name: "Hummingbird", package: "hummingbird", condition: .when(traits: ["Hummingbird"])),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: settings
         ),

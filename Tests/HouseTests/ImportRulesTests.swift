@@ -27,6 +27,7 @@ import Testing
         "Sources/Fencing/SQL": [],
         "Sources/Fencing/GRDB": ["DistributedLocks", "Fencing", "FencingSQL", "GRDB"],
         "Sources/Fencing/Redis": ["DistributedLocks", "Fencing"],
+        "Sources/Fencing/ZooKeeper": ["DistributedLocks", "Fencing"],
         "Sources/Fencing/HTTP": ["DistributedLocks", "Fencing"],
         "Sources/Fencing/Hummingbird": [
             "DistributedLocks", "Fencing", "FencingHTTP", "HTTPTypes", "Hummingbird", "NIOCore",
