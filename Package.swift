@@ -114,6 +114,7 @@ let package = Package(
             name: "RedisLocks",
             dependencies: [
                 "DistributedLocks", "RESP", "RedisClient", "Transport",
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

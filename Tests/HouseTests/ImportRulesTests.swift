@@ -14,7 +14,7 @@ import Testing
         "Sources/Backends/Transport": ["NIOCore", "NIOPosix", "NIOSSL"],
         "Sources/Backends/Redis/Client": ["RESP", "Transport", "DequeModule", "Logging", "NIOCore"],
         "Sources/Backends/Redis/Locks": [
-            "DistributedLocks", "RESP", "RedisClient", "Transport", "Logging", "NIOCore", "NIOPosix",
+            "DistributedLocks", "RESP", "RedisClient", "Transport", "DequeModule", "Logging", "NIOCore", "NIOPosix",
         ],
         "Sources/Backends/ZooKeeper/Jute": ["NIOCore"],
         "Sources/Backends/ZooKeeper/Client": ["Jute", "Transport", "DequeModule", "Logging", "NIOCore"],

@@ -110,9 +110,9 @@ struct LostMessageTests {
                 try await withLocks(proxy.url) { locks async throws in
                     var last = try await token(locks)
                     for _ in 0..<2 {
-                        let next = try await locks.withLock("a", lease: .milliseconds(1_500)) { held in
+                        let next = try await locks.withLock("a", lease: .seconds(3)) { held in
                             // Several renewals, each with its answer 200 ms late.
-                            try await Task.sleep(for: .seconds(2))
+                            try await Task.sleep(for: .seconds(4))
                             return held.token
                         }
                         #expect(next > last)

@@ -1,14 +1,18 @@
+import DequeModule
 import NIOCore
 
 /// Runs tasks on an event loop.
 ///
-/// What becomes ready in one turn of the loop, as by the replies of one read, is run together: the loop is asked once.
+/// What becomes ready in one turn of the loop, as by the replies of one read, is run in the next ones, some at a time: the loop
+/// is asked once for many.
 final class EventLoopTaskExecutor: TaskExecutor {
     private let eventLoop: any EventLoop
     private let ready: NIOLoopBoundBox<Ready>
 
+    private static let fewestJobs = 16
+
     private struct Ready {
-        var jobs: [UnownedJob] = []
+        var jobs: Deque<UnownedJob> = []
         var isScheduled = false
     }
 
@@ -35,15 +39,12 @@ final class EventLoopTaskExecutor: TaskExecutor {
 
     private func run() {
         self.ready.value.isScheduled = false
-        var jobs: [UnownedJob] = []
-        swap(&jobs, &self.ready.value.jobs)
         let executor = self.asUnownedTaskExecutor()
-        // What they make ready comes in the next turn, so that input and output have theirs.
-        for job in jobs { job.runSynchronously(on: executor) }
-        if self.ready.value.jobs.isEmpty {
-            // Its storage serves again.
-            jobs.removeAll(keepingCapacity: true)
-            swap(&jobs, &self.ready.value.jobs)
+        // Half of them: what they send leaves before the rest is run, so that the server has something to do meanwhile.
+        let count = self.ready.value.jobs.count
+        for _ in 0..<min(count, max(Self.fewestJobs, count / 2)) {
+            self.ready.value.jobs.removeFirst().runSynchronously(on: executor)
         }
+        if !self.ready.value.jobs.isEmpty { self.schedule() }
     }
 }
