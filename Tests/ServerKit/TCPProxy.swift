@@ -96,6 +96,8 @@ package final class TCPProxy: Sendable {
                 self.state.withLock { state in
                     for channel in [client, server] { state.channels[ObjectIdentifier(channel)] = channel }
                 }
+                // A client that closes before its channel is active is never told to be inactive.
+                client.closeFuture.whenComplete { _ in server.close(promise: nil) }
                 try client.syncOptions?.setOption(.autoRead, value: true)
                 try server.syncOptions?.setOption(.autoRead, value: true)
             }

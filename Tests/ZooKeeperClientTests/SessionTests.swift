@@ -114,6 +114,23 @@ import Transport
         }
     }
 
+    @Test
+    func `a server that settles on less for the same session ends it, one that settles on more does not lengthen it`() {
+        var machine = self.machine()
+        self.open(&machine)
+        _ = machine.ended(now: self.start, random: 0)
+        guard case .attached(let session, isNew: false) = machine.greeted(self.granted(timeout: 9_000)) else {
+            Issue.record("the same session")
+            return
+        }
+        #expect(session.timeout == .seconds(6))
+        _ = machine.ended(now: self.start, random: 0)
+        guard case .expired = machine.greeted(self.granted(timeout: 4_000)) else {
+            Issue.record("those who rely on it were promised more")
+            return
+        }
+    }
+
     @Test func `a client that stops awaits the end of what it has`() {
         var machine = self.machine()
         self.open(&machine)

@@ -198,7 +198,7 @@ import Testing
         #expect(machine.listed([self.before], pzxid: 50, isValid: true) == .gone)
         var parents = self.waiting()
         _ = parents.predecessorFired()
-        #expect(parents.listFailed(.noNode) == .gone)
+        #expect(parents.parentGone() == .gone)
     }
 
     @Test func `parents that are not there are made, and not for ever`() {
@@ -237,6 +237,32 @@ import Testing
         var gone = created()
         _ = gone.listed([self.mine], pzxid: 52, isValid: true)
         #expect(gone.identified(nil, isValid: true) == .gone)
+    }
+
+    @Test func `what the server refuses for a while is asked again, and no node is forgotten`() {
+        var listing = ContenderStateMachine(joinsQueue: true)
+        _ = listing.attached()
+        _ = listing.created(self.mine, czxid: 50, zxid: 50)
+        #expect(listing.retried() == .list)
+        #expect(self.waitingRetry() == .none)
+        var leaving = self.holding()
+        _ = leaving.withdrawn()
+        #expect(leaving.retried() == .none)
+        #expect(leaving.deleted(.refused(.throttled)) == .failed(.throttled))
+        #expect(leaving.retried() == .delete(self.mine))
+        var unsure = ContenderStateMachine(joinsQueue: true)
+        _ = unsure.attached()
+        _ = unsure.createFailed(nil)
+        #expect(unsure.retried() == .seek)
+        var holding = self.holding()
+        #expect(holding.retried() == .watchOwn(self.mine))
+        holding.validityGone()
+        #expect(holding.validityReturned() == .grant(token: 50))
+    }
+
+    private func waitingRetry() -> ContenderStateMachine.Action {
+        var machine = self.waiting()
+        return machine.retried()
     }
 
     @Test func `a refusal ends it`() {

@@ -68,6 +68,20 @@ import Testing
         #expect(self.seconds(chain) == .milliseconds(6_100))
     }
 
+    @Test func `a write that was refused proves nothing, and makes the next one prove no more`() {
+        var chain = self.chain()
+        for number in 1...4 {
+            _ = chain.writeStarted()
+            chain.answered(sentAt: self.start + .seconds(number))
+        }
+        #expect(chain.writeStarted() == true)
+        chain.refused()
+        #expect(self.seconds(chain) == .seconds(8))
+        _ = chain.writeStarted()
+        chain.answered(sentAt: self.start + .milliseconds(7_500))
+        #expect(self.seconds(chain) == .seconds(9))
+    }
+
     @Test func `it never goes back`() {
         var chain = self.chain()
         for number in 1...8 {

@@ -42,10 +42,12 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
         let folder = try SocketFolder(path: self.location.socketFolder)
         existing?.wake.shutDown()
         existing?.liveness.shutDown()
+        let poller: SocketPoller
+        if let existing { poller = existing.poller } else { poller = try SocketPoller() }
         let liveness = try LivenessSocket(self.participant, in: folder)
         let wake: WakeSocket
         do throws(LockError) {
-            wake = try WakeSocket(self.participant, in: folder, queue: self.eventQueue) { [weak self] kind, attempt in
+            wake = try WakeSocket(self.participant, in: folder, poller: poller) { [weak self] kind, attempt in
                 self?.noticed(kind, attempt)
             }
         } catch {
@@ -53,7 +55,7 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
             throw error
         }
         let isShutDown = self.state.withLock { state in
-            state.sockets = Sockets(folder: folder, liveness: liveness, wake: wake)
+            state.sockets = Sockets(folder: folder, liveness: liveness, wake: wake, poller: poller)
             return state.isShutDown
         }
         if isShutDown {
@@ -170,27 +172,25 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
         case .unknown:
             break
         case .alive(let descriptor):
-            let source = DispatchSource.makeReadSource(fileDescriptor: descriptor, queue: self.eventQueue)
-            source.setEventHandler { [weak self] in
-                source.cancel()
-                self?.died(participant)
-            }
-            source.setCancelHandler { close(descriptor) }
-            let replaced = self.state.withLock { state -> (any DispatchSourceRead)? in
+            let isWatched = self.state.withLock { state in
                 // Nobody may be waiting any more, or another thread was faster.
-                guard state.waiting.isWatched(participant), state.watches[participant] == nil else { return source }
-                state.watches[participant] = source
-                return nil
+                guard state.waiting.isWatched(participant), state.watches[participant] == nil else { return false }
+                // Under the mutex, so that the end of the watch finds it. It is told on another thread.
+                state.watches[participant] = sockets.poller.watch(descriptor, isOnce: true) { [weak self] in
+                    self?.died(participant)
+                }
+                return true
             }
-            source.resume()
-            replaced?.cancel()
+            if !isWatched { close(descriptor) }
         }
     }
 
     private func unwatch(_ participant: ParticipantID) {
-        self.state.withLock { state in
-            state.waiting.isWatched(participant) ? nil : state.watches.removeValue(forKey: participant)
-        }?.cancel()
+        let (poller, watch) = self.state.withLock { state -> (SocketPoller?, SocketPoller.Watch?) in
+            guard !state.waiting.isWatched(participant) else { return (nil, nil) }
+            return (state.sockets?.poller, state.watches.removeValue(forKey: participant))
+        }
+        if let watch { poller?.cancel(watch) }
     }
 
     /// The connection to a client ended: it is dead, and whoever of this client waited for it moves up.

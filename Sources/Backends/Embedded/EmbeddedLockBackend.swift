@@ -37,12 +37,13 @@ public final class EmbeddedLockBackend: LockBackend {
         let folder: SocketFolder
         let liveness: LivenessSocket
         let wake: WakeSocket
+        let poller: SocketPoller
     }
 
     struct State {
         var waiting: WaitingStateMachine
         var sockets: Sockets?
-        var watches: [ParticipantID: any DispatchSourceRead] = [:]
+        var watches: [ParticipantID: SocketPoller.Watch] = [:]
         var sink: (any LockEventSink)?
         var alarmSetFor: ContinuousClock.Instant?
         var isShutDown = false
@@ -56,8 +57,6 @@ public final class EmbeddedLockBackend: LockBackend {
     let participant: ParticipantID
     let state: Mutex<State>
     let alarm = Alarm(clock: SystemLockClock())
-    /// Where sockets are read.
-    let eventQueue = DispatchQueue(label: "dlock.events")
     /// Where a notice waits for a receiver that has too many unread.
     let patientQueue = DispatchQueue(label: "dlock.notices")
     let transactions: TransactionQueue
@@ -132,7 +131,7 @@ public final class EmbeddedLockBackend: LockBackend {
             }
             return (state.sockets, Array(state.watches.values))
         }
-        for watch in watches { watch.cancel() }
+        for watch in watches { sockets?.poller.cancel(watch) }
         sockets?.wake.shutDown()
         sockets?.liveness.shutDown()
     }

@@ -56,7 +56,9 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
     }
 
     /// Runs a body with a store of its own, which vanishes afterwards.
-    func withStore(_ body: (ContractStore) async throws -> Void) async throws {
+    ///
+    /// - Parameter isCrashing: whether holders are killed, so that leases should be short.
+    func withStore(isCrashing: Bool = false, _ body: (ContractStore) async throws -> Void) async throws {
         switch self {
         case .memory:
             let store = InMemoryLockStore()
@@ -74,7 +76,8 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
             }
         case .zookeeper:
             let server = try await ZooKeeperServer.shared()
-            let url = "\(server.url)/\(UUID().uuidString)?session-timeout=\(self.crashLease.components.seconds)s"
+            let url =
+                "\(server.url)/\(UUID().uuidString)?session-timeout=\(isCrashing ? self.crashLease.components.seconds : 10)s"
             try await body(ContractStore(url: url) { try LockBackends.backend(url: url) })
         }
     }

@@ -78,17 +78,17 @@ struct EnsembleTests {
     }
 
     @Test func `a follower that hangs is left in time, and the lock is kept`() async throws {
-        try await ZooKeeperEnsemble.withEnsemble(3) { ensemble async throws in
+        try await ZooKeeperEnsemble.withEnsemble(3, .init(tickMilliseconds: 1_000)) { ensemble async throws in
             let followers = try ensemble.followers()
             #expect(followers.count == 2)
             let servers = followers.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
-            try await withLockClient("zookeeper://\(servers)/a?session-timeout=10s") { locks in
+            try await withLockClient("zookeeper://\(servers)/a?session-timeout=20s") { locks in
                 let holder = Holder(locks, "a")
                 await holder.isHeld()
                 // One after the other: one of them is the client's, and a quorum is always left.
                 for server in followers {
                     server.stop()
-                    try await Task.sleep(for: .seconds(5))
+                    try await Task.sleep(for: .seconds(9))
                     server.resume()
                     try await server.serves()
                 }

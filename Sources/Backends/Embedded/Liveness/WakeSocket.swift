@@ -1,6 +1,5 @@
 #if Embedded
 import DistributedLocks
-@preconcurrency import Dispatch
 
 #if canImport(Glibc)
 import Glibc
@@ -23,21 +22,21 @@ final class WakeSocket: Sendable {
         case full
     }
 
-    private let receiver: Int32
     private let sender: Int32
     private let name: String
     private let folder: SocketFolder
-    private let source: any DispatchSourceRead
+    private let poller: SocketPoller
+    private let watch: SocketPoller.Watch
     private static let messageLength = 9
 
     static func name(of participant: ParticipantID) -> String { participant.hexadecimal + ".wake" }
 
-    /// - Parameter receive: Is called on a thread of its own for each datagram.
+    /// - Parameter receive: Is called on the poller's thread for each datagram.
     /// - Throws: `LockError` `unreachable` if a socket cannot be made.
     init(
         _ participant: ParticipantID,
         in folder: SocketFolder,
-        queue: DispatchQueue,
+        poller: SocketPoller,
         receive: @escaping @Sendable (Notice.Kind, AttemptID) -> Void
     ) throws(LockError) {
         self.folder = folder
@@ -50,19 +49,16 @@ final class WakeSocket: Sendable {
             if sender >= 0 { close(sender) }
             throw LockError(.unreachable, "no socket can be made in \(folder.path) (\(text))")
         }
-        self.receiver = receiver
         self.sender = sender
-        self.source = DispatchSource.makeReadSource(fileDescriptor: receiver, queue: queue)
-        self.source.setEventHandler { Self.receiveAll(receiver, receive) }
-        self.source.setCancelHandler { close(receiver) }
-        self.source.resume()
+        self.poller = poller
+        self.watch = poller.watch(receiver, isOnce: false) { Self.receiveAll(receiver, receive) }
     }
 
     var isInPlace: Bool { self.folder.contains(self.name) }
 
     func shutDown() {
         self.folder.remove(self.name)
-        self.source.cancel()
+        self.poller.cancel(self.watch)
         close(self.sender)
     }
 

@@ -343,10 +343,7 @@ package final class ZooKeeperClient {
     }
 
     private func connectUnlessStopped(_ server: Int) {
-        if self.machine.isStopping {
-            self.carryOut(self.machine.ended(now: .now, random: 0))
-        } else {
-            self.connect(server)
-        }
+        // It may have been stopped, and be over, since the attempt was decided.
+        if self.machine.isConnecting, self.attempt == nil, self.connection == nil { self.connect(server) }
     }
 }

@@ -97,7 +97,11 @@ final class ZooKeeperConnection: ChannelInboundHandler {
             self.end(.unusableServer, Self.isHTTP(bytes) ? "the server speaks HTTP, not ZooKeeper" : "\(error)")
             return
         }
-        if bytes.readableBytes > 0 { self.incoming = bytes }
+        if bytes.readableBytes > 0 {
+            // What has been read would otherwise be kept for as long as no read ends with a frame.
+            bytes.discardReadBytes()
+            self.incoming = bytes
+        }
     }
 
     private static func isHTTP(_ bytes: ByteBuffer) -> Bool {

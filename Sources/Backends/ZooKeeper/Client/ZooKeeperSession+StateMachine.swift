@@ -80,8 +80,8 @@ struct ZooKeeperSessionStateMachine {
     }
 
     var isOpen: Bool { self.state == .open }
-    /// Stopped, and the end of the last attempt is awaited.
-    var isStopping: Bool { self.state == .stopping }
+    /// A connection is wanted, or being made.
+    var isConnecting: Bool { self.state == .connecting }
     var isSettingUp: Bool { self.state == .settingUp }
 
     /// The client runs. Returns which server to try; `nil` if it was stopped before.
@@ -113,10 +113,16 @@ struct ZooKeeperSessionStateMachine {
         if let session = self.session, session.id != response.sessionID {
             return .refuse("the server answered with the session of somebody else")
         }
+        let granted = Duration.milliseconds(response.timeoutMilliseconds)
+        if let session = self.session, granted < session.timeout {
+            // The ensemble now ends it earlier than was settled, which cannot be told to those who rely on it.
+            self.session = nil
+            return .expired(session)
+        }
         let session = ZooKeeperSession(
             id: response.sessionID,
             password: response.password,
-            timeout: .milliseconds(response.timeoutMilliseconds)
+            timeout: min(granted, self.session?.timeout ?? granted)
         )
         self.session = session
         self.state = .settingUp

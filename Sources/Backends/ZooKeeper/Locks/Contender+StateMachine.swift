@@ -254,10 +254,28 @@ struct ContenderStateMachine {
     }
 
     /// The lock's node is gone, and every contender's with it.
-    mutating func listFailed(_ code: ZooKeeperCode?) -> Action {
-        guard case .placed = self.state, let code else { return .none }
+    mutating func parentGone() -> Action {
+        guard case .placed = self.state else { return .none }
         self.state = .over
-        return code == .noNode ? .gone : .failed(code)
+        return .gone
+    }
+
+    /// Something that the server refused, or that could not be sent, is asked again on the same connection: the node may be
+    /// there, and must not be forgotten.
+    mutating func retried() -> Action {
+        switch self.state {
+        case .unsure, .leaving(nil, _): .seek
+        case .placed: self.isWatchSet ? .none : .list
+        case .first(let node, nil): .identify(node)
+        case .leaving(let node?, _): self.isDeleteOut ? .none : self.delete(node)
+        case .holding(let node, _): self.isOwnWatchSet ? .none : .watchOwn(node)
+        case .idle, .creating, .first, .over: .none
+        }
+    }
+
+    /// The grant was decided on, and the session cannot be relied on after all.
+    mutating func validityGone() {
+        if case .holding(let node, let czxid) = self.state { self.state = .first(node, czxid: czxid) }
     }
 
     /// Whether it is to be asked which transaction created the node, before that is needed.

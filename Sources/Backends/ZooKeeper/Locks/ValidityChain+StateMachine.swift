@@ -59,7 +59,12 @@ struct ValidityChainStateMachine {
         self.extend()
     }
 
-    /// The connection ended, or the write was refused.
+    /// A write was refused. The links before it say what they said.
+    mutating func refused() {
+        self.isOut = false
+    }
+
+    /// The connection ended.
     mutating func broken() {
         self.isOut = false
         self.links = []

@@ -90,6 +90,8 @@ public final class ZooKeeperLockBackend: LockBackend {
         let result = await withTaskCancellationHandler {
             await withUnsafeContinuation { (continuation: ZooKeeperLockCore.RequestContinuation) in
                 self.onLoop { $0.request(request, continuation) }
+                // The handler may have run before the request was there to be cancelled.
+                if Task.isCancelled { self.onLoop { $0.requestCancelled(attempt) } }
             }
         } onCancel: {
             self.onLoop { $0.requestCancelled(attempt) }

@@ -135,8 +135,32 @@ extension ZooKeeperLockCore {
             }
         case .failure(let error):
             for contender in contenders {
-                self.perform(contender.machine.listFailed(error.serverCode), for: contender)
+                if error.serverCode == .noNode {
+                    self.perform(contender.machine.parentGone(), for: contender)
+                } else {
+                    self.retry(contender, after: error)
+                }
             }
+        }
+    }
+
+    /// What failed because its connection ended is asked again on the next one; anything else, soon on this one.
+    private func retry(_ contender: Contender, after error: ZooKeeperError) {
+        guard self.client.isOpen else { return }
+        switch error.code {
+        case .outcomeUnknown, .unusableServer, .stopped: return
+        case .notSent, .refused: break
+        }
+        self.logger.warning(
+            "a request for a lock was refused, and is asked again",
+            metadata: ["lock.name": "\(contender.claim.name)", "zookeeper.error": "\(error)"]
+        )
+        let attempt = contender.claim.attempt
+        let core = NIOLoopBound(self, eventLoop: self.eventLoop)
+        contender.timer?.cancel()
+        contender.timer = self.eventLoop.scheduleTask(in: .milliseconds(.random(in: 200...1_000))) {
+            guard let contender = core.value.contenders[attempt] else { return }
+            core.value.perform(contender.machine.retried(), for: contender)
         }
     }
 
@@ -169,7 +193,7 @@ extension ZooKeeperLockCore {
             case .failure(let error) where error.serverCode == .noNode:
                 self.perform(contender.machine.sought(nil), for: contender)
             case .failure(let error):
-                if let code = error.serverCode { self.failed(contender, code) }
+                self.retry(contender, after: error)
             }
         }
     }
@@ -184,7 +208,7 @@ extension ZooKeeperLockCore {
             case .failure(let error) where error.serverCode == .noNode:
                 self.perform(contender.machine.inspected(node, czxid: nil), for: contender)
             case .failure(let error):
-                if let code = error.serverCode { self.failed(contender, code) }
+                self.retry(contender, after: error)
             }
         }
     }
@@ -199,7 +223,7 @@ extension ZooKeeperLockCore {
             case .failure(let error) where error.serverCode == .noNode:
                 self.perform(contender.machine.identified(nil, isValid: false), for: contender)
             case .failure(let error):
-                if let code = error.serverCode { self.failed(contender, code) }
+                self.retry(contender, after: error)
             }
         }
     }
@@ -218,7 +242,7 @@ extension ZooKeeperLockCore {
             case .failure(let error) where error.serverCode == .noNode:
                 self.perform(contender.machine.watchSet(on: predecessor, isThere: false), for: contender)
             case .failure(let error):
-                if let code = error.serverCode { self.failed(contender, code) }
+                self.retry(contender, after: error)
             }
         }
     }
@@ -234,15 +258,26 @@ extension ZooKeeperLockCore {
     }
 
     private func addWatcher(_ path: String, _ contender: Contender) {
-        if self.watchers[path]?.contains(contender.claim.attempt) != true {
-            self.watchers[path, default: []].append(contender.claim.attempt)
+        guard contender.watched.insert(path).inserted else { return }
+        self.watchers[path, default: []].append(contender.claim.attempt)
+    }
+
+    /// It does not matter to this contender any more what happens to the nodes that it has watched.
+    func stopWatching(_ contender: Contender) {
+        for path in contender.watched {
+            self.watchers[path]?.removeAll { $0 == contender.claim.attempt }
+            guard self.watchers[path]?.isEmpty == true else { continue }
+            self.watchers[path] = nil
+            self.client.forgetWatch(path)
         }
+        contender.watched = []
     }
 
     func watchFired(_ event: WatchEvent) {
         guard let attempts = self.watchers.removeValue(forKey: event.path) else { return }
         for attempt in attempts {
             guard let contender = self.contenders[attempt] else { continue }
+            contender.watched.remove(event.path)
             if let node = contender.machine.node, contender.path(node) == event.path {
                 self.perform(contender.machine.ownFired(isDeleted: event.kind == .deleted), for: contender)
             } else if let node = contender.machine.predecessor, contender.path(node) == event.path {
@@ -255,8 +290,9 @@ extension ZooKeeperLockCore {
 
     private func granted(_ token: Int64, _ contender: Contender) {
         guard let grant = self.grant(token: token) else {
-            // No token is zero or below, and the session could be relied on a moment ago.
-            self.lost(contender, .leaseExpired)
+            // The deadline has passed since it was looked at; the next write of the chain grants it.
+            contender.machine.validityGone()
+            if token <= 0 { self.client.leaveServer("a transaction numbered \(token)", isRefusal: true) }
             return
         }
         contender.timer?.cancel()
@@ -283,8 +319,8 @@ extension ZooKeeperLockCore {
                 self.perform(contender.machine.ownRead(ContenderData(bytes: bytes), isThere: true), for: contender)
             case .failure(let error) where error.serverCode == .noNode:
                 self.perform(contender.machine.ownRead(nil, isThere: false), for: contender)
-            case .failure:
-                break
+            case .failure(let error):
+                self.retry(contender, after: error)
             }
         }
     }
@@ -311,6 +347,7 @@ extension ZooKeeperLockCore {
     private func delete(_ node: ContenderNode, _ contender: Contender) {
         contender.timer?.cancel()
         contender.timer = nil
+        self.stopWatching(contender)
         let deleted = { (result: Result<ZooKeeperReply, ZooKeeperError>) in
             let outcome: ContenderStateMachine.DeleteResult =
                 switch result {
@@ -324,6 +361,7 @@ extension ZooKeeperLockCore {
                     }
                 }
             self.perform(contender.machine.deleted(outcome), for: contender)
+            if case .failure(let error) = result, !contender.machine.isOver { self.retry(contender, after: error) }
         }
         self.write(
             Write(request: .delete(path: contender.path(node)), creates: nil, completion: deleted, listed: nil),
@@ -332,28 +370,34 @@ extension ZooKeeperLockCore {
     }
 
     private func busy(_ node: ContenderNode, first: ContenderNode, _ contender: Contender) {
-        // The answer waits for the delete to be sent, not for it to be done: the lock is somebody else's anyway.
+        // Answered with who holds it. The delete is not waited for: the lock is somebody else's anyway.
+        contender.requestTimer?.cancel()
+        contender.requestTimer = nil
+        let request = contender.request
+        contender.request = nil
         self.delete(node, contender)
         self.submit(.getData(path: contender.path(first))) { result in
             var holder: OwnerMetadata?
             if case .success(let reply) = result, case .data(let bytes, _) = reply.answer {
                 holder = ContenderData(bytes: bytes)?.metadata
             }
-            self.answer(contender, .success(.busy(holder)))
+            request?.resume(returning: .success(.busy(holder)))
         }
     }
 
     private func gone(_ contender: Contender) {
+        let (request, timer) = (contender.request, contender.requestTimer)
+        (contender.request, contender.requestTimer) = (nil, nil)
         self.forget(contender)
-        if contender.request != nil {
+        if let request {
             // Nothing was promised yet: it begins again.
             let again = Contender(
                 claim: contender.claim,
                 lock: contender.lock,
                 joinsQueue: contender.machine.joinsQueue
             )
-            again.request = contender.request
-            again.requestTimer = contender.requestTimer
+            again.request = request
+            again.requestTimer = timer
             self.contenders[again.claim.attempt] = again
             if self.client.isOpen { self.perform(again.machine.attached(), for: again) }
         } else {
@@ -367,8 +411,8 @@ extension ZooKeeperLockCore {
         )
         self.left(contender, .failure(error))
         if contender.request != nil {
-            if contender.machine.isOver { self.forget(contender) }
             self.answer(contender, .failure(error))
+            if contender.machine.isOver { self.forget(contender) }
         } else if contender.machine.isQueued, contender.machine.isOver {
             self.forget(contender)
             self.sink?.receive(.gone(contender.claim.attempt))

@@ -9,15 +9,16 @@ import ZooKeeperClient
 extension ZooKeeperLockCore: ZooKeeperClientDelegate {
     func attached(_ session: ZooKeeperSession, isNew: Bool, sentAt: Instant) {
         if isNew {
+            self.isSetUp = false
             self.session = session
             self.chain = ValidityChainStateMachine(timeout: session.timeout)
             self.facts.timeout = session.timeout
         }
         self.chain?.attached(sentAt: sentAt, isNew: isNew)
-        if isNew || self.domain == nil {
-            self.readEnsemble(mayMake: true)
-        } else {
+        if self.isSetUp {
             self.opened()
+        } else {
+            self.readEnsemble(mayMake: true)
         }
     }
 
@@ -46,6 +47,8 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
             contender.timer?.cancel()
             self.perform(contender.machine.expired(), for: contender)
             if contender.machine.isOver { self.forget(contender) }
+            // Asked again, it is granted by the next session; what was lost with this one is not held against that.
+            self.answer(contender, .failure(LockError(.outcomeUnknown, "the session has expired")))
         }
     }
 
@@ -135,10 +138,15 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
 
     private func opened() {
         guard self.client.isSettingUp else { return }
+        self.isSetUp = true
         self.refusal = nil
         self.client.setUpFinished()
         self.beat()
-        for contender in Array(self.contenders.values) {
+        // Those that leave go first: nobody waits for its own former claim.
+        let (leaving, others) = (
+            self.contenders.values.filter(\.isLeaving), self.contenders.values.filter { !$0.isLeaving }
+        )
+        for contender in leaving + others {
             self.perform(contender.machine.attached(), for: contender)
         }
         for id in Array(self.openWaiters.keys) { self.resumeOpenWaiter(id, nil) }
@@ -153,9 +161,7 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
         let next = Instant.now + interval
         let path = self.paths.session(session)
         // A server that is cut off from the quorum would keep us until the session is gone.
-        self.beatTimer.arm(Instant.now + patience) {
-            self.client.leaveServer("a write has had no answer for \(patience)")
-        }
+        self.armPatience(until: Instant.now + patience, patience)
         self.submit(.setData(path: path, data: [])) { result in
             switch result {
             case .success(let reply):
@@ -164,13 +170,24 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
                 self.armBeat(at: next)
             case .failure(let error) where error.serverCode == .noNode:
                 // An operator has deleted it.
-                self.chain?.broken()
+                self.chain?.refused()
                 self.remakeSessionNode(path, next: next)
             case .failure(let error):
-                self.chain?.broken()
                 guard let code = error.serverCode else { return }
+                self.chain?.refused()
                 self.logger.warning("the session cannot prove that it lives", metadata: ["zookeeper.code": "\(code)"])
                 self.armBeat(at: next)
+            }
+        }
+    }
+
+    private func armPatience(until limit: Instant, _ patience: Duration) {
+        self.beatTimer.arm(limit) {
+            // A timer may fire early.
+            if Instant.now < limit {
+                self.armPatience(until: limit, patience)
+            } else {
+                self.client.leaveServer("a write has had no answer for \(patience)")
             }
         }
     }
@@ -184,8 +201,14 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
 
     private func remakeSessionNode(_ path: String, next: Instant) {
         self.submit(.create(path: path, data: [], access: self.access, mode: .ephemeral)) { result in
-            if case .failure(let error) = result, error.serverCode == nil { return }
-            self.armBeat(at: next)
+            switch result {
+            case .failure(let error) where error.serverCode == .noNode:
+                self.makeContainers([self.paths.sessions]) { error in
+                    if error == nil || error?.serverCode != nil { self.armBeat(at: next) }
+                }
+            case .failure(let error) where error.serverCode == nil: break
+            case .success, .failure: self.armBeat(at: next)
+            }
         }
     }
 
@@ -231,5 +254,11 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
             self.forget(contender)
         }
         for id in Array(self.openWaiters.keys) { self.resumeOpenWaiter(id, error) }
+    }
+}
+
+extension ZooKeeperLockCore.Contender {
+    fileprivate var isLeaving: Bool {
+        if case .leaving = self.machine.state { true } else { false }
     }
 }

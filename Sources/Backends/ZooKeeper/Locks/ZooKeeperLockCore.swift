@@ -45,6 +45,8 @@ final class ZooKeeperLockCore {
 
     var chain: ValidityChainStateMachine?
     var session: ZooKeeperSession?
+    /// What has to be done first in a session has been done.
+    var isSetUp = false
     var domain: TokenDomain?
     let beatTimer: EventLoopTimer
     /// Why the ensemble cannot be used; while that is so, nobody waits for it.
@@ -65,6 +67,8 @@ final class ZooKeeperLockCore {
         /// It was given back by a call that does not wait for the answer.
         var leavesInOrder = false
         var uuid = ""
+        /// The paths by which it stands in `watchers`.
+        var watched: Set<String> = []
         var request: RequestContinuation?
         var requestTimer: Scheduled<Void>?
         var timer: Scheduled<Void>?
@@ -247,6 +251,9 @@ final class ZooKeeperLockCore {
     }
 
     func forget(_ contender: Contender) {
+        // Nobody must wait for what is over.
+        self.answer(contender, .failure(LockError(.outcomeUnknown, "the claim is over")))
+        self.stopWatching(contender)
         contender.timer?.cancel()
         contender.timer = nil
         if self.contenders[contender.claim.attempt] === contender {

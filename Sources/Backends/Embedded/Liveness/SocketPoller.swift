@@ -1,0 +1,130 @@
+#if Embedded
+import DistributedLocks
+import Dispatch
+import Synchronization
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// Waits for sockets on a thread of its own, with poll(2) and a pipe that ends a wait. The thread is there while something
+/// is waited for.
+///
+/// Not with sources of Dispatch: one that was cancelled while its event arrived crashed the process, once in some thousand
+/// processes on a busy machine (`_dispatch_source_refs_finalize_unregistration`, Swift 6.3.1 on Linux).
+final class SocketPoller: Sendable {
+    /// Names what is waited for.
+    struct Watch: Hashable, Sendable {
+        fileprivate let number: UInt64
+    }
+
+    private struct Entry: Sendable {
+        let descriptor: Int32
+        let isOnce: Bool
+        let ready: @Sendable () -> Void
+    }
+
+    private struct State {
+        var entries: [Watch: Entry] = [:]
+        /// To be closed by the thread, which may be polling them.
+        var closing: [Int32] = []
+        var lastNumber: UInt64 = 0
+        var isRunning = false
+    }
+
+    private let state = Mutex(State())
+    private let queue = DispatchQueue(label: "dlock.sockets", qos: .userInitiated)
+    private let wakeReader: Int32
+    private let wakeWriter: Int32
+
+    /// - Throws: `LockError` `unreachable` if no pipe can be made.
+    init() throws(LockError) {
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else {
+            throw LockError(.unreachable, "no pipe can be made (\(EmbeddedLocation.errorText()))")
+        }
+        for end in ends {
+            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
+            _ = fcntl(end, F_SETFL, O_NONBLOCK)
+        }
+        self.wakeReader = ends[0]
+        self.wakeWriter = ends[1]
+    }
+
+    // The thread holds the poller, so none is there any more.
+    deinit {
+        close(self.wakeReader)
+        close(self.wakeWriter)
+        for descriptor in self.state.withLock({ $0.closing }) { close(descriptor) }
+    }
+
+    /// Waits until a descriptor is readable or its peer is gone. The descriptor is the poller's from now on, which closes it.
+    ///
+    /// - Parameters:
+    ///   - isOnce: the wait is over with the first time.
+    ///   - ready: is called on the poller's thread, each time that there is something to read.
+    func watch(_ descriptor: Int32, isOnce: Bool, ready: @escaping @Sendable () -> Void) -> Watch {
+        let (watch, starts) = self.state.withLock { state in
+            state.lastNumber += 1
+            let watch = Watch(number: state.lastNumber)
+            state.entries[watch] = Entry(descriptor: descriptor, isOnce: isOnce, ready: ready)
+            defer { state.isRunning = true }
+            return (watch, !state.isRunning)
+        }
+        if starts { self.queue.async { self.run() } } else { self.wake() }
+        return watch
+    }
+
+    /// Ends a wait, and closes its descriptor. Does nothing if it is over. The last call may be under way.
+    func cancel(_ watch: Watch) {
+        let isKnown = self.state.withLock { state in
+            guard let entry = state.entries.removeValue(forKey: watch) else { return false }
+            state.closing.append(entry.descriptor)
+            return true
+        }
+        if isKnown { self.wake() }
+    }
+
+    private func wake() {
+        var byte: UInt8 = 0
+        // A pipe that is full wakes, too.
+        _ = write(self.wakeWriter, &byte, 1)
+    }
+
+    private func run() {
+        while true {
+            let (entries, closing) = self.state.withLock { state in
+                defer { state.closing = [] }
+                if state.entries.isEmpty { state.isRunning = false }
+                return (Array(state.entries), state.closing)
+            }
+            for descriptor in closing { close(descriptor) }
+            if entries.isEmpty { return }
+            var descriptors = entries.map { pollfd(fd: $0.value.descriptor, events: Int16(POLLIN), revents: 0) }
+            descriptors.append(pollfd(fd: self.wakeReader, events: Int16(POLLIN), revents: 0))
+            guard poll(&descriptors, nfds_t(descriptors.count), -1) > 0 else { continue }
+            var bytes = [UInt8](repeating: 0, count: 64)
+            while read(self.wakeReader, &bytes, bytes.count) == bytes.count {}
+            for (index, entry) in entries.enumerated() where descriptors[index].revents != 0 {
+                self.fire(entry.key)
+            }
+        }
+    }
+
+    private func fire(_ watch: Watch) {
+        let entry = self.state.withLock { state -> Entry? in
+            guard let entry = state.entries[watch] else { return nil }
+            if entry.isOnce {
+                state.entries[watch] = nil
+                state.closing.append(entry.descriptor)
+            }
+            return entry
+        }
+        entry?.ready()
+    }
+}
+#endif
