@@ -47,10 +47,12 @@ struct LostMessageTests {
             let url = server.chroot(timeout: 20)
             try await withLockClient(url) { watcher in
                 try await withLockClient(through(proxy, url)) { locks in
-                    _ = try await token(locks)
+                    let before = try await token(locks)
                     proxy.set(.swallow(afterBytes: 0), .toClient)
                     let holder = Holder(locks, "a")
-                    try await eventually("the node is there") { try await watcher.status(of: "a").holder != nil }
+                    try await eventually("the node is there, and not that of the grant before") {
+                        try await watcher.status(of: "a").holder?.token.map { $0 > before } ?? false
+                    }
                     let made = try await watcher.status(of: "a").holder?.token
                     proxy.cutAll()
                     proxy.passAll()
