@@ -267,6 +267,7 @@ let package = Package(
         .target(
             name: "ServerKit",
             dependencies: [
+                "DistributedLocks",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             path: "Tests/ServerKit",

@@ -14,12 +14,7 @@ rounds=${ROUNDS:-5}
 seconds=${SECONDS_PER_ROUND:-1}
 spawns=${SPAWNS_PER_ROUND:-100}
 
-dlock=${1:-}
-if [ -z "$dlock" ]; then
-    swift build --package-path "$package" -c release --static-swift-stdlib --product dlock >&2
-    dlock=$(swift build --package-path "$package" -c release --static-swift-stdlib --show-bin-path)/dlock
-fi
-[ -x "$dlock" ] || { echo "embedded.sh: there is no program at $dlock" >&2; exit 66; }
+. "$here/dlock.sh"
 
 work=$(mktemp -d "${2:-/var/tmp}/dlock-peers.XXXXXX")
 trap 'rm -rf "$work"' EXIT

@@ -11,11 +11,6 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 package=$(cd "$here/../.." && pwd)
 
-dlock=${1:-}
-if [ -z "$dlock" ]; then
-    swift build --package-path "$package" -c release --static-swift-stdlib --product dlock >&2
-    dlock=$(swift build --package-path "$package" -c release --static-swift-stdlib --show-bin-path)/dlock
-fi
-[ -x "$dlock" ] || { echo "zookeeper.sh: there is no program at $dlock" >&2; exit 66; }
+. "$here/dlock.sh"
 
 exec python3 "$here/zookeeper/compare.py" "$dlock"

@@ -1,4 +1,5 @@
 import DistributedLocks
+import ServerKit
 import Testing
 
 /// Lost replies, cancellation at any instant, crowds, broken locks.

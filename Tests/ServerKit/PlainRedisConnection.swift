@@ -43,23 +43,7 @@ package final class PlainRedisConnection {
     private var offset = 0
 
     package init(port: Int) throws {
-        self.descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        address.sin_port = in_port_t(port).bigEndian
-        var patience = timeval(tv_sec: 10, tv_usec: 0)
-        setsockopt(self.descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(self.descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        guard result == 0 else {
-            let error = ServerKitError("port \(port): \(String(cString: strerror(errno)))")
-            self.close()
-            throw error
-        }
+        self.descriptor = try LoopbackSocket.connected(toPort: port, patienceInSeconds: 10)
     }
 
     package func close() { _ = systemClose(self.descriptor) }

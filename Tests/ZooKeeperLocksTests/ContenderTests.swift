@@ -1,4 +1,5 @@
 import DistributedLocks
+import ServerKit
 import Testing
 
 @testable import Jute
@@ -23,7 +24,7 @@ import Testing
         #expect(machine.created(self.mine, czxid: 50, zxid: 50) == .none)
         #expect(
             machine.listed([self.before, self.mine], pzxid: 50, isValid: true)
-                == .queued(ahead: 0, first: self.before, watch: self.before))
+                == .queued(ahead: 0, watch: self.before))
         #expect(machine.watchSet(on: self.before, isThere: true) == .none)
         return machine
     }
@@ -229,7 +230,7 @@ import Testing
         var waiting = created()
         #expect(
             waiting.listed([self.before, self.mine], pzxid: 50, isValid: true)
-                == .queued(ahead: 0, first: self.before, watch: self.before))
+                == .queued(ahead: 0, watch: self.before))
         #expect(waiting.isUnidentified)
         #expect(waiting.identified(49, isValid: true) == .none)
         #expect(waiting.predecessorFired() == .list)
@@ -319,20 +320,5 @@ import Testing
                 if machine.isOver { break }
             }
         }
-    }
-}
-
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { self.state = seed }
-
-    /// SplitMix64.
-    mutating func next() -> UInt64 {
-        self.state &+= 0x9E37_79B9_7F4A_7C15
-        var z = self.state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

@@ -9,60 +9,6 @@ import ZooKeeperClient
 
 @testable import ZooKeeperLocks
 
-/// Where a test waits until something has happened elsewhere.
-final class Signal: Sendable {
-    private let stream: AsyncStream<Void>
-    private let continuation: AsyncStream<Void>.Continuation
-
-    init() { (self.stream, self.continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1)) }
-
-    func send() { self.continuation.yield() }
-
-    /// Returns at once if the task is cancelled.
-    func wait() async { for await _ in self.stream { return } }
-}
-
-/// A lock that is held by a task until it is told to let go.
-final class Holder: Sendable {
-    private let letGoSignal = Signal()
-    private let task: Task<FencingToken, any Error>
-    private let held = Signal()
-
-    init(_ locks: LockClient, _ name: String, holdingAtMost: Duration? = nil, ignoringCancellation: Bool = false) {
-        let (letGo, held) = (self.letGoSignal, self.held)
-        self.task = Task {
-            // Whoever waits for it must not wait for ever if it comes to nothing.
-            defer { held.send() }
-            return try await locks.withLock(name, holdingAtMost: holdingAtMost) { grant in
-                held.send()
-                if ignoringCancellation { await Task { await letGo.wait() }.value } else { await letGo.wait() }
-                return grant.token
-            }
-        }
-    }
-
-    /// It is held, or never will be: ``end()`` tells.
-    func isHeld() async { await self.held.wait() }
-
-    func letGo() { self.letGoSignal.send() }
-
-    /// The token of the grant.
-    ///
-    /// - Throws: what `withLock` threw.
-    @discardableResult
-    func end() async throws -> FencingToken { try await self.task.value }
-
-    /// Why the lock was lost.
-    func loss(sourceLocation: SourceLocation = #_sourceLocation) async throws -> LockError {
-        let error = await #expect(throws: LockError.self, sourceLocation: sourceLocation) { try await self.task.value }
-        return try #require(error, sourceLocation: sourceLocation)
-    }
-}
-
-func token(_ locks: LockClient, _ name: String = "a") async throws -> FencingToken {
-    try await locks.withLock(name, waitingAtMost: .seconds(20)) { $0.token }
-}
-
 extension ZooKeeperServer {
     /// A place of a test's own on this server.
     func chroot(timeout: Int = 4, port: Int? = nil) -> String {

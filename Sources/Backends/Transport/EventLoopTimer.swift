@@ -2,17 +2,14 @@ package import NIOCore
 
 /// One callback on an event loop, armed for an instant. Used on that loop only.
 ///
-/// It may fire early: NIO counts on a clock that stops while the machine is suspended, so a timer is never armed further
-/// ahead than a second, and whoever gets the call looks at `ContinuousClock` and arms it again if need be.
+/// It never fires before that instant of `ContinuousClock`. NIO counts on a clock that stops while the machine is suspended, so
+/// it is asked for no more than a second ahead, and asked again until the instant has come.
 package final class EventLoopTimer {
     private struct Handler: NIOScheduledCallbackHandler, Sendable {
         let timer: NIOLoopBound<EventLoopTimer>
 
         func handleScheduledCallback(eventLoop: some EventLoop) {
-            let timer = self.timer.value
-            timer.scheduled = nil
-            // Let go of it first: it may hold whoever holds the timer.
-            exchange(&timer.fired, with: {})()
+            self.timer.value.called()
         }
     }
 
@@ -20,18 +17,32 @@ package final class EventLoopTimer {
 
     private let eventLoop: any EventLoop
     private var scheduled: NIOScheduledCallback?
+    private var instant: ContinuousClock.Instant
     private var fired: () -> Void
 
     package init(eventLoop: any EventLoop) {
         self.eventLoop = eventLoop
+        self.instant = .now
         self.fired = {}
     }
 
     /// Takes the place of what was armed before.
     package func arm(_ instant: ContinuousClock.Instant, fired: @escaping () -> Void) {
         self.scheduled?.cancel()
+        self.instant = instant
         self.fired = fired
-        let delay = min(max(ContinuousClock.now.duration(to: instant), .zero), Self.longest)
+        self.schedule()
+    }
+
+    private func called() {
+        self.scheduled = nil
+        guard ContinuousClock.now >= self.instant else { return self.schedule() }
+        // Let go of it first: it may hold whoever holds the timer.
+        exchange(&self.fired, with: {})()
+    }
+
+    private func schedule() {
+        let delay = min(max(ContinuousClock.now.duration(to: self.instant), .zero), Self.longest)
         // An event loop that has been shut down calls nobody; nothing is left to be timed then.
         self.scheduled = try? self.eventLoop.scheduleCallback(
             at: .now() + TimeAmount(delay),

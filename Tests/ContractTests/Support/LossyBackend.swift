@@ -1,4 +1,5 @@
 import DistributedLocks
+import ServerKit
 import Synchronization
 
 /// Loses requests and replies on the way to and from another backend, by a seeded chance.
@@ -52,20 +53,5 @@ final class LossyBackend: LockBackend {
 
     func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
         try await self.inner.revoke(name, immediately: immediately)
-    }
-}
-
-/// The same numbers for the same seed: SplitMix64 (Steele, Lea and Flood, 2014).
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { self.state = seed }
-
-    mutating func next() -> UInt64 {
-        self.state &+= 0x9E37_79B9_7F4A_7C15
-        var value = self.state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
     }
 }

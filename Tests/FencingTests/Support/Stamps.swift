@@ -1,6 +1,7 @@
 import DistributedLocks
 import Fencing
 import Foundation
+import ServerKit
 
 /// A stamp of a number.
 func stamp(_ number: Int64, _ domain: String = "clock") -> FencingStamp {
@@ -37,21 +38,6 @@ struct Step: Hashable, Sendable, CustomStringConvertible {
             return Step(
                 stamp: FencingTests.stamp(number, domain), isAdoption: Int.random(in: 0..<10, using: &generator) == 0)
         }
-    }
-}
-
-/// SplitMix64, https://prng.di.unimi.it/splitmix64.c: a test that fails can be repeated by its seed.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { self.state = seed }
-
-    mutating func next() -> UInt64 {
-        self.state &+= 0x9E37_79B9_7F4A_7C15
-        var value = self.state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
     }
 }
 

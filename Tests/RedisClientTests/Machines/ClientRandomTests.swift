@@ -1,4 +1,5 @@
 import NIOCore
+import ServerKit
 import Testing
 import Transport
 

@@ -1,4 +1,5 @@
 import RESP
+import ServerKit
 import Testing
 import Transport
 

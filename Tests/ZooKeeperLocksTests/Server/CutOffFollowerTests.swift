@@ -50,10 +50,20 @@ struct CutOffFollowerTests {
 
         /// `leader` or `follower`; nil while it does not serve.
         func role(_ host: Int) -> String? {
-            let ask = "exec 3<>/dev/tcp/127.0.0.1/2181 && printf srvr >&3 && timeout 2 cat <&3"
+            self.figure("srvr", "Mode: ", host)
+        }
+
+        /// How many nodes there are that end with their sessions.
+        func ephemeralCount(_ host: Int) -> Int? {
+            self.figure("mntr", "zk_ephemerals_count\t", host).flatMap { Int($0) }
+        }
+
+        /// What stands behind some words in what a server says of itself.
+        private func figure(_ command: String, _ words: String, _ host: Int) -> String? {
+            let ask = "exec 3<>/dev/tcp/127.0.0.1/2181 && printf \(command) >&3 && timeout 2 cat <&3"
             let said = try? NetworkNamespaces.run(self.hosts.prefix(host) + ["bash", "-c", ask])
-            return said?.split(whereSeparator: \.isNewline).first { $0.hasPrefix("Mode: ") }.map {
-                String($0.dropFirst(6))
+            return said?.split(whereSeparator: \.isNewline).first { $0.hasPrefix(words) }.map {
+                String($0.dropFirst(words.count))
             }
         }
 
@@ -120,8 +130,8 @@ struct CutOffFollowerTests {
                 let next = try ensemble.agent(on: others[0], servers: others)
                 defer { next.end() }
                 try await eventually("the next one asks") { next.said("asking") }
-                // It must be in the queue when the link goes, and its session must have been counted.
-                try await Task.sleep(for: .seconds(1))
+                // Both nodes of both: the one in the queue, and the one that shows that the session lives.
+                try await eventually("it is in the queue") { ensemble.ephemeralCount(others[0]) == 4 }
                 let pinger = try ensemble.pinger(on: follower)
                 defer { pinger.process.end() }
                 try await eventually("pings are answered") {

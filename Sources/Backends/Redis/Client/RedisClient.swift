@@ -92,15 +92,7 @@ package final class RedisClient: Sendable {
         if Task.isCancelled { throw self.cancelledError }
         let id = self.inbox.nextID()
         let outcome = await withTaskCancellationHandler {
-            await Self.withOutcome { continuation in
-                self.put(
-                    RedisRequest(
-                        id: id,
-                        bytes: command.bytes,
-                        deadline: deadline,
-                        completion: .continuation(continuation)
-                    )
-                )
+            await self.outcome(of: command, id, deadline: deadline) {
                 // The handler may have run before the request was there to be cancelled.
                 if Task.isCancelled { self.cancel(id.rawValue..<id.rawValue + 1) }
             }
@@ -117,8 +109,16 @@ package final class RedisClient: Sendable {
         _ command: RedisCommand,
         deadline: ContinuousClock.Instant
     ) async throws(RedisError) -> RedisReply {
-        let id = self.inbox.nextID()
-        let outcome = await Self.withOutcome { continuation in
+        try await self.outcome(of: command, self.inbox.nextID(), deadline: deadline).get()
+    }
+
+    private func outcome(
+        of command: RedisCommand,
+        _ id: RequestID,
+        deadline: ContinuousClock.Instant,
+        whenPut: () -> Void = {}
+    ) async -> Outcome {
+        await Self.withOutcome { continuation in
             self.put(
                 RedisRequest(
                     id: id,
@@ -127,8 +127,8 @@ package final class RedisClient: Sendable {
                     completion: .continuation(continuation)
                 )
             )
+            whenPut()
         }
-        return try outcome.get()
     }
 
     /// Sends commands so that they leave one after another with nothing in between, and waits for all replies.

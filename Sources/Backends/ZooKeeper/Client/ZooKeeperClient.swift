@@ -54,7 +54,6 @@ package final class ZooKeeperClient {
     private let timer: EventLoopTimer
     private var attempt: ConnectAttempt?
     private var connection: ZooKeeperConnection?
-    private var tls: TLSContext?
     private var dataWatches: Set<String> = []
     private var hasExpired = false
     private var openChannels = 0
@@ -105,9 +104,6 @@ package final class ZooKeeperClient {
     package func forgetWatch(_ path: String) {
         self.dataWatches.remove(path)
     }
-
-    /// How many watches are set, as far as this client knows.
-    package var watchCount: Int { self.dataWatches.count }
 
     func answered(_ request: ZooKeeperRequest) {
         switch request {

@@ -95,7 +95,7 @@ struct ZooKeeperSessionStateMachine {
     func greeting() -> ConnectRequest {
         ConnectRequest(
             lastZxidSeen: self.lastZxid,
-            timeoutMilliseconds: Int32(clamping: (self.session?.timeout ?? self.wantedTimeout).wholeMilliseconds),
+            timeoutMilliseconds: Int32((self.session?.timeout ?? self.wantedTimeout) / .milliseconds(1)),
             sessionID: self.session?.id ?? 0,
             password: self.session?.password ?? [UInt8](repeating: 0, count: 16)
         )
@@ -203,12 +203,5 @@ struct ZooKeeperSessionStateMachine {
         case .stopping, .stopped:
             return self.state == .stopping
         }
-    }
-}
-
-extension Duration {
-    package var wholeMilliseconds: Int64 {
-        let (seconds, attoseconds) = self.components
-        return seconds * 1_000 + attoseconds / 1_000_000_000_000_000
     }
 }

@@ -11,47 +11,6 @@ import Jute
 /// A request that has no answer because its connection ended is taken up again by ``attached()``. Pure: what has to be
 /// asked is returned, and the answers are fed in.
 struct ContenderStateMachine {
-    enum Action: Equatable {
-        case none
-        /// Create the node, and list the contenders.
-        case create
-        /// Make the server current, list, and look for the node.
-        case seek
-        /// Ask whose node it is.
-        case inspect(ContenderNode)
-        /// Ask which transaction created the node.
-        case identify(ContenderNode)
-        case list
-        case watch(predecessor: ContenderNode)
-        case watchOwn(ContenderNode)
-        case delete(ContenderNode)
-        case grant(token: Int64)
-        /// It waits, behind so many; watch this one.
-        case queued(ahead: Int, first: ContenderNode, watch: ContenderNode)
-        /// Somebody else holds the lock, and it was not to wait. Delete the node.
-        case busy(ContenderNode, first: ContenderNode)
-        /// The node is no more; ask again from the beginning.
-        case gone
-        case lost(LockError.LossReason)
-        /// It has left.
-        case left(wasHeld: Bool)
-        /// The server refuses to do what is needed.
-        case failed(ZooKeeperCode)
-    }
-
-    enum State: Equatable {
-        case idle
-        case creating
-        case unsure
-        /// The transaction that created it is not known yet where several nodes were created by one.
-        case placed(ContenderNode, czxid: Int64?)
-        case first(ContenderNode, czxid: Int64?)
-        case holding(ContenderNode, czxid: Int64)
-        /// `nil`: it has to be sought first.
-        case leaving(ContenderNode?, wasHolding: Bool)
-        case over
-    }
-
     private(set) var state = State.idle
     let joinsQueue: Bool
     /// The caller has been told that it waits.
@@ -250,7 +209,7 @@ struct ContenderStateMachine {
         let wasQueued = self.isQueued
         self.isQueued = true
         if wasQueued { return .watch(predecessor: predecessor) }
-        return .queued(ahead: place.ahead - 1, first: place.first, watch: predecessor)
+        return .queued(ahead: place.ahead - 1, watch: predecessor)
     }
 
     /// The lock's node is gone, and every contender's with it.
@@ -391,17 +350,6 @@ struct ContenderStateMachine {
     private mutating func delete(_ node: ContenderNode) -> Action {
         self.isDeleteOut = true
         return .delete(node)
-    }
-
-    /// What became of a delete.
-    enum DeleteResult: Equatable {
-        case done
-        /// There is no such node, any more.
-        case noNode
-        case refused(ZooKeeperCode)
-        /// It was sent, and has no answer.
-        case unsure
-        case notSent
     }
 
     /// A delete has ended. One that is not known to have been carried out is asked again by ``attached()``.

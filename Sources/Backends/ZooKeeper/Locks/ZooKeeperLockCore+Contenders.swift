@@ -28,7 +28,7 @@ extension ZooKeeperLockCore {
             self.delete(node, contender)
         case .grant(let token):
             self.granted(token, contender)
-        case .queued(let ahead, _, let predecessor):
+        case .queued(let ahead, let predecessor):
             self.watch(predecessor, contender)
             if contender.machine.isUnidentified, let node = contender.machine.node { self.identify(node, contender) }
             self.answer(contender, .success(.queued(QueuePlace(waitersAhead: ahead, holder: nil))))
@@ -145,7 +145,7 @@ extension ZooKeeperLockCore {
     }
 
     /// What failed because its connection ended is asked again on the next one; anything else, soon on this one.
-    private func retry(_ contender: Contender, after error: ZooKeeperError) {
+    func retry(_ contender: Contender, after error: ZooKeeperError) {
         guard self.client.isOpen else { return }
         switch error.code {
         case .outcomeUnknown, .unusableServer, .stopped: return
@@ -155,12 +155,21 @@ extension ZooKeeperLockCore {
             "a request for a lock was refused, and is asked again",
             metadata: ["lock.name": "\(contender.claim.name)", "zookeeper.error": "\(error)"]
         )
+        self.arm(contender, in: .milliseconds(.random(in: 200...1_000))) { $0.retried() }
+    }
+
+    /// Feeds an event in some time from now. Takes the place of what was armed for this contender before.
+    func arm(
+        _ contender: Contender,
+        in delay: TimeAmount,
+        _ event: @escaping @Sendable (inout ContenderStateMachine) -> ContenderStateMachine.Action
+    ) {
         let attempt = contender.claim.attempt
         let core = NIOLoopBound(self, eventLoop: self.eventLoop)
         contender.timer?.cancel()
-        contender.timer = self.eventLoop.scheduleTask(in: .milliseconds(.random(in: 200...1_000))) {
+        contender.timer = self.eventLoop.scheduleTask(in: delay) {
             guard let contender = core.value.contenders[attempt] else { return }
-            core.value.perform(contender.machine.retried(), for: contender)
+            core.value.perform(event(&contender.machine), for: contender)
         }
     }
 
@@ -199,89 +208,33 @@ extension ZooKeeperLockCore {
     }
 
     private func inspect(_ node: ContenderNode, _ contender: Contender) {
-        self.submit(.exists(path: contender.path(node))) { result in
-            switch result {
-            case .success(let reply):
-                guard case .stat(let stat) = reply.answer else { return }
-                let isMine = stat.ephemeralOwner == self.client.session?.id
-                self.perform(contender.machine.inspected(node, czxid: isMine ? stat.czxid : nil), for: contender)
-            case .failure(let error) where error.serverCode == .noNode:
-                self.perform(contender.machine.inspected(node, czxid: nil), for: contender)
-            case .failure(let error):
-                self.retry(contender, after: error)
-            }
+        self.askStat(of: node, contender) { stat in
+            let isMine = stat?.ephemeralOwner == self.client.session?.id
+            return contender.machine.inspected(node, czxid: isMine ? stat?.czxid : nil)
         }
     }
 
     private func identify(_ node: ContenderNode, _ contender: Contender) {
+        self.askStat(of: node, contender) { stat in
+            contender.machine.identified(stat?.czxid, isValid: self.validity() != nil)
+        }
+    }
+
+    /// Asks for a node's stat; `nil` if the node is not there.
+    private func askStat(
+        of node: ContenderNode,
+        _ contender: Contender,
+        _ answered: @escaping (NodeStat?) -> ContenderStateMachine.Action
+    ) {
         self.submit(.exists(path: contender.path(node))) { result in
             switch result {
             case .success(let reply):
                 guard case .stat(let stat) = reply.answer else { return }
-                self.perform(
-                    contender.machine.identified(stat.czxid, isValid: self.validity() != nil), for: contender)
+                self.perform(answered(stat), for: contender)
             case .failure(let error) where error.serverCode == .noNode:
-                self.perform(contender.machine.identified(nil, isValid: false), for: contender)
+                self.perform(answered(nil), for: contender)
             case .failure(let error):
                 self.retry(contender, after: error)
-            }
-        }
-    }
-
-    // MARK: Waiting
-
-    private func watch(_ predecessor: ContenderNode, _ contender: Contender) {
-        let path = contender.path(predecessor)
-        self.addWatcher(path, contender)
-        // `exists` would leave a watch behind on a node that is gone.
-        self.submit(.getData(path: path, watch: true)) { result in
-            switch result {
-            case .success:
-                self.perform(contender.machine.watchSet(on: predecessor, isThere: true), for: contender)
-                self.armBackstop(contender)
-            case .failure(let error) where error.serverCode == .noNode:
-                self.perform(contender.machine.watchSet(on: predecessor, isThere: false), for: contender)
-            case .failure(let error):
-                self.retry(contender, after: error)
-            }
-        }
-    }
-
-    private func armBackstop(_ contender: Contender) {
-        contender.timer?.cancel()
-        let attempt = contender.claim.attempt
-        let core = NIOLoopBound(self, eventLoop: self.eventLoop)
-        contender.timer = self.eventLoop.scheduleTask(in: Self.backstop) {
-            guard let contender = core.value.contenders[attempt] else { return }
-            core.value.perform(contender.machine.backstopFired(), for: contender)
-        }
-    }
-
-    private func addWatcher(_ path: String, _ contender: Contender) {
-        guard contender.watched.insert(path).inserted else { return }
-        self.watchers[path, default: []].append(contender.claim.attempt)
-    }
-
-    /// It does not matter to this contender any more what happens to the nodes that it has watched.
-    func stopWatching(_ contender: Contender) {
-        for path in contender.watched {
-            self.watchers[path]?.removeAll { $0 == contender.claim.attempt }
-            guard self.watchers[path]?.isEmpty == true else { continue }
-            self.watchers[path] = nil
-            self.client.forgetWatch(path)
-        }
-        contender.watched = []
-    }
-
-    func watchFired(_ event: WatchEvent) {
-        guard let attempts = self.watchers.removeValue(forKey: event.path) else { return }
-        for attempt in attempts {
-            guard let contender = self.contenders[attempt] else { continue }
-            contender.watched.remove(event.path)
-            if let node = contender.machine.node, contender.path(node) == event.path {
-                self.perform(contender.machine.ownFired(isDeleted: event.kind == .deleted), for: contender)
-            } else if let node = contender.machine.predecessor, contender.path(node) == event.path {
-                self.perform(contender.machine.predecessorFired(), for: contender)
             }
         }
     }
@@ -295,51 +248,23 @@ extension ZooKeeperLockCore {
             if token <= 0 { self.client.leaveServer("a transaction numbered \(token)", isRefusal: true) }
             return
         }
-        contender.timer?.cancel()
-        let attempt = contender.claim.attempt
-        let core = NIOLoopBound(self, eventLoop: self.eventLoop)
-        contender.timer = self.eventLoop.scheduleTask(in: Self.ownWatchDelay) {
-            guard let contender = core.value.contenders[attempt] else { return }
-            core.value.perform(contender.machine.ownWatchDue(), for: contender)
-        }
+        self.arm(contender, in: Self.ownWatchDelay) { $0.ownWatchDue() }
         if contender.request != nil {
             self.answer(contender, .success(.granted(grant)))
         } else {
-            self.sink?.receive(.granted(attempt, grant))
-        }
-    }
-
-    private func watchOwn(_ node: ContenderNode, _ contender: Contender) {
-        let path = contender.path(node)
-        self.addWatcher(path, contender)
-        self.submit(.getData(path: path, watch: true)) { result in
-            switch result {
-            case .success(let reply):
-                guard case .data(let bytes, _) = reply.answer else { return }
-                self.perform(contender.machine.ownRead(ContenderData(bytes: bytes), isThere: true), for: contender)
-            case .failure(let error) where error.serverCode == .noNode:
-                self.perform(contender.machine.ownRead(nil, isThere: false), for: contender)
-            case .failure(let error):
-                self.retry(contender, after: error)
-            }
+            self.sink?.receive(.granted(contender.claim.attempt, grant))
         }
     }
 
     private func lost(_ contender: Contender, _ reason: LockError.LossReason) {
-        let attempt = contender.claim.attempt
         if contender.machine.isOver {
             self.forget(contender)
         } else {
             // Whoever held it has been told. If it does not let go in the time of a lease, it is not waited for.
-            let core = NIOLoopBound(self, eventLoop: self.eventLoop)
             let patience = self.session?.timeout ?? self.configuration.sessionTimeout
-            contender.timer?.cancel()
-            contender.timer = self.eventLoop.scheduleTask(in: TimeAmount(patience)) {
-                guard let contender = core.value.contenders[attempt] else { return }
-                core.value.perform(contender.machine.withdrawn(), for: contender)
-            }
+            self.arm(contender, in: TimeAmount(patience)) { $0.withdrawn() }
         }
-        self.sink?.receive(.lost(attempt, reason))
+        self.sink?.receive(.lost(contender.claim.attempt, reason))
     }
 
     // MARK: The end of a claim
@@ -421,46 +346,5 @@ extension ZooKeeperLockCore {
             "the ensemble refused a request for a lock",
             metadata: ["lock.name": "\(contender.claim.name)", "zookeeper.code": "\(code)"]
         )
-    }
-
-    // MARK: Parents
-
-    /// Makes nodes that vanish when nothing is under them any more, the outermost first.
-    func makeContainers(_ paths: [String], then: @escaping (ZooKeeperError?) -> Void) {
-        self.make(paths[...], mode: .container, mayMakeChroot: true, then: then)
-    }
-
-    private func make(
-        _ paths: ArraySlice<String>,
-        mode: NodeMode,
-        mayMakeChroot: Bool,
-        then: @escaping (ZooKeeperError?) -> Void
-    ) {
-        guard let path = paths.first else { return then(nil) }
-        self.submit(.create(path: path, data: [], access: self.access, mode: mode)) { result in
-            switch result {
-            case .success:
-                self.make(paths.dropFirst(), mode: mode, mayMakeChroot: mayMakeChroot, then: then)
-            case .failure(let error):
-                switch error.serverCode {
-                case .nodeExists:
-                    self.make(paths.dropFirst(), mode: mode, mayMakeChroot: mayMakeChroot, then: then)
-                case .unimplemented where mode == .container:
-                    // A server before 3.5.
-                    self.make(paths, mode: .persistent, mayMakeChroot: mayMakeChroot, then: then)
-                case .noNode where mayMakeChroot && !self.paths.chroot.isEmpty:
-                    self.make(self.paths.chrootNodes[...], mode: .persistent, mayMakeChroot: false) { error in
-                        if let error { return then(error) }
-                        self.make(paths, mode: mode, mayMakeChroot: false, then: then)
-                    }
-                default:
-                    then(error)
-                }
-            }
-        }
-    }
-
-    func makeChroot(then: @escaping (ZooKeeperError?) -> Void) {
-        self.make(self.paths.chrootNodes[...], mode: .persistent, mayMakeChroot: false, then: then)
     }
 }

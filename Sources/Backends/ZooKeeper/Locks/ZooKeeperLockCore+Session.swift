@@ -41,10 +41,10 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
         self.logger.warning("the session has expired", metadata: ["zookeeper.session": "\(session)"])
         self.session = nil
         self.chain = nil
-        self.watchers = [:]
         self.sink?.receive(.sessionLost)
         for contender in Array(self.contenders.values) {
             contender.timer?.cancel()
+            self.stopWatching(contender)
             self.perform(contender.machine.expired(), for: contender)
             if contender.machine.isOver { self.forget(contender) }
             // Asked again, it is granted by the next session; what was lost with this one is not held against that.
@@ -161,7 +161,9 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
         let next = Instant.now + interval
         let path = self.paths.session(session)
         // A server that is cut off from the quorum would keep us until the session is gone.
-        self.armPatience(until: Instant.now + patience, patience)
+        self.beatTimer.arm(Instant.now + patience) {
+            self.client.leaveServer("a write has had no answer for \(patience)")
+        }
         self.submit(.setData(path: path, data: [])) { result in
             switch result {
             case .success(let reply):
@@ -181,22 +183,8 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
         }
     }
 
-    private func armPatience(until limit: Instant, _ patience: Duration) {
-        self.beatTimer.arm(limit) {
-            // A timer may fire early.
-            if Instant.now < limit {
-                self.armPatience(until: limit, patience)
-            } else {
-                self.client.leaveServer("a write has had no answer for \(patience)")
-            }
-        }
-    }
-
     private func armBeat(at next: Instant) {
-        self.beatTimer.arm(next) {
-            // A timer may fire early.
-            if Instant.now < next { self.armBeat(at: next) } else { self.beat() }
-        }
+        self.beatTimer.arm(next) { self.beat() }
     }
 
     private func remakeSessionNode(_ path: String, next: Instant) {

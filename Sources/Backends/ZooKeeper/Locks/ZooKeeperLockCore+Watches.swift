@@ -1,0 +1,69 @@
+import DistributedLocks
+import Jute
+import NIOCore
+import ZooKeeperClient
+
+/// Watches: on the predecessor while a claim waits, on its own node while it holds.
+extension ZooKeeperLockCore {
+    func watch(_ predecessor: ContenderNode, _ contender: Contender) {
+        let path = contender.path(predecessor)
+        self.addWatcher(path, contender)
+        // `exists` would leave a watch behind on a node that is gone.
+        self.submit(.getData(path: path, watch: true)) { result in
+            switch result {
+            case .success:
+                self.perform(contender.machine.watchSet(on: predecessor, isThere: true), for: contender)
+                self.arm(contender, in: Self.backstop) { $0.backstopFired() }
+            case .failure(let error) where error.serverCode == .noNode:
+                self.perform(contender.machine.watchSet(on: predecessor, isThere: false), for: contender)
+            case .failure(let error):
+                self.retry(contender, after: error)
+            }
+        }
+    }
+
+    private func addWatcher(_ path: String, _ contender: Contender) {
+        guard contender.watched.insert(path).inserted else { return }
+        self.watchers[path, default: []].append(contender.claim.attempt)
+    }
+
+    /// It does not matter to this contender any more what happens to the nodes that it has watched.
+    func stopWatching(_ contender: Contender) {
+        for path in contender.watched {
+            self.watchers[path]?.removeAll { $0 == contender.claim.attempt }
+            guard self.watchers[path]?.isEmpty == true else { continue }
+            self.watchers[path] = nil
+            self.client.forgetWatch(path)
+        }
+        contender.watched = []
+    }
+
+    func watchFired(_ event: WatchEvent) {
+        guard let attempts = self.watchers.removeValue(forKey: event.path) else { return }
+        for attempt in attempts {
+            guard let contender = self.contenders[attempt] else { continue }
+            contender.watched.remove(event.path)
+            if let node = contender.machine.node, contender.path(node) == event.path {
+                self.perform(contender.machine.ownFired(isDeleted: event.kind == .deleted), for: contender)
+            } else if let node = contender.machine.predecessor, contender.path(node) == event.path {
+                self.perform(contender.machine.predecessorFired(), for: contender)
+            }
+        }
+    }
+
+    func watchOwn(_ node: ContenderNode, _ contender: Contender) {
+        let path = contender.path(node)
+        self.addWatcher(path, contender)
+        self.submit(.getData(path: path, watch: true)) { result in
+            switch result {
+            case .success(let reply):
+                guard case .data(let bytes, _) = reply.answer else { return }
+                self.perform(contender.machine.ownRead(ContenderData(bytes: bytes), isThere: true), for: contender)
+            case .failure(let error) where error.serverCode == .noNode:
+                self.perform(contender.machine.ownRead(nil, isThere: false), for: contender)
+            case .failure(let error):
+                self.retry(contender, after: error)
+            }
+        }
+    }
+}

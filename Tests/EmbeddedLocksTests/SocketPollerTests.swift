@@ -1,0 +1,107 @@
+import Foundation
+import Synchronization
+import Testing
+
+@testable import EmbeddedLocks
+
+@Suite(.timeLimit(.minutes(1))) struct SocketPollerTests {
+    /// How often something happened.
+    private final class Count: Sendable {
+        private let number = Atomic(0)
+        var value: Int { self.number.load(ordering: .acquiring) }
+        func add() { self.number.add(1, ordering: .acquiringAndReleasing) }
+    }
+
+    private func pair() throws -> (ours: Int32, theirs: Int32) {
+        var ends: [Int32] = [-1, -1]
+        try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
+        return (ends[0], ends[1])
+    }
+
+    private func send(_ descriptor: Int32) {
+        var byte: UInt8 = 1
+        _ = write(descriptor, &byte, 1)
+    }
+
+    /// Whether the other end has been closed.
+    private func isAbandoned(_ descriptor: Int32) -> Bool {
+        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&entry, 1, 0) > 0 && entry.revents & Int16(POLLHUP) != 0
+    }
+
+    private func eventually(_ what: Comment, _ condition: () -> Bool) async throws {
+        for _ in 0..<10_000 {
+            if condition() { return }
+            try await Task.sleep(for: .milliseconds(1))
+        }
+        Issue.record(what)
+    }
+
+    @Test func `a watch is told each time, and one for once is over with the first`() async throws {
+        let poller = try SocketPoller()
+        let (many, once) = (Count(), Count())
+        let (first, second) = (try self.pair(), try self.pair())
+        defer {
+            close(first.theirs)
+            close(second.theirs)
+        }
+        let watch = poller.watch(first.ours, isOnce: false) {
+            var byte: UInt8 = 0
+            _ = read(first.ours, &byte, 1)
+            many.add()
+        }
+        _ = poller.watch(second.ours, isOnce: true) { once.add() }
+        for number in 1...3 {
+            self.send(first.theirs)
+            try await self.eventually("the message \(number) is read") { many.value == number }
+        }
+        self.send(second.theirs)
+        try await self.eventually("it is told once, and the descriptor closed") { self.isAbandoned(second.theirs) }
+        #expect(once.value == 1)
+        poller.cancel(watch)
+        try await self.eventually("a cancelled watch closes its descriptor") { self.isAbandoned(first.theirs) }
+        #expect(many.value == 3)
+    }
+
+    @Test func `the end of the other side is told`() async throws {
+        let poller = try SocketPoller()
+        let ended = Count()
+        let sockets = try self.pair()
+        _ = poller.watch(sockets.ours, isOnce: true) { ended.add() }
+        close(sockets.theirs)
+        try await self.eventually("the end is told") { ended.value == 1 }
+    }
+
+    @Test func `watches that are cancelled while they are told close every descriptor once`() async throws {
+        let poller = try SocketPoller()
+        let told = Count()
+        for round in 0..<500 {
+            let sockets = try self.pair()
+            let watch = poller.watch(sockets.ours, isOnce: true) { told.add() }
+            if round.isMultiple(of: 2) { self.send(sockets.theirs) }
+            poller.cancel(watch)
+            poller.cancel(watch)
+            try await self.eventually("closed") { self.isAbandoned(sockets.theirs) }
+            close(sockets.theirs)
+        }
+        #expect(told.value <= 250)
+    }
+
+    @Test func `a poller without watches ends, and begins again`() async throws {
+        weak var gone: SocketPoller?
+        do {
+            let poller = try SocketPoller()
+            gone = poller
+            for _ in 0..<3 {
+                let sockets = try self.pair()
+                let told = Count()
+                _ = poller.watch(sockets.ours, isOnce: true) { told.add() }
+                self.send(sockets.theirs)
+                try await self.eventually("told") { told.value == 1 }
+                close(sockets.theirs)
+            }
+        }
+        // Its thread held it.
+        try await self.eventually("nothing is left of it") { gone == nil }
+    }
+}
