@@ -67,7 +67,7 @@ final class LockedFence {
         let file = try TemporaryFile(beside: self.path, mode: status.st_mode & 0o7777)
         do throws(FencedFileError) {
             guard flock(file.descriptor, LOCK_EX) == 0 else { throw FencedFileError(path: self.path, code: errno) }
-            try file.write("\(stamp.token) \(stamp.domain)\n")
+            try file.write(stamp.line + "\n")
             try file.sync()
             try file.rename(to: self.path)
         } catch {
@@ -84,11 +84,8 @@ final class LockedFence {
         if count == 0 { return nil }
         let damaged = FencedFileError(path: path, message: "it is no fence: a token, a space and a domain")
         guard count <= Self.maximumLengthInBytes, bytes[count - 1] == UInt8(ascii: "\n"),
-            let text = String(validating: bytes[..<(count - 1)], as: UTF8.self),
-            let space = text.firstIndex(of: " "), let token = FencingToken(String(text[..<space]))
+            let line = String(validating: bytes[..<(count - 1)], as: UTF8.self), let stamp = FencingStamp(line: line)
         else { throw damaged }
-        let domain = String(text[text.index(after: space)...])
-        guard !domain.isEmpty, domain.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else { throw damaged }
-        return FencingStamp(token, domain: TokenDomain(rawValue: domain))
+        return stamp
     }
 }

@@ -19,6 +19,19 @@ extension FencingStamp: CustomStringConvertible {
     public var description: String { "\(self.token) (\(self.domain))" }
 }
 
+extension FencingStamp {
+    /// How fences keep it as text: the token in decimal digits, a space, and its domain.
+    package var line: String { "\(self.token) \(self.domain.rawValue)" }
+
+    /// Reads what ``line`` gives; `nil` for anything else.
+    package init?(line: String) {
+        guard let space = line.firstIndex(of: " "), let token = FencingToken(String(line[..<space])) else { return nil }
+        let domain = String(line[line.index(after: space)...])
+        guard !domain.isEmpty, domain.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else { return nil }
+        self.init(token, domain: TokenDomain(rawValue: domain))
+    }
+}
+
 extension HeldLock {
     /// Hand this to the protected resource with every write, and before every read that a write depends on.
     public var stamp: FencingStamp { FencingStamp(self.token, domain: self.tokenDomain) }

@@ -101,16 +101,16 @@ public enum ZooKeeperFence {
 
     /// The bytes for a token.
     public static func data(of stamp: FencingStamp) -> [UInt8] {
-        Array("\(stamp.token) \(stamp.domain.rawValue)".utf8)
+        Array(stamp.line.utf8)
     }
 
     /// The token of the bytes.
     ///
     /// - Throws: ``Malformed``.
     public static func stamp(of data: [UInt8], path: String) throws(Malformed) -> FencingStamp {
-        guard let text = String(validating: data, as: UTF8.self), let space = text.firstIndex(of: " "),
-            let token = FencingToken(String(text[..<space]))
-        else { throw Malformed(path: path) }
-        return FencingStamp(token, domain: TokenDomain(rawValue: String(text[text.index(after: space)...])))
+        guard let line = String(validating: data, as: UTF8.self), let stamp = FencingStamp(line: line) else {
+            throw Malformed(path: path)
+        }
+        return stamp
     }
 }
