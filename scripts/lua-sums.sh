@@ -8,10 +8,10 @@ cd "$(dirname "$0")/.."
 cd Sources/Backends/Redis/Locks/Scripts
 for script in *.lua; do
     name=${script%.lua}
-    [ "$name" = common ] && continue
-    # A line "--@include common" is replaced by that file without its last line end: see RedisScript.swift.
+    case $name in common | instance-common) continue ;; esac
+    # A line "--@include X" is replaced by the file X.lua without its last line end: see RedisScript.swift.
     sum=$(awk '
-        $0 == "--@include common" { while ((getline line < "common.lua") > 0) print line; print ""; next }
+        $1 == "--@include" { while ((getline line < ($2 ".lua")) > 0) print line; print ""; next }
         { print }
     ' "$script" | sha1sum | cut -d" " -f1)
     echo "$sum $name"

@@ -14,19 +14,23 @@ import EmbeddedLocks
 /// | `embedded:///path/locks.db` | one host, a file that several users or containers may share |
 /// | `redis://[user:password@]host[:6379][/database]` | one Redis master; `rediss:` for TLS |
 /// | `redis+unix:///path.sock` | one Redis master on this host |
+/// | `redlock://[user:password@]r1,r2,r3,r4,r5[/database]` | independent Redis masters; `redlocks:` for TLS |
 /// | `zookeeper://[user:password@]z1:2181,z2:2181,z3:2181[/chroot]` | a ZooKeeper ensemble; `zookeepers:` for TLS |
 ///
 /// An option of `embedded:` is `max-waiters=N`: more waiters than this on one lock are refused (10,000). Those of
-/// Redis are in the table of ``redisOptions``, those of ZooKeeper in that of ``zooKeeperOptions``.
+/// Redis are in the table of ``redisOptions``, those of Redlock in that of ``redlockOptions``, those of ZooKeeper in that of
+/// ``zooKeeperOptions``.
 public enum LockBackends {
     /// The schemes that this build knows.
     public static var schemes: [String] {
         #if Embedded
-        ["embedded"] + Self.redisSchemes + Self.zooKeeperSchemes
+        ["embedded"] + Self.serverSchemes
         #else
-        Self.redisSchemes + Self.zooKeeperSchemes
+        Self.serverSchemes
         #endif
     }
+
+    private static let serverSchemes = Self.redisSchemes + Self.redlockSchemes + Self.zooKeeperSchemes
 
     /// Makes the backend that a URL names. Nothing is connected or opened yet.
     ///
@@ -46,6 +50,8 @@ public enum LockBackends {
         #endif
         case "redis", "rediss", "redis+unix":
             return try Self.redis(url)
+        case "redlock", "redlocks":
+            return try Self.redlock(url)
         case "zookeeper", "zookeepers":
             return try Self.zooKeeper(url)
         default:
@@ -65,10 +71,7 @@ public enum LockBackends {
         for item in url.query {
             switch item.name {
             case "max-waiters":
-                guard let number = Int(item.value), (1...1_000_000).contains(number) else {
-                    throw LockURL.invalid("max-waiters is a number from 1 to 1000000, not '\(item.value)'")
-                }
-                options.maximumWaitersPerLock = number
+                options.maximumWaitersPerLock = try Self.maximumWaiters(item.value)
             default:
                 throw LockURL.invalid("embedded: has no option '\(item.name)'; it has max-waiters")
             }

@@ -64,10 +64,7 @@ extension LockBackends {
         case "prefix":
             configuration.keyPrefix = item.value
         case "max-waiters":
-            guard let number = Int(item.value), (1...1_000_000).contains(number) else {
-                throw LockURL.invalid("max-waiters is a number from 1 to 1000000, not '\(item.value)'")
-            }
-            configuration.maximumWaitersPerLock = number
+            configuration.maximumWaitersPerLock = try Self.maximumWaiters(item.value)
         case "password-file":
             configuration.password = try Self.firstLine(ofFile: item.value)
         case "password-env":
@@ -86,7 +83,14 @@ extension LockBackends {
         }
     }
 
-    private static func database(_ text: String) throws(LockError) -> Int {
+    static func maximumWaiters(_ text: String) throws(LockError) -> Int {
+        guard let number = Int(text), (1...1_000_000).contains(number) else {
+            throw LockURL.invalid("max-waiters is a number from 1 to 1000000, not '\(text)'")
+        }
+        return number
+    }
+
+    static func database(_ text: String) throws(LockError) -> Int {
         guard let number = Int(text), (0...1_000_000).contains(number),
             text.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 })
         else { throw LockURL.invalid("a database is a number from 0, not '\(text)'") }

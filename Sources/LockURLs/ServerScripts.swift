@@ -14,18 +14,26 @@ public struct ServerScript: Sendable, Hashable {
 extension LockBackends {
     /// The scripts that this version runs on Redis servers.
     public static var serverScripts: [ServerScript] {
-        RedisLockBackend.scripts.map { ServerScript(name: $0.name, hash: $0.hash, text: $0.text) }
+        let scripts =
+            RedisLockBackend.scripts + RedlockBackend.scripts.filter { !RedisLockBackend.scripts.contains($0) }
+        return scripts.map { ServerScript(name: $0.name, hash: $0.hash, text: $0.text) }
     }
 
-    /// Loads the scripts into the server that a URL names, for users who may not use EVAL.
+    /// Loads the scripts into the servers that a URL names, for users who may not use EVAL.
     ///
     /// - Throws: `LockError`: `invalidConfiguration` if the backend runs no scripts; `unreachable`, `serverRefused`.
     public static func loadServerScripts(url: LockURL) async throws(LockError) {
-        guard let backend = try Self.backend(url: url) as? RedisLockBackend else {
+        switch try Self.backend(url: url) {
+        case let backend as RedisLockBackend:
+            let running = Task { try await backend.run() }
+            defer { running.cancel() }
+            try await backend.loadScripts()
+        case let backend as RedlockBackend:
+            let running = Task { try await backend.run() }
+            defer { running.cancel() }
+            try await backend.loadScripts()
+        default:
             throw LockURL.invalid("\(url.scheme): runs no scripts on a server")
         }
-        let running = Task { try await backend.run() }
-        defer { running.cancel() }
-        try await backend.loadScripts()
     }
 }

@@ -49,7 +49,7 @@ extension LockBackends {
     }
 
     /// A number with `ms` or `s` behind it.
-    private static func duration(_ text: String) -> Duration? {
+    static func duration(_ text: String) -> Duration? {
         for (unit, scale) in [("ms", 1), ("s", 1_000)] where text.hasSuffix(unit) {
             let digits = text.dropLast(unit.count)
             guard !digits.isEmpty, digits.utf8.count <= 9, digits.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }),

@@ -81,14 +81,14 @@ package final class RedisServer: Sendable {
     }
 
     /// A server on other ports if the first ones were taken in between.
-    private static func started(_ options: Options) throws -> RedisServer {
+    static func started(_ options: Options) throws -> RedisServer {
         for _ in 0..<2 {
             if let server = try? RedisServer(options) { return server }
         }
         return try RedisServer(options)
     }
 
-    private func remove() {
+    func remove() {
         self.process.withLock { process in
             process?.end()
             process = nil

@@ -44,6 +44,20 @@ public struct LockStatus: Sendable {
         }
     }
 
+    /// What one of several independent servers says.
+    public struct Node: Sendable {
+        /// The server, without credentials.
+        public var name: String
+        /// What it says of the lock, or why it says nothing, in words.
+        public var state: String
+
+        /// Describes a server.
+        public init(name: String, state: String) {
+            self.name = name
+            self.state = state
+        }
+    }
+
     /// The lock.
     public var name: LockName
     /// Who holds it, if anybody does.
@@ -54,6 +68,8 @@ public struct LockStatus: Sendable {
     public var lastToken: FencingToken?
     /// The domain of the tokens.
     public var tokenDomain: TokenDomain
+    /// What each of several independent servers says; empty where there is one store.
+    public var nodes: [Node]
 
     /// Describes a lock.
     public init(
@@ -61,12 +77,14 @@ public struct LockStatus: Sendable {
         holder: Holder?,
         waiters: [Waiter],
         lastToken: FencingToken?,
-        tokenDomain: TokenDomain
+        tokenDomain: TokenDomain,
+        nodes: [Node] = []
     ) {
         self.name = name
         self.holder = holder
         self.waiters = waiters
         self.lastToken = lastToken
         self.tokenDomain = tokenDomain
+        self.nodes = nodes
     }
 }

@@ -19,8 +19,8 @@ struct Dlock: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            RunCommand.self, WriteCommand.self, StatusCommand.self, BreakCommand.self, ScriptsCommand.self,
-            BenchCommand.self, BenchWorkerCommand.self,
+            RunCommand.self, WriteCommand.self, StatusCommand.self, BreakCommand.self, InitCommand.self,
+            ScriptsCommand.self, BenchCommand.self, BenchWorkerCommand.self,
         ]
     )
 

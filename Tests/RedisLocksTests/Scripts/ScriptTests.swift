@@ -13,7 +13,7 @@ struct ScriptTests {
 
     @Test func `the server knows each script by the hash that is written down`() async throws {
         try await ScriptHarness.run { redis async throws in
-            for script in RedisScript.all {
+            for script in RedisScript.all + RedisScript.allOfInstance {
                 #expect(try redis.server.command("SCRIPT", "LOAD", script.text) == .text(script.hash), "\(script.name)")
             }
         }

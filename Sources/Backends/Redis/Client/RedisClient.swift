@@ -10,8 +10,15 @@ package protocol RedisClientDelegate: Sendable {
     /// It has ended. Comes before any request is sent on a later connection, and before the requests that are out on
     /// this one end with ``RedisError/Code/outcomeUnknown``.
     func disconnected(_ id: RedisConnectionID, _ error: RedisError)
+    /// No connection could be made. Another attempt follows.
+    func notConnected(_ error: RedisError)
     /// The server sent something by itself, between ``connected(_:greeting:)`` and ``disconnected(_:_:)`` of `id`.
     func pushed(_ elements: [RESPValue], on id: RedisConnectionID)
+}
+
+extension RedisClientDelegate {
+    /// Of no interest.
+    package func notConnected(_ error: RedisError) {}
 }
 
 /// One server, reached over one connection at a time, which carries requests and pushes and is made anew when it is lost.

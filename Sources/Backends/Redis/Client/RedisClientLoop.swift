@@ -179,7 +179,7 @@ final class RedisClientLoop {
             self.attempt = nil
             switch result {
             case .success(let channel): self.connected(id, channel, deadline: deadline)
-            case .failure(let error): self.ended(self.describe(error))
+            case .failure(let error): self.failedToConnect(self.describe(error))
             }
         }
         self.attempt = attempt
@@ -209,10 +209,14 @@ final class RedisClientLoop {
             if let connection = self.connection {
                 connection.close(self.describe(error))
             } else {
-                self.ended(self.describe(error))
+                self.failedToConnect(self.describe(error))
             }
             channel.close(promise: nil)
         }
+    }
+
+    private func failedToConnect(_ error: RedisError) {
+        self.ended(error) { self.delegate.notConnected(error) }
     }
 
     /// Read once, so that a thousand reconnects do not read the system's authorities a thousand times; and again after a
@@ -265,7 +269,11 @@ final class RedisClientLoop {
     func ended(_ connection: RedisConnection, _ error: RedisError, wasActive: Bool) {
         self.connection = nil
         self.ended(error) {
-            if wasActive { self.delegate.disconnected(connection.id, error) }
+            if wasActive {
+                self.delegate.disconnected(connection.id, error)
+            } else {
+                self.delegate.notConnected(error)
+            }
         }
     }
 

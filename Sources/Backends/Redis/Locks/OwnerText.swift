@@ -51,6 +51,11 @@ struct OwnerText {
         Self.metadata(of: text) != nil && text.hasSuffix("+r")
     }
 
+    /// Whether an instance of a Redlock keeps the lock for this waiter, whose turn it is.
+    static func isReserved(_ text: String) -> Bool {
+        Self.metadata(of: text) != nil && text.hasSuffix("+t")
+    }
+
     /// At most this many bytes of a host's name or a label are kept.
     private static let maximumFieldLengthInBytes = 128
 

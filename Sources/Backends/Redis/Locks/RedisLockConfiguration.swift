@@ -70,7 +70,7 @@ extension RedisLockConfiguration: CustomStringConvertible, CustomReflectable {
 
 extension RedisLockConfiguration {
     /// The prefixes of the keys that stand beside a lock's. See Scripts/common.lua.
-    static let reservedPrefixes = ["dlock.fence:", "dlock.queue:", "dlock.waiters:", "dlock.push:"]
+    static let reservedPrefixes = ["dlock.fence:", "dlock.queue:", "dlock.waiters:", "dlock.push:", "dlock.node"]
 
     /// The key of a lock.
     ///

@@ -16,13 +16,16 @@ struct RedisScript: Sendable {
         self.name = name
         // Shared functions stand in a file of their own, and are put where a script says so: behind its fast path.
         self.text = String(decoding: body, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
-            .map { $0 == "--@include common" ? Self.common : $0 }.joined(separator: "\n")
+            .map { Self.shared[$0] ?? $0 }.joined(separator: "\n")
         guard let hash = Self.hashes[name] else { preconditionFailure("no hash of \(name) in SHA1SUMS") }
         self.hash = hash
         precondition(hash.utf8.count == 40)
     }
 
-    private static let common = Substring(decoding: PackageResources.common_lua, as: UTF8.self)
+    private static let shared: [Substring: Substring] = [
+        "--@include common": Substring(decoding: PackageResources.common_lua, as: UTF8.self),
+        "--@include instance-common": Substring(decoding: PackageResources.instance_common_lua, as: UTF8.self),
+    ]
 
     private static let hashes: [String: String] = {
         var hashes: [String: String] = [:]
@@ -41,7 +44,21 @@ struct RedisScript: Sendable {
     static let `break` = RedisScript("break", PackageResources.break_lua)
     static let status = RedisScript("status", PackageResources.status_lua)
 
+    /// Those of one master.
     static let all = [acquire, release, renew, touch, cancel, `break`, status]
+
+    // Of one instance of a Redlock; `status` serves both.
+    static let instanceAcquire = RedisScript("instance-acquire", PackageResources.instance_acquire_lua)
+    static let instanceWait = RedisScript("instance-wait", PackageResources.instance_wait_lua)
+    static let instanceRelease = RedisScript("instance-release", PackageResources.instance_release_lua)
+    static let instanceRenew = RedisScript("instance-renew", PackageResources.instance_renew_lua)
+    static let instanceBreak = RedisScript("instance-break", PackageResources.instance_break_lua)
+    static let instanceNode = RedisScript("instance-node", PackageResources.instance_node_lua)
+
+    /// Those of an instance of a Redlock.
+    static let allOfInstance = [
+        instanceAcquire, instanceWait, instanceRelease, instanceRenew, instanceBreak, instanceNode, status,
+    ]
 }
 
 /// How a script is called.
@@ -90,6 +107,8 @@ extension RedisScript {
                 bytes.writeStaticString("\r\n")
             case .number(let number):
                 bytes.writeRESPBulk(number)
+            case .text(let text):
+                bytes.writeRESPBulk(text)
             }
         }
         return RedisCommand(bytes: bytes)
@@ -100,4 +119,5 @@ extension RedisScript {
 enum ScriptArgument {
     case owner(LockOwner.Secret, suffix: [UInt8])
     case number(Int64)
+    case text(String)
 }

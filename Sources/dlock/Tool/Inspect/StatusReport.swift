@@ -27,6 +27,7 @@ enum StatusReport {
             if let waitingFor = waiter.waitingFor { line += ", for \(waitingFor.brief)" }
             lines.append(Console.dim(line))
         }
+        for node in lock.nodes { lines.append(Console.dim("  \(node.name): \(node.state)")) }
         return lines.joined(separator: "\n")
     }
 
@@ -53,6 +54,11 @@ enum StatusReport {
             var waiters: [Waiter]
             var lastToken: String?
             var tokenDomain: String
+            var nodes: [Node]?
+        }
+        struct Node: Encodable {
+            var name: String
+            var state: String
         }
         var backend: String
         var locks: [Lock]
@@ -80,7 +86,8 @@ enum StatusReport {
                         )
                     },
                     lastToken: lock.lastToken?.description,
-                    tokenDomain: lock.tokenDomain.rawValue
+                    tokenDomain: lock.tokenDomain.rawValue,
+                    nodes: lock.nodes.isEmpty ? nil : lock.nodes.map { Report.Node(name: $0.name, state: $0.state) }
                 )
             }
         )

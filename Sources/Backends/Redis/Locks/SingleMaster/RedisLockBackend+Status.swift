@@ -63,7 +63,7 @@ extension RedisLockBackend {
         return keys
     }
 
-    private static func globEscaped(_ text: String) -> String {
+    static func globEscaped(_ text: String) -> String {
         String(text.flatMap { "*?[]^\\-".contains($0) ? ["\\", $0] : [$0] })
     }
 

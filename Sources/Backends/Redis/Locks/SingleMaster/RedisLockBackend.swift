@@ -129,7 +129,7 @@ public final class RedisLockBackend: LockBackend {
 }
 
 extension RedisLockConfiguration {
-    fileprivate func client(channel: String) -> RedisClientConfiguration {
+    func client(channel: String) -> RedisClientConfiguration {
         let endpoint: RedisEndpoint =
             switch self.address {
             case .tcp(let host, let port): .tcp(host: host, port: port)

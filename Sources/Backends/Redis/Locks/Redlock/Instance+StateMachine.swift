@@ -1,0 +1,165 @@
+import DistributedLocks
+
+/// Whether one instance can be asked, and if not, why not.
+///
+/// States: *away* (not connected), *looking* (connected; it is being found out who it is), *closed* (it has restarted, and opens
+/// by itself), *open*, *refused* (it must not be used). Every new connection is looked at anew, because another server may
+/// answer there, or the same one may have restarted.
+struct RedlockInstanceStateMachine: Sendable {
+    typealias Instant = ContinuousClock.Instant
+
+    struct Refusal: Equatable, Sendable {
+        var isPolicy: Bool
+        var reason: String
+    }
+
+    private enum State: Equatable {
+        case away(reason: String)
+        case looking
+        /// - Parameter reason: `nil`: it has restarted or is new.
+        case closed(until: Instant, reason: String?)
+        case open
+        case refused(Refusal)
+    }
+
+    private var state = State.away(reason: "not connected yet")
+    /// Of the server that is connected, or was last.
+    private(set) var runID = ""
+    /// What its scripts compare with; only while it is open.
+    private(set) var node = ""
+    /// Tokens up to this one may have been granted there and forgotten.
+    private(set) var floor: Int64 = 0
+    /// It did not answer in time lately.
+    private(set) var isLate = false
+    /// An attempt to use it has ended, one way or the other.
+    private(set) var isSettled = false
+    private var hasBeenOpen = false
+
+    var isOpen: Bool { self.state == .open }
+
+    /// Why it cannot be asked now; `nil` if it can.
+    func reason(now: Instant) -> String? {
+        switch self.state {
+        case .open: nil
+        case .away(let reason): reason
+        case .looking: "connected just now, and not looked at yet"
+        case .closed(_, let reason?): reason
+        case .closed(let until, nil):
+            "not open yet: it has restarted or is new, and opens by itself in \(Self.seconds(now.duration(to: until))) "
+                + "(`dlock init` opens a first installation at once)"
+        case .refused(let refusal): refusal.reason
+        }
+    }
+
+    private static func seconds(_ duration: Duration) -> String {
+        "\(max(1, duration.components.seconds + (duration.components.attoseconds > 0 ? 1 : 0))) s"
+    }
+
+    /// Why it must not be used at all, which stops the whole Redlock. What goes wrong with an instance that was fine before
+    /// makes that one unusable, no more; but another policy is refused at any time.
+    var refusal: Refusal? {
+        guard case .refused(let refusal) = self.state, refusal.isPolicy || !self.hasBeenOpen else { return nil }
+        return refusal
+    }
+
+    /// When to look again.
+    var opensAt: Instant? {
+        if case .closed(let until, _) = self.state { until } else { nil }
+    }
+
+    /// It is looked at again.
+    mutating func looksAgain() {
+        guard case .closed = self.state else { return }
+        self.state = .looking
+    }
+
+    /// A connection was made: find out who answers.
+    mutating func connected() {
+        self.state = .looking
+        self.isLate = false
+    }
+
+    /// The connection ended, or none could be made.
+    ///
+    /// - Parameter isRefusal: the server answers, and is of no use: a wrong password, or no Redis.
+    mutating func disconnected(_ reason: String, isRefusal: Bool) {
+        self.isSettled = true
+        self.node = ""
+        self.state =
+            isRefusal ? .refused(Refusal(isPolicy: false, reason: reason)) : .away(reason: reason)
+    }
+
+    /// The server said who it is. Returns whether to look at its node.
+    mutating func introduced(_ info: InstanceInfo) -> Bool {
+        guard self.state == .looking else { return false }
+        self.runID = info.runID
+        if let objection = info.objection {
+            self.isSettled = true
+            self.state = .refused(Refusal(isPolicy: false, reason: objection))
+            return false
+        }
+        return true
+    }
+
+    /// Another instance is the same server.
+    mutating func isTwin(of other: String) {
+        self.isSettled = true
+        self.node = ""
+        self.state = .refused(Refusal(isPolicy: false, reason: "this is the same server as \(other)"))
+    }
+
+    /// The node was looked at.
+    mutating func looked(_ reply: InstanceNodeReply, policy: String, now: Instant) {
+        guard self.state == .looking else { return }
+        self.isSettled = true
+        self.floor = reply.floor
+        if reply.policy != policy {
+            self.state = .refused(Refusal(isPolicy: true, reason: Self.mismatch(reply.policy, policy)))
+        } else if reply.opensIn > .zero {
+            self.state = .closed(until: now + reply.opensIn, reason: nil)
+        } else {
+            self.node = reply.node
+            self.hasBeenOpen = true
+            self.state = .open
+        }
+    }
+
+    /// It was looked at, and never used before.
+    mutating func foundNothing() { self.isSettled = true }
+
+    /// A script found another node than the one that was seen.
+    mutating func foundAnotherNode() {
+        guard self.state == .open else { return }
+        self.node = ""
+        self.state = .looking
+    }
+
+    /// It could not be found out who it is.
+    ///
+    /// - Parameter isRefusal: the server does not say; otherwise it gave no answer, and is looked at again.
+    mutating func lookFailed(_ reason: String, isRefusal: Bool, now: Instant) {
+        guard self.state == .looking else { return }
+        self.isSettled = true
+        self.state =
+            isRefusal
+            ? .refused(Refusal(isPolicy: false, reason: reason))
+            : .closed(until: now + Self.secondLook, reason: reason)
+    }
+
+    /// An instance that gave no answer is looked at again after this.
+    private static var secondLook: Duration { .milliseconds(500) }
+
+    mutating func wasLate() { self.isLate = true }
+    mutating func wasPrompt() { self.isLate = false }
+
+    private static func mismatch(_ theirs: String, _ ours: String) -> String {
+        let names = ["set", "number of instances", "quorum", "longest lease in ms", "clock skew in ms"]
+        let pairs = zip(names, zip(theirs.split(separator: " "), ours.split(separator: " ")))
+        let differences = pairs.filter { $0.1.0 != $0.1.1 }.map { name, values in
+            name == "set"
+                ? "it belongs to another set of instances (another list of servers)"
+                : "its \(name) is \(values.0), and this client's is \(values.1)"
+        }
+        return "set up with another policy: " + differences.joined(separator: ", ")
+    }
+}

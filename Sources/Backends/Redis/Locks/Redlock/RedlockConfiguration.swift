@@ -1,0 +1,140 @@
+import DistributedLocks
+
+/// Where the instances of a Redlock are, and how they are used.
+///
+/// All clients of the same locks have to agree on the servers, the longest lease and the clock skew: each instance keeps what
+/// it was set up with, and a client with something else is refused (`policyMismatch`). Its text forms never show the password.
+public struct RedlockConfiguration: Sendable {
+    /// The independent masters: an odd number, three or more. None of them may be a replica of another.
+    public var servers: [RedisLockConfiguration.Address]
+    /// How the servers prove who they are; `nil`: they are spoken to in clear.
+    public var tls: RedisLockConfiguration.TLS?
+    /// The user; `nil`: the servers' default user.
+    public var username: String?
+    /// The password; `nil`: none is needed.
+    public var password: String?
+    /// The number of the database. 0 by default.
+    public var database = 0
+    /// What stands before the lock's name in its key. `dlock:` by default; may be empty.
+    public var keyPrefix = "dlock:"
+    /// More waiters than this on one lock are refused. 10,000 by default.
+    public var maximumWaitersPerLock = 10_000
+    /// The longest lease that can be asked for, and so how long an instance that has restarted stays closed. 60 s by default.
+    public var longestLease: Duration = .seconds(60)
+    /// How far the clocks of the servers may differ. 10 s by default.
+    public var maximumClockSkew: Duration = .seconds(10)
+    /// Names the set of instances where clients know them by different addresses; `nil`: the addresses name it.
+    ///
+    /// Clients with the same name here must have the same servers: nothing else keeps two sets apart then.
+    public var setName: String?
+    /// How long one instance may take to answer; a quarter of the lease if that is less. 500 ms by default.
+    public var instanceTimeout: Duration = .milliseconds(500)
+    /// How long it may take until a quorum has answered, where the caller set no earlier limit. 5 s by default.
+    public var requestTimeout: Duration = .seconds(5)
+    /// How long it may take to connect to one instance. 5 s by default.
+    public var connectTimeout: Duration = .seconds(5)
+
+    /// Locks on the servers at these addresses, in clear and without a password unless told otherwise.
+    public init(servers: [RedisLockConfiguration.Address]) {
+        self.servers = servers
+    }
+}
+
+extension RedlockConfiguration: CustomStringConvertible, CustomReflectable {
+    /// The addresses and the database.
+    public var description: String {
+        let scheme = self.tls == nil ? "redlock" : "redlocks"
+        let database = self.database == 0 ? "" : "/\(self.database)"
+        return "\(scheme)://\(self.sortedServers.map(Self.text).joined(separator: ","))\(database)"
+    }
+
+    /// The addresses and the database.
+    public var customMirror: Mirror { Mirror(self, children: ["servers": self.description]) }
+}
+
+extension RedlockConfiguration {
+    /// How many instances must grant: the majority.
+    var quorum: Int { self.servers.count / 2 + 1 }
+
+    /// In the order that all clients have.
+    var sortedServers: [RedisLockConfiguration.Address] {
+        self.servers.sorted { Self.text($0) < Self.text($1) }
+    }
+
+    static func text(_ address: RedisLockConfiguration.Address) -> String {
+        switch address {
+        case .tcp(let host, let port): "\(host.contains(":") ? "[\(host)]" : host.lowercased()):\(port)"
+        case .unixSocket(let path): path
+        }
+    }
+
+    /// One instance by itself.
+    func server(_ address: RedisLockConfiguration.Address) -> RedisLockConfiguration {
+        var server = RedisLockConfiguration(address: address)
+        server.tls = self.tls
+        server.username = self.username
+        server.password = self.password
+        server.database = self.database
+        server.keyPrefix = self.keyPrefix
+        server.maximumWaitersPerLock = self.maximumWaitersPerLock
+        server.requestTimeout = self.requestTimeout
+        server.connectTimeout = self.connectTimeout
+        return server
+    }
+
+    /// What every instance promises to every client: see Scripts/instance-node.lua.
+    var policy: String {
+        let name = self.setName ?? self.sortedServers.map(Self.text).joined(separator: ",") + "/\(self.database)"
+        let set = String(StableHash.fnv1a(name.utf8), radix: 16)
+        return "\(set) \(self.servers.count) \(self.quorum) \(self.longestLease.wholeMilliseconds) "
+            + "\(self.maximumClockSkew.wholeMilliseconds)"
+    }
+
+    /// How long an instance stays closed after it has restarted: until no lease can last any more.
+    var closedTime: Duration { self.longestLease + LockValidity.driftAllowance(lease: self.longestLease) }
+
+    /// How long an instance may take to answer a request for a lock with this lease.
+    func timeout(lease: Duration) -> Duration { min(self.instanceTimeout, lease / 4) }
+
+    /// Says what makes no sense.
+    ///
+    /// - Throws: ``LockError`` `invalidConfiguration`.
+    func check() throws(LockError) {
+        guard self.servers.count >= 3, self.servers.count % 2 == 1 else {
+            throw LockError(
+                .invalidConfiguration,
+                "a Redlock has an odd number of instances, three or more, not \(self.servers.count)"
+            )
+        }
+        var seen: Set<String> = []
+        for server in self.servers where !seen.insert(Self.text(server)).inserted {
+            throw LockError(.invalidConfiguration, "the instance \(Self.text(server)) is named twice")
+        }
+        guard self.servers.count <= 31 else {
+            throw LockError(.invalidConfiguration, "a Redlock has at most 31 instances, not \(self.servers.count)")
+        }
+        guard (.milliseconds(100)...(.seconds(86_400))).contains(self.longestLease) else {
+            throw LockError(
+                .invalidConfiguration,
+                "the longest lease is from 100 ms to a day, not \(self.longestLease)"
+            )
+        }
+        guard (.milliseconds(100)...(.seconds(3_600))).contains(self.maximumClockSkew) else {
+            throw LockError(
+                .invalidConfiguration,
+                "the clock skew that is borne is from 100 ms to an hour, not \(self.maximumClockSkew)"
+            )
+        }
+        guard self.instanceTimeout > .zero else {
+            throw LockError(.invalidConfiguration, "timeouts are above zero")
+        }
+        for server in self.servers { try self.server(server).check() }
+    }
+}
+
+/// A hash that is the same in every process and version (https://datatracker.ietf.org/doc/draft-eastlake-fnv/).
+enum StableHash {
+    static func fnv1a(_ bytes: some Sequence<UInt8>) -> UInt64 {
+        bytes.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+    }
+}

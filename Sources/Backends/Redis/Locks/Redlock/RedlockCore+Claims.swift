@@ -1,0 +1,257 @@
+import DistributedLocks
+import NIOCore
+import RESP
+import RedisClient
+
+/// Claims: what is asked for, and how it ends.
+extension RedlockCore {
+    func request(_ request: AcquireRequest, _ continuation: RequestContinuation) {
+        let key: String
+        do throws(LockError) {
+            key = try self.check(request.claim)
+        } catch {
+            continuation.resume(returning: .failure(error))
+            return
+        }
+        let attempt = request.claim.attempt
+        let claim: Claim
+        if let known = self.claims[attempt], known.machine.state != .over {
+            claim = known
+            // A caller asks again only when it has given its first question up.
+            self.answer(claim, .failure(LockError(.outcomeUnknown, "asked again")))
+        } else {
+            claim = Claim(claim: request.claim, key: key, joinsQueue: request.joinsQueue)
+            self.claims[attempt] = claim
+            self.waiters[OwnerKey(request.claim.owner.secret)] = attempt
+        }
+        claim.request = continuation
+        if let grant = claim.grant { return self.answer(claim, .success(.granted(grant))) }
+        if claim.machine.isPromised { return self.answer(claim, .success(.queued(self.place(of: claim)))) }
+        let now = Instant.now
+        // A little before the caller's own deadline, so that it hears why.
+        let patience = self.deadline(request.deadline)
+        self.patience.set(attempt, to: patience - min(now.duration(to: patience) / 4, .milliseconds(250)))
+        if case .gathering = claim.machine.state { self.begin(claim) }
+        self.armTimer()
+    }
+
+    private func check(_ claim: LockClaim) throws(LockError) -> String {
+        guard claim.lease <= self.configuration.longestLease else {
+            throw LockError(
+                .invalidConfiguration,
+                "a lease here is at most \(self.configuration.longestLease): \(claim.lease) is more"
+            )
+        }
+        if let refusal { throw refusal }
+        return try self.configuration.server(self.configuration.servers[0]).key(of: claim.name)
+    }
+
+    func begin(_ claim: Claim) {
+        let now = Instant.now
+        guard self.hasQuorum(now: now), let gate = self.gate(of: claim) else {
+            self.gathering.insert(claim.claim.attempt)
+            return
+        }
+        let isContended = self.recent.isContended(claim.claim.name, now: now)
+        self.perform(claim.machine.ready(isContended: isContended, gate: gate), for: claim)
+    }
+
+    func perform(_ step: RedlockClaimStateMachine.Step, for claim: Claim) {
+        switch step {
+        case .none:
+            break
+        case .round(let hasTurn):
+            self.startRound(of: claim, hasTurn: hasTurn)
+        case .wait(let gate):
+            self.wait(claim, at: gate)
+        case .pause(let longest):
+            let pause = Duration.microseconds(
+                Int64.random(in: 0...max(1, longest.attoseconds.microseconds), using: &self.generator)
+            )
+            self.wakeups.set(claim.claim.attempt, to: .now + pause)
+            self.armTimer()
+        case .gather:
+            self.gathering.insert(claim.claim.attempt)
+            self.quorumChanged()
+        case .busy(let holder):
+            self.finish(claim, .success(.busy(OwnerText.metadata(of: holder ?? claim.holder))))
+        case .noQuorum:
+            self.finish(claim, .failure(self.noQuorum()))
+        case .refuse(let reason):
+            self.finish(claim, .failure(LockError(.serverRefused, reason)))
+        }
+    }
+
+    // MARK: Waiting
+
+    /// A waiter shows that it lives this often.
+    static func touchInterval(lease: Duration) -> Duration { min(lease / 3, .seconds(2)) }
+    /// An instance forgets a waiter that has not shown that it lives for this long.
+    static func registration(lease: Duration) -> Duration { Self.touchInterval(lease: lease) * 3 }
+
+    /// For how long a lock is reserved for the one whose turn it is.
+    func reservation(_ claim: Claim) -> ScriptArgument {
+        .number(min(claim.claim.lease, .seconds(1)).wholeMilliseconds)
+    }
+
+    private func wait(_ claim: Claim, at gate: Int) {
+        let attempt = claim.claim.attempt
+        let instance = self.instances[gate]
+        claim.registered.insert(gate)
+        let arguments: [ScriptArgument] = [
+            .text(instance.machine.node), self.owner(claim.claim.owner.secret, of: claim.claim),
+            .number(Self.registration(lease: claim.claim.lease).wholeMilliseconds), self.reservation(claim),
+            .number(Int64(self.configuration.maximumWaitersPerLock)),
+        ]
+        let deadline = Instant.now + self.configuration.timeout(lease: claim.claim.lease)
+        self.submit(.instanceWait, to: instance, key: claim.key, arguments, deadline: deadline) { result in
+            guard self.claims[attempt] === claim else { return }
+            self.waited(claim, at: instance, result)
+        }
+    }
+
+    private func waited(_ claim: Claim, at instance: Instance, _ result: Exchange) {
+        let attempt = claim.claim.attempt
+        var answer = RedlockClaimStateMachine.WaitAnswer.failed
+        switch result {
+        case .failure(let error):
+            if error.code == .outcomeUnknown { instance.machine.wasLate() }
+        case .success(let reply):
+            instance.machine.wasPrompt()
+            switch InstanceWaitReply(reply.value) {
+            case .turn(let fence):
+                self.told(fence, to: claim)
+                answer = .turn
+            case .queued(let place, let remaining, let holder):
+                claim.holder = holder
+                self.recent.contended(claim.claim.name, now: .now)
+                if claim.machine.state == .queued(gate: instance.index) {
+                    // The next one looks when the holder's lease must have passed: the holder may have died.
+                    let usual = Self.touchInterval(lease: claim.claim.lease)
+                    let next = remaining.map { min(usual, $0 + .milliseconds(1)) } ?? usual
+                    self.wakeups.set(attempt, to: .now + next)
+                    self.armTimer()
+                }
+                self.perform(claim.machine.waitAnswered(.queued, from: instance.index, gate: nil), for: claim)
+                if claim.request != nil, claim.machine.isPromised {
+                    self.answer(claim, .success(.queued(self.place(of: claim, ahead: place))))
+                }
+                return
+            case .full(let waiters): answer = .full(waiters)
+            case .anotherNode:
+                instance.machine.foundAnotherNode()
+                self.look(instance)
+            case nil: break
+            }
+        }
+        let step = claim.machine.waitAnswered(answer, from: instance.index, gate: self.gateIfQuorum(of: claim))
+        self.perform(step, for: claim)
+    }
+
+    /// The token has to be above this fence. Unless it is wild: so far ahead of the clock that nobody would grant it.
+    func told(_ fence: Int64, to claim: Claim) {
+        guard let time = self.times.estimate(now: .now), fence <= time + self.configuration.maximumClockSkew.ticks
+        else {
+            return
+        }
+        claim.lowestToken = max(claim.lowestToken, fence)
+    }
+
+    func turn(_ claim: Claim, at index: Int) {
+        if let round = claim.round {
+            // The round goes on where it was refused before.
+            if round.machine.turn(index) { self.ask(self.instances[index], round, claim) }
+            return
+        }
+        self.wakeups.remove(claim.claim.attempt)
+        self.perform(claim.machine.turn(), for: claim)
+    }
+
+    func place(of claim: Claim, ahead: Int? = nil) -> QueuePlace {
+        QueuePlace(waitersAhead: ahead, holder: OwnerText.metadata(of: claim.holder))
+    }
+
+    // MARK: Time
+
+    func wakeUp(_ attempt: AttemptID, now: Instant) {
+        guard let claim = self.claims[attempt] else { return }
+        if claim.machine.state == .over {
+            // It was released, and no quorum has confirmed it: its keys have ended by now.
+            self.forget(claim)
+        } else if let round = claim.round {
+            self.perform(round.machine.timeIsOver(), round, claim)
+        } else {
+            self.perform(claim.machine.timerFired(gate: self.gateIfQuorum(of: claim)), for: claim)
+        }
+    }
+
+    func patienceIsOver(_ attempt: AttemptID) {
+        guard let claim = self.claims[attempt], claim.request != nil else { return }
+        if claim.machine.patienceIsOver() {
+            self.answer(claim, .success(.queued(self.place(of: claim))))
+        } else {
+            self.finish(claim, .failure(self.refusal ?? self.noQuorum()))
+        }
+    }
+
+    func requestCancelled(_ attempt: AttemptID) {
+        guard let claim = self.claims[attempt], claim.request != nil else { return }
+        if claim.machine.state == .gathering {
+            self.finish(claim, .failure(LockError(.cancelled, "cancelled before it was sent")))
+        } else {
+            self.answer(claim, .failure(LockError(.outcomeUnknown, "cancelled while it was out")))
+        }
+    }
+
+    // MARK: Ends
+
+    func answer(_ claim: Claim, _ reply: Result<AcquireReply, LockError>) {
+        self.patience.remove(claim.claim.attempt)
+        guard let request = claim.request else { return }
+        claim.request = nil
+        request.resume(returning: reply)
+    }
+
+    /// A claim ends without a grant: nothing of it is left.
+    func finish(_ claim: Claim, _ reply: Result<AcquireReply, LockError>) {
+        self.forget(claim)
+        self.leave(claim)
+        self.answer(claim, reply)
+    }
+
+    func forget(_ claim: Claim) {
+        let attempt = claim.claim.attempt
+        claim.machine.ended()
+        self.claims[attempt] = nil
+        self.waiters[OwnerKey(claim.claim.owner.secret)] = nil
+        self.gathering.remove(attempt)
+        self.wakeups.remove(attempt)
+        self.patience.remove(attempt)
+    }
+
+    /// Takes back what a claim may have on the instances, apart from a lock that it holds.
+    func leave(_ claim: Claim) {
+        if let round = claim.round {
+            claim.round = nil
+            _ = round.machine.timeIsOver()
+            self.giveUp(round, claim)
+        }
+        for index in claim.registered { self.leaveQueue(claim, on: self.instances[index]) }
+        claim.registered = []
+    }
+
+    func leaveQueue(_ claim: Claim, on instance: Instance) {
+        claim.registered.remove(instance.index)
+        self.release(
+            claim.key,
+            [.text(""), self.reservation(claim), self.owner(claim.claim.owner.secret, of: claim.claim)],
+            lease: Self.registration(lease: claim.claim.lease),
+            on: instance
+        )
+    }
+}
+
+extension Int128 {
+    /// Of attoseconds.
+    fileprivate var microseconds: Int64 { Int64(clamping: self / 1_000_000_000_000) }
+}

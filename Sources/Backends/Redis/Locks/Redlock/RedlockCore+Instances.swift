@@ -1,0 +1,194 @@
+import DistributedLocks
+import Logging
+import NIOCore
+import RESP
+import RedisClient
+
+extension RedlockCore {
+    /// One instance, as this client sees it.
+    final class Instance {
+        let index: Int
+        let name: String
+        let client: RedisClient
+        var machine = RedlockInstanceStateMachine()
+        /// What has to be released there as soon as it can be reached: owners of rounds whose outcome is not known.
+        var leftovers: [Leftover] = []
+        /// How many times somebody has looked at it: late answers of earlier looks are of no interest.
+        var looks = 0
+        /// What was found, when nothing but looking was asked for.
+        var found: InstanceNodeReply?
+
+        struct Leftover {
+            let key: String
+            let arguments: [ScriptArgument]
+            /// The key has ended by then.
+            let until: Instant
+        }
+
+        init(index: Int, name: String, client: RedisClient) {
+            self.index = index
+            self.name = name
+            self.client = client
+        }
+    }
+
+    /// More than this is not kept for an instance that cannot be reached: those keys end with their leases.
+    static let maximumLeftovers = 10_000
+
+    // MARK: Connections
+
+    func connected(_ index: Int) {
+        let instance = self.instances[index]
+        instance.machine.connected()
+        instance.looks += 1
+        let look = instance.looks
+        self.send(RedisCommand("INFO", "server", "replication", "memory"), to: instance) { result in
+            guard instance.looks == look else { return }
+            self.introduced(instance, result)
+        }
+        self.releaseLeftovers(of: instance)
+    }
+
+    private func introduced(_ instance: Instance, _ result: Exchange) {
+        let reply: RedisReply
+        switch result {
+        case .success(let success): reply = success
+        case .failure(let error): return self.lookFailed(instance, error, "INFO")
+        }
+        guard let info = InstanceInfo(reply.value) else {
+            instance.machine.lookFailed("its answer to INFO makes no sense", isRefusal: true, now: .now)
+            return self.settled()
+        }
+        guard instance.machine.introduced(info) else { return self.settled() }
+        for other in self.instances where other !== instance && other.machine.runID == info.runID {
+            // Unless the other one was that server before, and is another one now.
+            guard other.client.state.isConnected else { continue }
+            instance.machine.isTwin(of: other.name)
+            return self.settled()
+        }
+        self.look(instance)
+    }
+
+    /// Looks at the node of an instance.
+    func look(_ instance: Instance, _ mode: String? = nil) {
+        instance.looks += 1
+        let look = instance.looks
+        let arguments: [ScriptArgument] = [
+            .text(instance.machine.runID), .text(self.policy),
+            .number(self.configuration.closedTime.wholeMilliseconds),
+            .number(self.configuration.maximumClockSkew.ticks),
+            .text(mode ?? (self.onlyLooks ? "look" : "check")),
+        ]
+        self.submit(.instanceNode, to: instance, key: "dlock.node", arguments, deadline: self.deadline(nil)) { result in
+            guard instance.looks == look else { return }
+            self.looked(instance, result)
+        }
+    }
+
+    private func looked(_ instance: Instance, _ result: Exchange) {
+        let reply: RedisReply
+        switch result {
+        case .success(let success): reply = success
+        case .failure(let error): return self.lookFailed(instance, error, RedisScript.instanceNode.name)
+        }
+        guard let node = InstanceNodeReply(reply.value) else {
+            instance.machine.lookFailed("its answer makes no sense", isRefusal: true, now: .now)
+            return self.settled()
+        }
+        instance.found = node
+        self.times.told(node.time, by: instance.index, sentAt: reply.sentAt)
+        if self.onlyLooks, node.node.isEmpty {
+            instance.machine.foundNothing()
+            return self.settled()
+        }
+        instance.machine.looked(node, policy: self.policy, now: .now)
+        self.settled()
+    }
+
+    private func lookFailed(_ instance: Instance, _ error: RedisError, _ what: String) {
+        instance.machine.lookFailed(
+            LockError(error).message,
+            isRefusal: error.code == .refused && LockError(error).code == .serverRefused,
+            now: .now
+        )
+        self.settled()
+    }
+
+    func disconnected(_ index: Int, _ error: RedisError) {
+        let instance = self.instances[index]
+        instance.looks += 1
+        instance.machine.disconnected(error.reason, isRefusal: error.code == .unusableServer)
+        for claim in self.claims.values {
+            claim.registered.remove(index)
+            self.perform(claim.machine.lost(index, gate: self.gateIfQuorum(of: claim)), for: claim)
+        }
+        self.settled()
+    }
+
+    func pushed(_ elements: [RESPValue], from index: Int) {
+        guard let message = InstanceMessage(elements) else { return }
+        switch message {
+        case .turn(let waiter, let fence):
+            guard let attempt = self.waiters[waiter], let claim = self.claims[attempt] else { return }
+            self.told(fence, to: claim)
+            self.turn(claim, at: index)
+        case .revoked(let owner):
+            guard let claim = self.claims.values.first(where: { $0.owner.map(OwnerKey.init) == owner }) else { return }
+            self.tell(.lost(claim.claim.attempt, .revoked))
+        }
+    }
+
+    // MARK: Leftovers
+
+    /// Releases on one instance what this client must not leave there. It is repeated until the instance has answered, or the
+    /// lease is over.
+    ///
+    /// - Parameter then: what the instance answered; `nil`: nothing, or it cannot be reached now.
+    func release(
+        _ key: String,
+        _ arguments: [ScriptArgument],
+        lease: Duration,
+        on instance: Instance,
+        then: @escaping (Int64?) -> Void = { _ in }
+    ) {
+        let leftover = Instance.Leftover(key: key, arguments: arguments, until: .now + lease)
+        guard instance.client.state.isConnected else {
+            self.keep(leftover, for: instance)
+            return then(nil)
+        }
+        self.releasesOut += 1
+        self.submit(.instanceRelease, to: instance, key: key, arguments, deadline: self.deadline(nil)) { result in
+            defer { self.releaseEnded() }
+            switch result {
+            case .success(let reply):
+                instance.machine.wasPrompt()
+                then(reply.value.int)
+            case .failure:
+                self.keep(leftover, for: instance)
+                then(nil)
+            }
+        }
+    }
+
+    private func keep(_ leftover: Instance.Leftover, for instance: Instance) {
+        let now = Instant.now
+        if instance.leftovers.count >= Self.maximumLeftovers { instance.leftovers.removeAll { $0.until <= now } }
+        guard instance.leftovers.count < Self.maximumLeftovers, leftover.until > now else { return }
+        instance.leftovers.append(leftover)
+    }
+
+    private func releaseLeftovers(of instance: Instance) {
+        let leftovers = instance.leftovers
+        instance.leftovers = []
+        let now = Instant.now
+        for leftover in leftovers where leftover.until > now {
+            self.release(leftover.key, leftover.arguments, lease: leftover.until - now, on: instance)
+        }
+    }
+}
+
+extension RedisClientState {
+    var isConnected: Bool {
+        if case .connected = self { true } else { false }
+    }
+}

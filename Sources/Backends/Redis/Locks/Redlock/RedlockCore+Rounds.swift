@@ -1,0 +1,151 @@
+import DistributedLocks
+import NIOCore
+import RESP
+import RedisClient
+
+/// Rounds: what is asked of all instances, and what comes of it.
+extension RedlockCore {
+    func startRound(of claim: Claim, hasTurn: Bool) {
+        let now = Instant.now
+        let timeout = self.configuration.timeout(lease: claim.claim.lease)
+        let time = self.times.estimate(now: now) ?? 1
+        // Of instances that have been open for a short time; the others' are below the clock. A wild one is left out.
+        let floors = self.instances.lazy.filter(\.machine.isOpen).map(\.machine.floor)
+        let floor = floors.filter { $0 <= time + self.configuration.maximumClockSkew.ticks }.max() ?? 0
+        let token = max(claim.lowestToken + 1, self.recent[claim.claim.name].token + 1, floor + 1, time)
+        let round = Round(
+            RedlockRoundStateMachine(
+                instances: self.instances.map { $0.machine.reason(now: now) },
+                isLate: self.instances.map(\.machine.isLate),
+                token: token,
+                lease: claim.claim.lease,
+                minimumValidity: claim.claim.lease / 2,
+                startedAt: now
+            ),
+            owner: LockOwner.Secret(using: &self.generator),
+            deadline: now + timeout,
+            hasTurn: hasTurn
+        )
+        claim.round = round
+        self.wakeups.set(claim.claim.attempt, to: round.deadline)
+        for index in self.instances.indices where round.machine.isAsked(index) {
+            self.ask(self.instances[index], round, claim)
+        }
+        if hasTurn { self.armTimer() }
+    }
+
+    func ask(_ instance: Instance, _ round: Round, _ claim: Claim) {
+        var arguments: [ScriptArgument] = [
+            .text(instance.machine.node), self.owner(round.owner, of: claim.claim), .number(round.machine.token),
+            .number(claim.claim.lease.wholeMilliseconds), .number(instance.machine.floor),
+            .number(self.configuration.maximumClockSkew.ticks),
+        ]
+        // Only who has the turn waits where it is refused: the others go to the gate.
+        if round.hasTurn, claim.machine.joinsQueue {
+            claim.registered.insert(instance.index)
+            arguments += [
+                self.owner(claim.claim.owner.secret, of: claim.claim),
+                .number(Self.registration(lease: claim.claim.lease).wholeMilliseconds),
+                .number(Int64(self.configuration.maximumWaitersPerLock)),
+            ]
+        }
+        self.submit(
+            .instanceAcquire, to: instance, key: claim.key, arguments, deadline: round.deadline
+        ) { result in
+            self.answered(instance, round, claim, result)
+        }
+    }
+
+    private func answered(_ instance: Instance, _ round: Round, _ claim: Claim, _ result: Exchange) {
+        let answer: RedlockRoundStateMachine.Answer
+        var told: RedlockRoundStateMachine.Told?
+        switch result {
+        case .failure(let error):
+            if error.code == .outcomeUnknown { instance.machine.wasLate() }
+            answer = .failed(LockError(error).message)
+        case .success(let reply):
+            instance.machine.wasPrompt()
+            guard let acquired = InstanceAcquireReply(reply.value) else {
+                answer = .failed("its answer makes no sense")
+                break
+            }
+            told = acquired.told
+            if let told { self.times.told(told.time, by: instance.index, sentAt: reply.sentAt) }
+            switch acquired.outcome {
+            case .granted:
+                claim.registered.remove(instance.index)
+                answer = .granted
+            case .behind(let holder): answer = .behind(holder: holder)
+            case .tooFarAhead: answer = .tooFarAhead
+            case .anotherNode:
+                answer = .failed("not open: it has restarted")
+                instance.machine.foundAnotherNode()
+                self.look(instance)
+            case .busy(let holder):
+                claim.holder = holder
+                answer = .busy(holder: holder, isQueued: round.hasTurn && claim.machine.joinsQueue)
+            }
+        }
+        let action = round.machine.answered(instance.index, answer, told: told, now: .now)
+        guard claim.round === round else {
+            // The lock was granted by others before this one said that the round is queued.
+            if claim.machine.state == .held, claim.registered.contains(instance.index) {
+                self.leaveQueue(claim, on: instance)
+            }
+            return
+        }
+        self.perform(action, round, claim)
+    }
+
+    func perform(_ action: RedlockRoundStateMachine.Action, _ round: Round, _ claim: Claim) {
+        switch action {
+        case .none:
+            break
+        case .granted(let validUntil, _):
+            claim.round = nil
+            self.granted(claim, round, validUntil: validUntil)
+        case .failed:
+            claim.round = nil
+            self.failed(claim, round)
+        }
+    }
+
+    private func granted(_ claim: Claim, _ round: Round, validUntil: Instant) {
+        guard let token = FencingToken(rawValue: round.machine.token) else { preconditionFailure("a token of 0") }
+        let attempt = claim.claim.attempt
+        claim.machine.granted()
+        claim.owner = round.owner
+        self.wakeups.remove(attempt)
+        self.patience.remove(attempt)
+        self.recent.granted(claim.claim.name, token: token.rawValue)
+        if round.hasTurn { self.recent.contended(claim.claim.name, now: .now) }
+        // Where it waited and is not needed any more. Where an answer is out, the grant takes it out of the queue.
+        for index in claim.registered where !round.machine.isOutstanding(index) {
+            self.leaveQueue(claim, on: self.instances[index])
+        }
+        let grant = LockGrant(token: token, tokenDomain: .clock, validUntil: validUntil)
+        claim.grant = grant
+        if claim.request != nil {
+            self.answer(claim, .success(.granted(grant)))
+        } else {
+            self.tell(.granted(attempt, grant))
+        }
+    }
+
+    private func failed(_ claim: Claim, _ round: Round) {
+        self.wakeups.remove(claim.claim.attempt)
+        self.giveUp(round, claim)
+        self.told(round.machine.nextToken() - 1, to: claim)
+        let failure = round.machine.failure
+        if failure.isBusy { self.recent.contended(claim.claim.name, now: .now) }
+        self.perform(claim.machine.roundFailed(failure, gate: self.gateIfQuorum(of: claim)), for: claim)
+    }
+
+    /// Releases a lost round wherever it may have been granted, also where no answer has come.
+    func giveUp(_ round: Round, _ claim: Claim) {
+        let arguments = [self.owner(round.owner, of: claim.claim), self.reservation(claim)]
+        for instance in self.instances where round.machine.mayHold(instance.index) {
+            self.release(claim.key, arguments, lease: claim.claim.lease, on: instance)
+        }
+    }
+}

@@ -1,0 +1,280 @@
+import DistributedLocks
+import NIOCore
+import RESP
+import RedisClient
+
+/// What people ask.
+extension RedlockCore {
+    /// Asks all instances that can be reached the same thing.
+    func askAll(
+        _ script: RedisScript,
+        key: String,
+        _ arguments: [ScriptArgument],
+        then: @escaping ([Result<RESPValue, LockError>]) -> Void
+    ) {
+        self.gather(
+            { instance, done in
+                self.submit(script, to: instance, key: key, arguments, deadline: self.deadline(nil)) { result in
+                    done(result.map(\.value).mapError { LockError($0) })
+                }
+            }, then: then)
+    }
+
+    /// Lets all instances that can be reached do something, and waits for all of them.
+    func gather<Value>(
+        _ ask: (Instance, @escaping (Result<Value, LockError>) -> Void) -> Void,
+        then: @escaping ([Result<Value, LockError>]) -> Void
+    ) {
+        var answers: [Result<Value, LockError>?] = Array(repeating: nil, count: self.instances.count)
+        let now = Instant.now
+        func answered(_ index: Int, _ answer: Result<Value, LockError>) {
+            answers[index] = answer
+            if answers.allSatisfy({ $0 != nil }) { then(answers.compactMap { $0 }) }
+        }
+        for instance in self.instances {
+            guard instance.client.state.isConnected else {
+                let reason = instance.machine.reason(now: now) ?? "not connected"
+                answered(instance.index, .failure(LockError(.unreachable, reason)))
+                continue
+            }
+            ask(instance) { answered(instance.index, $0) }
+        }
+    }
+
+    /// Waits until all instances have been reached or have turned out not to be, or the time for that is over.
+    func whenSettled(_ body: @escaping () -> Void) {
+        if self.isSettled { body() } else { self.settledWaiters.append(body) }
+    }
+
+    func status(of name: LockName, then: @escaping (Result<LockStatus, LockError>) -> Void) {
+        let key: String
+        do throws(LockError) {
+            key = try self.key(of: name)
+        } catch {
+            return then(.failure(error))
+        }
+        self.askAll(.status, key: key, []) { answers in
+            guard answers.count(where: { $0.isSuccess }) >= self.configuration.quorum else {
+                return then(.failure(self.noQuorum(answers)))
+            }
+            then(.success(self.status(of: name, answers)))
+        }
+    }
+
+    func key(of name: LockName) throws(LockError) -> String {
+        try self.configuration.server(self.configuration.servers[0]).key(of: name)
+    }
+
+    private func noQuorum<Value>(_ answers: [Result<Value, LockError>]) -> LockError {
+        var nodes: [LockError.NodeFailure] = []
+        for (instance, answer) in zip(self.instances, answers) {
+            guard case .failure(let error) = answer else { continue }
+            nodes.append(LockError.NodeFailure(node: instance.name, message: error.message))
+        }
+        return LockError(
+            .noQuorum,
+            "\(self.configuration.quorum) of \(self.instances.count) instances are needed, and fewer answered",
+            nodes: nodes
+        )
+    }
+
+    /// What most instances say; and what each of them says.
+    private func status(of name: LockName, _ answers: [Result<RESPValue, LockError>]) -> LockStatus {
+        var byHolder: [String: [LockStatus]] = [:]
+        var nodes: [LockStatus.Node] = []
+        var waiters: [LockStatus.Waiter] = []
+        var lastToken: FencingToken?
+        let now = Instant.now
+        for (instance, answer) in zip(self.instances, answers) {
+            guard case .success(let value) = answer, let reply = StatusReply(value) else {
+                var message = "its answer makes no sense"
+                if case .failure(let error) = answer { message = error.message }
+                nodes.append(LockStatus.Node(name: instance.name, state: message))
+                continue
+            }
+            let one = reply.status(of: name)
+            let isReserved = OwnerText.isReserved(reply.holder)
+            nodes.append(
+                LockStatus.Node(
+                    name: instance.name,
+                    state: Self.text(one, isReserved: isReserved, closed: instance.machine.reason(now: now))
+                )
+            )
+            if one.waiters.count > waiters.count { waiters = one.waiters }
+            lastToken = max(lastToken, one.lastToken)
+            if !isReserved, one.holder != nil {
+                byHolder[String(reply.holder.prefix(OwnerText.secretLength)), default: []].append(one)
+            }
+        }
+        // One that has no quorum is not the holder: it tries, or it has failed a moment ago.
+        let held = byHolder.values.first { $0.count >= self.configuration.quorum }
+        var holder = held?.first?.holder
+        if let held, holder != nil {
+            // With the shortest lease of those that count, and the token that they agree on.
+            let leases = held.compactMap { $0.holder?.remainingLease }.sorted(by: >)
+            holder?.remainingLease =
+                leases.count >= self.configuration.quorum ? leases[self.configuration.quorum - 1] : nil
+            holder?.token = held.compactMap { $0.holder?.token }.max()
+            holder?.isRevoked = held.contains { $0.holder?.isRevoked ?? false }
+        }
+        return LockStatus(
+            name: name,
+            holder: holder,
+            waiters: waiters,
+            lastToken: lastToken,
+            tokenDomain: .clock,
+            nodes: nodes
+        )
+    }
+
+    private func max(_ left: FencingToken?, _ right: FencingToken?) -> FencingToken? {
+        guard let left, let right else { return left ?? right }
+        return Swift.max(left, right)
+    }
+
+    private static func text(_ status: LockStatus, isReserved: Bool, closed: String?) -> String {
+        var text = "free"
+        if let holder = status.holder {
+            let who = holder.metadata?.description ?? "another program"
+            text = isReserved ? "reserved for \(who)" : "held by \(who)"
+            if let remaining = holder.remainingLease {
+                text += ", for \(remaining.wholeMilliseconds) ms"
+            }
+        }
+        if let token = status.lastToken { text += ", last token \(token)" }
+        if let closed { text += " (\(closed))" }
+        return text
+    }
+
+    /// The names of all locks that any instance knows.
+    func names(then: @escaping (Result<[LockName], LockError>) -> Void) {
+        let prefix = self.configuration.keyPrefix
+        self.gather(
+            { instance, done in
+                self.scan(instance, cursor: "0", found: [], then: done)
+            },
+            then: { (answers: [Result<[String], LockError>]) in
+                guard answers.count(where: { $0.isSuccess }) >= self.configuration.quorum else {
+                    return then(.failure(self.noQuorum(answers)))
+                }
+                var names: Set<LockName> = []
+                for case .success(let keys) in answers {
+                    for key in keys
+                    where !RedisLockConfiguration.reservedPrefixes.contains(where: { key.hasPrefix($0) }) {
+                        if let name = try? LockName(String(key.dropFirst(prefix.count))) { names.insert(name) }
+                    }
+                }
+                then(.success(names.sorted { $0.rawValue < $1.rawValue }))
+            })
+    }
+
+    private func scan(
+        _ instance: Instance,
+        cursor: String,
+        found: [String],
+        then: @escaping (Result<[String], LockError>) -> Void
+    ) {
+        let pattern = RedisLockBackend.globEscaped(self.configuration.keyPrefix) + "*"
+        self.send(RedisCommand("SCAN", cursor, "MATCH", pattern, "COUNT", "1000"), to: instance) { result in
+            switch result {
+            case .failure(let error):
+                then(.failure(LockError(error)))
+            case .success(let reply):
+                guard let parts = reply.value.elements, parts.count == 2, let next = parts[0].string,
+                    let page = parts[1].elements
+                else { return then(.failure(LockError(.serverRefused, "the answer to SCAN makes no sense"))) }
+                let all = found + page.compactMap(\.string)
+                if next == "0" { return then(.success(all)) }
+                self.scan(instance, cursor: next, found: all, then: then)
+            }
+        }
+    }
+
+    func revoke(_ name: LockName, immediately: Bool, then: @escaping (Result<RevokeReply, LockError>) -> Void) {
+        let key: String
+        do throws(LockError) {
+            key = try self.key(of: name)
+        } catch {
+            return then(.failure(error))
+        }
+        self.askAll(.instanceBreak, key: key, [.number(immediately ? 1 : 0), .number(1_000)]) { answers in
+            guard answers.count(where: { $0.isSuccess }) >= self.configuration.quorum else {
+                return then(.failure(self.noQuorum(answers)))
+            }
+            var holders: [String] = []
+            for case .success(let value) in answers {
+                if let holder = value.string { holders.append(holder) }
+            }
+            guard let holder = holders.first else { return then(.success(.notHeld)) }
+            then(.success(.revoked(OwnerText.metadata(of: holder))))
+        }
+    }
+
+    // MARK: The first installation
+
+    /// Opens instances that were never used, at once; changes nothing if one of them was.
+    func initialize(then: @escaping (LockError?) -> Void) {
+        for instance in self.instances {
+            if let refusal = instance.machine.refusal {
+                return then(
+                    LockError(
+                        refusal.isPolicy ? .policyMismatch : .invalidConfiguration,
+                        "the instance \(instance.name) cannot be used: \(refusal.reason)"
+                    )
+                )
+            }
+            guard instance.client.state.isConnected, let found = instance.found else {
+                let reason = instance.machine.reason(now: .now) ?? "no answer"
+                return then(
+                    LockError(.unreachable, "all instances are needed, and \(instance.name) cannot be used: \(reason)")
+                )
+            }
+            guard found.node.isEmpty else {
+                return then(
+                    LockError(
+                        .invalidConfiguration,
+                        "the instance \(instance.name) has been used before, and nothing was changed: "
+                            + "an instance that has restarted or is new opens by itself after the longest lease "
+                            + "(\(self.configuration.longestLease))"
+                    )
+                )
+            }
+        }
+        self.gather(
+            { instance, done in
+                let arguments: [ScriptArgument] = [
+                    .text(instance.machine.runID), .text(self.policy),
+                    .number(self.configuration.closedTime.wholeMilliseconds),
+                    .number(self.configuration.maximumClockSkew.ticks), .text("init"),
+                ]
+                self.submit(.instanceNode, to: instance, key: "dlock.node", arguments, deadline: self.deadline(nil)) {
+                    result in
+                    done(result.map(\.value).mapError { LockError($0) })
+                }
+            },
+            then: { (answers: [Result<RESPValue, LockError>]) in
+                for (instance, answer) in zip(self.instances, answers) {
+                    switch answer {
+                    case .failure(let error):
+                        return then(LockError(error.code, "the instance \(instance.name): \(error.message)"))
+                    case .success(let value):
+                        guard let reply = InstanceNodeReply(value), reply.policy == self.policy, reply.opensIn == .zero
+                        else {
+                            return then(
+                                LockError(
+                                    .serverRefused, "the instance \(instance.name) was used by another client meanwhile"
+                                )
+                            )
+                        }
+                    }
+                }
+                then(nil)
+            })
+    }
+}
+
+extension Result {
+    fileprivate var isSuccess: Bool {
+        if case .success = self { true } else { false }
+    }
+}

@@ -1,0 +1,306 @@
+import DistributedLocks
+import Logging
+import NIOCore
+import RESP
+import RedisClient
+import Transport
+
+/// All that a backend knows, and its connections. Lives on one event loop: nothing here is locked.
+///
+/// What is decided is decided by ``RedlockRoundStateMachine``, ``RedlockClaimStateMachine`` and
+/// ``RedlockInstanceStateMachine``; here their actions are carried out, and the answers are fed in.
+final class RedlockCore {
+    typealias Instant = ContinuousClock.Instant
+    typealias RequestContinuation = UnsafeContinuation<Result<AcquireReply, LockError>, Never>
+    typealias Exchange = Result<RedisReply, RedisError>
+
+    let configuration: RedlockConfiguration
+    let eventLoop: any EventLoop
+    let logger: Logger
+    let clientName: String
+    let policy: String
+    var sink: (any LockEventSink)?
+    var instances: [Instance] = []
+    /// Changes nothing on the instances but what it is told to: for the first installation.
+    var onlyLooks = false
+
+    var claims: [AttemptID: Claim] = [:]
+    /// By what waiters are named in the instances' messages.
+    var waiters: [OwnerKey: AttemptID] = [:]
+    /// Claims that wait until a quorum can be asked.
+    var gathering: Set<AttemptID> = []
+    /// The first connections are being made. Until ``settlingUntil`` those instances are waited for that have not been reached.
+    private var isSettling = true
+    private var settlingUntil: Instant?
+
+    /// What waits until that is over.
+    var settledWaiters: [() -> Void] = []
+
+    /// Releases that are out.
+    var releasesOut = 0
+    private var whenAllReleased: (() -> Void)?
+
+    var recent = RecentLocks()
+    var times: ServerTimes
+    var generator = BufferedRandomNumberGenerator()
+    private var suffix: (metadata: OwnerMetadata, bytes: [UInt8])?
+
+    /// When a claim has something to do.
+    var wakeups = DeadlineQueue<AttemptID>()
+    /// When a claim's caller has to be answered.
+    var patience = DeadlineQueue<AttemptID>()
+    private let timer: EventLoopTimer
+    private var armedFor: Instant?
+
+    /// One claim.
+    final class Claim {
+        let claim: LockClaim
+        let key: String
+        var machine: RedlockClaimStateMachine
+        var request: RequestContinuation?
+        var round: Round?
+        /// Whose key it is, when it is held.
+        var owner: LockOwner.Secret?
+        var grant: LockGrant?
+        /// The next token has to be above this.
+        var lowestToken: Int64 = 0
+        /// The instances in whose queue it may stand, or that may have reserved the lock for it.
+        var registered: Set<Int> = []
+        var holder = ""
+
+        init(claim: LockClaim, key: String, joinsQueue: Bool) {
+            self.claim = claim
+            self.key = key
+            self.machine = RedlockClaimStateMachine(joinsQueue: joinsQueue)
+        }
+    }
+
+    /// One round of a claim.
+    final class Round {
+        var machine: RedlockRoundStateMachine
+        let owner: LockOwner.Secret
+        /// When the instances must have answered.
+        let deadline: Instant
+        let hasTurn: Bool
+
+        init(_ machine: RedlockRoundStateMachine, owner: LockOwner.Secret, deadline: Instant, hasTurn: Bool) {
+            self.machine = machine
+            self.owner = owner
+            self.deadline = deadline
+            self.hasTurn = hasTurn
+        }
+    }
+
+    init(configuration: RedlockConfiguration, eventLoop: any EventLoop, clientName: String, logger: Logger) {
+        self.configuration = configuration
+        self.eventLoop = eventLoop
+        self.logger = logger
+        self.clientName = clientName
+        self.policy = configuration.policy
+        self.times = ServerTimes(count: configuration.servers.count, origin: .now)
+        self.timer = EventLoopTimer(eventLoop: eventLoop)
+    }
+
+    // MARK: Asking
+
+    /// Calls a script on an instance; if the server does not know it, sends its text, once.
+    func submit(
+        _ script: RedisScript,
+        to instance: Instance,
+        key: String,
+        _ arguments: [ScriptArgument],
+        deadline: Instant,
+        call: ScriptCall = .byHash,
+        then: @escaping (Exchange) -> Void
+    ) {
+        let command = script.command(call, key: key, arguments)
+        let bound = NIOLoopBound((self, instance, then), eventLoop: self.eventLoop)
+        instance.client.submit(command, deadline: deadline) { result in
+            let (core, instance, then) = bound.value
+            if call == .byHash, case .failure(let error) = result, error.serverCode == "NOSCRIPT" {
+                core.submit(
+                    script,
+                    to: instance,
+                    key: key,
+                    arguments,
+                    deadline: deadline,
+                    call: .withText,
+                    then: then
+                )
+                return
+            }
+            then(result)
+        }
+    }
+
+    func send(_ command: RedisCommand, to instance: Instance, then: @escaping (Exchange) -> Void) {
+        let bound = NIOLoopBound(then, eventLoop: self.eventLoop)
+        instance.client.submit(command, deadline: self.deadline(nil)) { bound.value($0) }
+    }
+
+    func owner(_ secret: LockOwner.Secret, of claim: LockClaim) -> ScriptArgument {
+        .owner(secret, suffix: self.suffix(of: claim.owner.metadata))
+    }
+
+    private func suffix(of metadata: OwnerMetadata) -> [UInt8] {
+        if let suffix, suffix.metadata == metadata { return suffix.bytes }
+        let bytes = OwnerText.suffix(client: self.clientName, metadata: metadata)
+        self.suffix = (metadata, bytes)
+        return bytes
+    }
+
+    func deadline(_ deadline: Instant?) -> Instant {
+        let patience = Instant.now + self.configuration.requestTimeout
+        return deadline.map { min($0, patience) } ?? patience
+    }
+
+    // MARK: Quorum
+
+    var openCount: Int { self.instances.count { $0.machine.isOpen } }
+
+    /// What makes the whole Redlock unusable.
+    var refusal: LockError? {
+        guard let culprit = self.instances.first(where: { $0.machine.refusal != nil }),
+            let refusal = culprit.machine.refusal
+        else { return nil }
+        return LockError(
+            refusal.isPolicy ? .policyMismatch : .invalidConfiguration,
+            "the instance \(culprit.name) cannot be used: \(refusal.reason)"
+        )
+    }
+
+    func noQuorum() -> LockError {
+        let now = Instant.now
+        return LockError(
+            .noQuorum,
+            "\(self.configuration.quorum) of \(self.instances.count) instances are needed, and fewer can be used",
+            nodes: self.instances.compactMap { instance in
+                let reason = instance.machine.reason(now: now) ?? (instance.machine.isLate ? "no answer in time" : nil)
+                return reason.map { LockError.NodeFailure(node: instance.name, message: $0) }
+            }
+        )
+    }
+
+    /// Whether a round can begin. Not before all instances have been reached, or found not to be reachable, or a moment has
+    /// passed: so what is wrong with one of them is told, and nobody starts with half of them.
+    func hasQuorum(now: Instant) -> Bool {
+        guard self.openCount >= self.configuration.quorum else { return false }
+        return self.isSettled
+    }
+
+    var isSettled: Bool {
+        guard self.isSettling else { return true }
+        guard let settlingUntil else { return false }
+        return self.instances.allSatisfy(\.machine.isSettled) || Instant.now >= settlingUntil
+    }
+
+    /// Something is known of an instance that was not known before, or the time to wait for that is over.
+    func settled() {
+        if self.isSettled {
+            self.isSettling = false
+            self.settlingUntil = nil
+            let waiters = self.settledWaiters
+            self.settledWaiters = []
+            for body in waiters { body() }
+        }
+        self.quorumChanged()
+        self.armTimer()
+    }
+
+    /// Where those who want a lock wait: the first usable instance in an order that depends on the lock, the same for all.
+    func gate(of claim: Claim) -> Int? {
+        let first = Int(StableHash.fnv1a(claim.key.utf8) % UInt64(self.instances.count))
+        var usable: Int?
+        for step in self.instances.indices {
+            let index = (first + step) % self.instances.count
+            guard self.instances[index].machine.isOpen else { continue }
+            if !self.instances[index].machine.isLate { return index }
+            usable = usable ?? index
+        }
+        return self.openCount >= self.configuration.quorum ? usable : nil
+    }
+
+    func gateIfQuorum(of claim: Claim) -> Int? {
+        self.openCount >= self.configuration.quorum ? self.gate(of: claim) : nil
+    }
+
+    /// Goes on with the claims that waited for a quorum, or tells them why there is none.
+    func quorumChanged() {
+        if self.gathering.isEmpty { return }
+        if let refusal {
+            for attempt in self.gathering.sorted() {
+                guard let claim = self.claims[attempt], !claim.machine.isPromised else { continue }
+                self.finish(claim, .failure(refusal))
+            }
+            return
+        }
+        guard self.hasQuorum(now: .now) else { return }
+        for attempt in self.gathering.sorted() {
+            self.gathering.remove(attempt)
+            guard let claim = self.claims[attempt] else { continue }
+            self.begin(claim)
+        }
+    }
+
+    // MARK: Time
+
+    func armTimer() {
+        let instants = [
+            self.wakeups.next(), self.patience.next(), self.settlingUntil,
+            self.instances.compactMap(\.machine.opensAt).min(),
+        ]
+        guard let next = instants.compactMap({ $0 }).min() else { return }
+        if let armedFor, armedFor <= next { return }
+        self.armedFor = next
+        let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
+        self.timer.arm(next) { bound.value.timerFired() }
+    }
+
+    private func timerFired() {
+        self.armedFor = nil
+        let now = Instant.now
+        for attempt in self.patience.popDue(at: now) { self.patienceIsOver(attempt) }
+        for attempt in self.wakeups.popDue(at: now) { self.wakeUp(attempt, now: now) }
+        for instance in self.instances {
+            if let opensAt = instance.machine.opensAt, opensAt <= now {
+                instance.machine.looksAgain()
+                self.look(instance)
+            }
+        }
+        if let settlingUntil, settlingUntil <= now { self.settled() }
+        self.armTimer()
+    }
+
+    /// The first connections are being made.
+    func started() {
+        self.settlingUntil =
+            .now + (self.onlyLooks ? self.configuration.connectTimeout : self.configuration.instanceTimeout)
+        self.armTimer()
+    }
+
+    /// Calls when no release is out any more, or when that takes too long.
+    func whenReleased(_ body: @escaping () -> Void) {
+        guard self.releasesOut > 0 else { return body() }
+        self.whenAllReleased = body
+        let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
+        self.eventLoop.scheduleTask(in: TimeAmount(self.configuration.instanceTimeout)) {
+            exchange(&bound.value.whenAllReleased, with: nil)?()
+        }
+    }
+
+    func releaseEnded() {
+        self.releasesOut -= 1
+        if self.releasesOut == 0 { exchange(&self.whenAllReleased, with: nil)?() }
+    }
+
+    func stopped() {
+        self.isSettling = false
+        self.settled()
+        self.timer.cancel()
+        for claim in self.claims.values {
+            self.answer(claim, .failure(LockError(.clientNotRunning, "the backend was stopped")))
+        }
+    }
+
+    func tell(_ event: LockEvent) { self.sink?.receive(event) }
+}

@@ -1,0 +1,25 @@
+-- Breaks a lock by hand on one instance: tells its holder that its grant is revoked.
+--
+-- KEYS  1 the lock
+-- ARGV  1 "1": it is free at once; "0": when the holder has released it or its lease has passed
+--       2 for how long the lock is reserved for the next one, in milliseconds
+--
+-- Returns the holder; nil if there was none. The fence keeps the last token in any case.
+
+local call = redis.call
+local holder = call('GET', KEYS[1])
+if not holder then return false end
+
+--@include instance-common
+
+-- Another library's holder hears nothing. A reservation is nobody's lock.
+if isOurs(holder) then
+    if isMarked(holder, 't') then return false end
+    call('PUBLISH', channel(holder), 'revoked ' .. string.sub(holder, 1, 27))
+end
+if ARGV[1] == '1' then
+    giveAway(ARGV[2])
+elseif isOurs(holder) and not isMarked(holder, 'r') then
+    call('APPEND', KEYS[1], '+r')
+end
+return holder

@@ -1,0 +1,250 @@
+import DistributedLocks
+import Foundation
+import LockURLs
+import ServerKit
+import Testing
+
+/// Q1 to Q5 on real servers: instances that are down, hung, slow, or have forgotten everything.
+@Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(3)))
+struct InstanceFaultTests {
+    enum Fault: CaseIterable { case down, hung, slow }
+
+    // Q1
+    @Test(arguments: Fault.allCases)
+    func `two of five instances in trouble keep nobody waiting`(fault: Fault) async throws {
+        try await RedlockServers.withServers { servers in
+            try await TCPProxy.withProxy(toPort: servers[3].port) { first in
+                try await TCPProxy.withProxy(toPort: servers[4].port) { second in
+                    let ports = (0..<3).map { servers[$0].port } + [first.port, second.port]
+                    let url = "redlock://" + ports.map { "127.0.0.1:\($0)" }.joined(separator: ",")
+                    try await LockBackends.initialize(url: LockURL(url))
+                    try await withLockClient(url) { locks in
+                        _ = try await token(locks)
+                        switch fault {
+                        case .down:
+                            servers[3].kill()
+                            servers[4].kill()
+                        case .hung:
+                            servers[3].stop()
+                            servers[4].stop()
+                        case .slow:
+                            for proxy in [first, second] { proxy.set(.delay(.milliseconds(700)), .toClient) }
+                        }
+                        var last = try await token(locks)
+                        var times: [Duration] = []
+                        for _ in 0..<40 {
+                            let started = ContinuousClock.now
+                            let next = try await token(locks)
+                            times.append(ContinuousClock.now - started)
+                            #expect(next > last)
+                            last = next
+                        }
+                        // The patience with one instance is 500 ms. A busy machine may take a moment now and then.
+                        #expect(times.sorted()[20] < .milliseconds(200))
+                        servers[3].resume()
+                        servers[4].resume()
+                    }
+                }
+            }
+        }
+    }
+
+    // Q2
+    @Test func `with three of five down there is no quorum, each is named, and nothing is left`() async throws {
+        try await withRedlock { servers, url in
+            try await withLockClient(url) { locks in
+                _ = try await token(locks)
+                for index in 0..<3 { servers[index].kill() }
+                let started = ContinuousClock.now
+                let error = await #expect(throws: LockError.self) {
+                    try await locks.withLock("a", lease: .seconds(20), waitingAtMost: .seconds(2)) { _ in }
+                }
+                #expect(error?.code == .noQuorum)
+                #expect(error?.nodes.count == 3)
+                for index in 0..<3 {
+                    #expect(error?.nodes.contains { $0.node.hasSuffix(":\(servers[index].port)") } == true)
+                }
+                #expect(ContinuousClock.now - started < .seconds(3))
+                try await eventually("nothing is left") {
+                    try servers.lockKeys(3).isEmpty && servers.lockKeys(4).isEmpty
+                }
+                // They come back empty, and there is a quorum again when they are open.
+                for index in 0..<3 { try servers[index].start() }
+                let closed = await #expect(throws: LockError.self) {
+                    try await locks.withLock("a", waitingAtMost: .seconds(3)) { _ in }
+                }
+                #expect(closed?.code == .noQuorum)
+                #expect("\(closed.map(String.init(describing:)) ?? "")".contains("dlock init"))
+            }
+        }
+    }
+
+    // Q3
+    @Test func `an instance that has forgotten its lock does not help another to it`() async throws {
+        try await withRedlock(query: "?longest-lease=3s") { servers, url in
+            try await withRedlockClients(url, 2) { clients in
+                // The lock stands on three instances only.
+                servers[3].kill()
+                servers[4].kill()
+                let holder = Holder(clients[0], "a", lease: .seconds(3))
+                await holder.isHeld()
+                try servers[3].start()
+                try servers[4].start()
+                let forgotten = ContinuousClock.now
+                try servers[2].restart()
+                // Three of five know nothing of the lock now.
+                let second = try await clients[1].acquire("a", lease: .seconds(2), waitingAtMost: .seconds(20))
+                #expect(ContinuousClock.now - forgotten >= .seconds(3))
+                let loss = try await holder.loss()
+                #expect(loss.code == .lost)
+                #expect(try #require(loss.token) < second.token)
+                try await second.release()
+            }
+        }
+    }
+
+    @Test func `an instance that restarts with its data stays closed as well`() async throws {
+        let options = RedisServer.Options(isPersistent: true)
+        try await withRedlock(3, query: "?longest-lease=2s", options: options) { servers, url in
+            try await withLockClient(url) { locks in
+                let first = try await locks.acquire("a", lease: .seconds(2), waitingAtMost: .seconds(5))
+                try await first.release()
+                servers[0].kill()
+                let restarted = ContinuousClock.now
+                try servers[1].restart()
+                let handle = try await locks.acquire("a", lease: .seconds(2), waitingAtMost: .seconds(20))
+                #expect(handle.token > first.token)
+                #expect(ContinuousClock.now - restarted >= .seconds(2))
+                try await handle.release()
+            }
+        }
+    }
+
+    // Q5
+    @Test func `a round that is slower than a quarter of the lease is given back everywhere`() async throws {
+        try await RedlockServers.withServers(3) { servers in
+            try await TCPProxy.withProxy(toPort: servers[0].port) { first in
+                try await TCPProxy.withProxy(toPort: servers[1].port) { second in
+                    let ports = [first.port, second.port, servers[2].port]
+                    let url = "redlock://" + ports.map { "127.0.0.1:\($0)" }.joined(separator: ",")
+                    try await LockBackends.initialize(url: LockURL(url))
+                    try await withLockClient(url) { locks in
+                        _ = try await token(locks)
+                        for proxy in [first, second] { proxy.set(.delay(.milliseconds(300)), .toClient) }
+                        let error = await #expect(throws: LockError.self) {
+                            try await locks.withLock("a", lease: .milliseconds(800), waitingAtMost: .seconds(2)) { _ in
+                            }
+                        }
+                        #expect(error?.code == .noQuorum || error?.code == .timedOut)
+                        try await eventually("nothing is left") { try servers.allLockKeys().isEmpty }
+                        for proxy in [first, second] { proxy.passAll() }
+                        _ = try await token(locks)
+                    }
+                }
+            }
+        }
+    }
+
+    // Q4
+    @Test(arguments: [2, 5, 50])
+    func `clients that start at the same instant, again and again, are all served`(count: Int) async throws {
+        try await withRedlock { servers, url in
+            let rounds = count == 50 ? 4 : 20
+            let log = TokenLog()
+            try await withRedlockClients(url, count) { clients in
+                for client in clients { _ = try await token(client, "warm-up") }
+                for _ in 0..<rounds {
+                    let slowest = try await withThrowingTaskGroup(of: Duration.self) { group in
+                        for client in clients {
+                            group.addTask {
+                                let started = ContinuousClock.now
+                                return try await client.withLock("a", waitingAtMost: .seconds(30)) { held in
+                                    await log.enter(held.token)
+                                    await log.leave()
+                                    return ContinuousClock.now - started
+                                }
+                            }
+                        }
+                        return try await group.reduce(.zero) { max($0, $1) }
+                    }
+                    // Some milliseconds each, where nothing else runs.
+                    #expect(slowest < .seconds(count == 50 ? 10 : 5))
+                }
+            }
+            #expect(await log.tokens.count == count * rounds)
+            #expect(await log.overlaps == 0)
+            #expect(await log.rise)
+            #expect(try servers.allLockKeys() == [])
+        }
+    }
+
+    @Test func `one of those who do not wait gets a free lock, however many ask at once`() async throws {
+        try await withRedlock { _, url in
+            try await withRedlockClients(url, 8) { clients in
+                for client in clients { _ = try await token(client, "warm-up") }
+                for number in 0..<10 {
+                    let won = try await withThrowingTaskGroup(of: Bool.self) { group in
+                        for client in clients {
+                            group.addTask {
+                                guard let handle = try await client.acquireIfAvailable("\(number)") else {
+                                    return false
+                                }
+                                await Task.yield()
+                                try await handle.release()
+                                return true
+                            }
+                        }
+                        return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+                    }
+                    #expect(won >= 1)
+                }
+            }
+        }
+    }
+
+    // Q8
+    @Test func `tokens rise while instances are killed, stopped and come back empty`() async throws {
+        try await withRedlock(query: "?longest-lease=1s&max-clock-skew=500ms") { servers, url in
+            let log = TokenLog()
+            try await withRedlockClients(url, 4) { clients in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for client in clients {
+                        group.addTask {
+                            while !Task.isCancelled {
+                                do {
+                                    try await client.withLock("a", lease: .seconds(1), waitingAtMost: .seconds(5)) {
+                                        held in
+                                        await log.enter(held.token)
+                                        await Task.yield()
+                                        await log.leave()
+                                    }
+                                } catch let error as LockError
+                                    where [.lost, .noQuorum, .timedOut, .unreachable, .outcomeUnknown].contains(
+                                        error.code)
+                                {
+                                    continue
+                                } catch is CancellationError {
+                                    return
+                                }
+                            }
+                        }
+                    }
+                    for round in 0..<3 {
+                        let seen = await log.tokens.count
+                        // Two at most at a time, and the restarted one is closed for a second.
+                        servers[round % 5].stop()
+                        try servers[(round + 2) % 5].restart()
+                        try await eventually("grants go on") { await log.tokens.count > seen + 20 }
+                        servers[round % 5].resume()
+                        let later = await log.tokens.count
+                        try await eventually("grants go on") { await log.tokens.count > later + 20 }
+                    }
+                    group.cancelAll()
+                    try? await group.waitForAll()
+                }
+            }
+            #expect(await log.rise)
+            #expect(await log.overlaps == 0)
+        }
+    }
+}

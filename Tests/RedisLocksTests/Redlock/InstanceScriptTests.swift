@@ -1,0 +1,258 @@
+import Foundation
+import ServerKit
+import Testing
+
+@testable import RedisLocks
+
+/// The scripts of one instance of a Redlock, called as an operator would.
+@Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(1)))
+struct InstanceScriptTests {
+    /// Ticks in ten seconds.
+    private static let skew: Int64 = 625_000
+    private static let policy = "5 5 3 60000 10000"
+    private let lock = ScriptHarness.owner
+
+    struct Instance {
+        let harness: ScriptHarness
+        var node = ""
+        var floor: Int64 = 0
+
+        /// A token that is higher than any that may have been forgotten, by so much.
+        func token(_ number: Int64 = 0) -> Int64 { self.floor + 1 + number }
+
+        func acquire(_ owner: String, _ token: Int64, lease: Int = 30_000, waiter: String? = nil) throws -> RedisAnswer
+        {
+            var arguments = [self.node, owner, "\(token)", "\(lease)", "\(self.floor)", "\(InstanceScriptTests.skew)"]
+            if let waiter { arguments += [waiter, "6000", "3"] }
+            return try self.call(.instanceAcquire, arguments)
+        }
+
+        func wait(_ waiter: String, reservation: Int = 1_000) throws -> RedisAnswer {
+            try self.call(.instanceWait, [self.node, waiter, "6000", "\(reservation)", "3"])
+        }
+
+        @discardableResult
+        func release(_ owner: String, waiter: String? = nil) throws -> Int64? {
+            try self.call(.instanceRelease, [owner, "1000"] + (waiter.map { [$0] } ?? [])).integer
+        }
+
+        func renew(_ owner: String) throws -> Int64? { try self.call(.instanceRenew, [owner, "30000"]).integer }
+
+        func call(_ script: RedisScript, _ arguments: [String]) throws -> RedisAnswer {
+            try self.harness.server.command(["EVAL", script.text, "1", self.harness.key] + arguments)
+        }
+    }
+
+    private static func look(
+        _ server: RedisServer,
+        run: String = "abc",
+        policy: String = Self.policy,
+        closed: Int = 60_602,
+        mode: String
+    ) throws -> [RedisAnswer] {
+        try server.command([
+            "EVAL", RedisScript.instanceNode.text, "1", "dlock.node", run, policy, "\(closed)", "\(Self.skew)", mode,
+        ]).list ?? []
+    }
+
+    private static func run(_ body: (Instance) throws -> Void) async throws {
+        try await ScriptHarness.run { harness in
+            let node = try Self.look(harness.server, mode: "init")
+            let text = node[1].string
+            try body(Instance(harness: harness, node: text, floor: Int64(text.split(separator: " ")[6])!))
+        }
+    }
+
+    private func code(_ answer: RedisAnswer) -> Int64? { answer.list?.first?.integer }
+
+    @Test func `a free lock is granted to a token above the fence, with its lease`() async throws {
+        try await Self.run { instance in
+            #expect(try instance.acquire(self.lock("a", "c"), instance.token()).integer == 1)
+            #expect(try instance.harness.holder() == self.lock("a", "c"))
+            #expect(try instance.harness.get(instance.harness.fence) == "\(instance.token())")
+            let left = try instance.harness.server.command("PTTL", instance.harness.key).integer ?? 0
+            #expect((29_000...30_000).contains(left))
+            // The same round asks again: the same grant, the lease set anew.
+            #expect(try instance.acquire(self.lock("a", "c"), instance.token(), lease: 50_000).integer == 1)
+            #expect(try instance.harness.server.command("PTTL", instance.harness.key).integer ?? 0 > 45_000)
+            // With another token it is another round.
+            #expect(self.code(try instance.acquire(self.lock("a", "c"), instance.token(1))) == 0)
+        }
+    }
+
+    // Q10
+    @Test func `a late message of an old round touches nobody else's grant`() async throws {
+        try await Self.run { instance in
+            _ = try instance.acquire(self.lock("a", "c"), instance.token(1))
+            try instance.release(self.lock("a", "c"))
+            #expect(try instance.acquire(self.lock("b", "d"), instance.token(2)).integer == 1)
+            #expect(try instance.release(self.lock("a", "c")) == 0)
+            #expect(try instance.renew(self.lock("a", "c")) == 0)
+            #expect(self.code(try instance.acquire(self.lock("a", "c"), instance.token(1))) == -1)
+            #expect(try instance.harness.holder() == self.lock("b", "d"))
+            try instance.release(self.lock("b", "d"))
+            // Free, but its token is no more.
+            #expect(self.code(try instance.acquire(self.lock("a", "c"), instance.token(1))) == -1)
+            #expect(self.code(try instance.acquire(self.lock("a", "c"), instance.token(2))) == -1)
+            #expect(try instance.harness.holder() == nil)
+        }
+    }
+
+    @Test func `what is refused is told the fence, the clock and the holder, and leaves nothing`() async throws {
+        try await Self.run { instance in
+            _ = try instance.acquire(self.lock("a", "c"), instance.token(5))
+            let busy = try #require(try instance.acquire(self.lock("b", "d"), instance.token(6)).list)
+            #expect(busy[0].integer == 0)
+            #expect(busy[1].integer == instance.token(5))
+            #expect(abs((busy[2].integer ?? 0) - (try instance.harness.ticks())) < 62_500)
+            #expect(busy[3].string == self.lock("a", "c"))
+            try instance.release(self.lock("a", "c"))
+            let ahead = try instance.harness.ticks() + Self.skew + 62_500
+            #expect(self.code(try instance.acquire(self.lock("b", "d"), ahead)) == -2)
+            #expect(self.code(try instance.acquire(self.lock("b", "d"), instance.floor)) == -1)
+            #expect(try instance.harness.holder() == nil)
+            #expect(try instance.harness.get(instance.harness.fence) == "\(instance.token(5))")
+        }
+    }
+
+    @Test func `a lock whose fence was forgotten refuses what is half a day behind the clock`() async throws {
+        try await Self.run { instance in
+            let old = Instance(harness: instance.harness, node: instance.node, floor: 0)
+            let halfADay: Int64 = 43_200 * 62_500
+            let ticks = try instance.harness.ticks()
+            #expect(self.code(try old.acquire(self.lock("a", "c"), ticks - halfADay - 62_500)) == -1)
+            #expect(try old.acquire(self.lock("a", "c"), ticks - halfADay + 62_500).integer == 1)
+        }
+    }
+
+    // Q3
+    @Test func `another node, or none, grants nothing`() async throws {
+        try await Self.run { instance in
+            let stranger = Instance(harness: instance.harness, node: instance.node + "x", floor: 0)
+            #expect(self.code(try stranger.acquire(self.lock("a", "c"), instance.token())) == -9)
+            #expect(self.code(try stranger.wait(self.lock("a", "c"))) == -9)
+            try instance.harness.server.command("FLUSHALL")
+            #expect(self.code(try instance.acquire(self.lock("a", "c"), instance.token())) == -9)
+        }
+    }
+
+    @Test func `a waiter is given its turn, and nobody else gets in between`() async throws {
+        try await Self.run { instance in
+            let (holder, waiter, round) = (self.lock("a", "c"), self.lock("w", "d"), self.lock("r", "d"))
+            _ = try instance.acquire(holder, instance.token())
+            try instance.harness.listening("d") { next in
+                let place = try #require(try instance.wait(waiter).list)
+                #expect(place[0].integer == 0 && place[1].integer == 0)
+                #expect((place[2].integer ?? 0) > 25_000)
+                #expect(try instance.release(holder) == 2)
+                #expect(try next() == "turn \(waiter.prefix(27)) \(instance.token())")
+            }
+            #expect(try instance.harness.get(instance.harness.key)?.hasSuffix("+q+t") == true)
+            // A newcomer is kept out; the waiter's round is let in.
+            #expect(self.code(try instance.acquire(self.lock("n", "e"), instance.token(1))) == 0)
+            #expect(try instance.acquire(round, instance.token(2), waiter: waiter).integer == 1)
+            #expect(try instance.harness.holder() == round)
+            #expect(try instance.release(round) == 1)
+            #expect(try instance.harness.server.command("EXISTS", instance.harness.queueKey).integer == 0)
+        }
+    }
+
+    @Test func `a turn that nobody takes ends by itself, and the next one finds that out`() async throws {
+        try await Self.run { instance in
+            _ = try instance.acquire(self.lock("a", "c"), instance.token())
+            try instance.harness.listening("d", "e") { next in
+                _ = try instance.wait(self.lock("w", "d"))
+                _ = try instance.wait(self.lock("v", "e"))
+                try instance.release(self.lock("a", "c"))
+                #expect(try next().hasPrefix("turn www"))
+                try instance.harness.server.command("DEL", instance.harness.key)
+                // A newcomer is told to wait for the one who has waited longer.
+                #expect(self.code(try instance.acquire(self.lock("n", "f"), instance.token(1))) == 0)
+                #expect(try next().hasPrefix("turn vvv"))
+                try instance.harness.server.command("DEL", instance.harness.key)
+                #expect(try instance.wait(self.lock("v", "e")).list?.first?.integer == 1)
+            }
+        }
+    }
+
+    @Test func `who is refused while it has the turn elsewhere is queued in the same step`() async throws {
+        try await Self.run { instance in
+            _ = try instance.acquire(self.lock("a", "c"), instance.token())
+            try instance.harness.listening("d") { next in
+                #expect(
+                    self.code(try instance.acquire(self.lock("r", "d"), instance.token(1), waiter: self.lock("w", "d")))
+                        == 0)
+                #expect(try instance.harness.waiters() == [self.lock("w", "d")])
+                try instance.release(self.lock("a", "c"))
+                #expect(try next().hasPrefix("turn www"))
+            }
+            // It gives its turn back.
+            #expect(try instance.release("", waiter: self.lock("w", "d")) == 0)
+            #expect(try instance.harness.holder() == nil)
+        }
+    }
+
+    @Test func `waiters that are dead or cannot be reached are passed over, and a full queue refuses`() async throws {
+        try await Self.run { instance in
+            _ = try instance.acquire(self.lock("a", "c"), instance.token())
+            for letter in ["1", "2", "3"] as [Character] { _ = try instance.wait(self.lock(letter, letter)) }
+            #expect(self.code(try instance.wait(self.lock("4", "4"))) == -2)
+            #expect(try instance.harness.waiters().count == 3)
+            // Its registration has run out.
+            try instance.harness.server.command(
+                "HSET", instance.harness.waitersKey, self.lock("1", "1"), "00000000000010000000000001"
+            )
+            try instance.harness.listening("3") { next throws in
+                #expect(try instance.release(self.lock("a", "c")) == 2)
+                #expect(try next().hasPrefix("turn 333"))
+            }
+            #expect(try instance.harness.waiters() == [self.lock("2", "2")])
+        }
+    }
+
+    @Test func `a lock is broken at once or with its holder's leave, and the fence stays`() async throws {
+        try await Self.run { instance in
+            let holder = self.lock("a", "c")
+            _ = try instance.acquire(holder, instance.token())
+            try instance.harness.listening("c") { next in
+                #expect(try instance.call(.instanceBreak, ["0", "1000"]).string == holder)
+                #expect(try next() == "revoked \(holder.prefix(27))")
+                #expect(try instance.renew(holder) == -1)
+                _ = try instance.call(.instanceBreak, ["1", "1000"])
+            }
+            #expect(try instance.harness.holder() == nil)
+            #expect(try instance.call(.instanceBreak, ["1", "1000"]) == .null)
+            #expect(self.code(try instance.acquire(holder, instance.token())) == -1)
+        }
+    }
+
+    // Q3
+    @Test func `a server that has restarted stays closed, and its floor is above what it can have granted`()
+        async throws
+    {
+        try await ScriptHarness.run { harness in
+            let first = try Self.look(harness.server, closed: 1, mode: "check")
+            #expect(first[0].string == Self.policy)
+            #expect(first[3].integer == 1)
+            try await eventually("it is open") { () async throws -> Bool in
+                try Self.look(harness.server, closed: 1, mode: "check")[3].integer == 0
+            }
+            let open = try Self.look(harness.server, mode: "check")[1].string
+            #expect(open.hasSuffix(" open"))
+            // The same server again: nothing changes.
+            #expect(try Self.look(harness.server, mode: "check")[1].string == open)
+            // Another start of it.
+            let second = try Self.look(harness.server, run: "def", mode: "check")
+            #expect((second[3].integer ?? 0) > 60_000)
+            let floor = Int64(second[1].string.split(separator: " ")[6]) ?? 0
+            let ahead = floor - (try harness.ticks())
+            #expect(ahead > Self.skew - 62_500 && ahead <= Self.skew)
+            // Another policy changes nothing, and looking does neither.
+            #expect(
+                try Self.look(harness.server, run: "123", policy: "9 3 2 1 1", mode: "check")[0].string == Self.policy)
+            #expect(try Self.look(harness.server, run: "123", mode: "look")[1].string == second[1].string)
+            // It is no first installation.
+            #expect((try Self.look(harness.server, run: "456", mode: "init")[3].integer ?? 0) > 60_000)
+        }
+    }
+}

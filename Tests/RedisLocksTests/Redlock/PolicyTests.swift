@@ -1,0 +1,161 @@
+import DistributedLocks
+import Foundation
+import LockURLs
+import ServerKit
+import Testing
+
+/// Q6, Q7, Q9 and bad input, on real servers.
+@Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(2)))
+struct RedlockPolicyTests {
+    private func refusal(_ url: String, _ name: String = "a") async -> LockError? {
+        await #expect(throws: LockError.self) {
+            try await withLockClient(url) { locks in
+                try await locks.withLock("a", waitingAtMost: .seconds(5)) { _ in }
+            }
+        }
+    }
+
+    // Q6
+    @Test(arguments: ["?longest-lease=30s", "?max-clock-skew=5s", "?set=other"])
+    func `a client with another policy is refused`(query: String) async throws {
+        try await withRedlock(3) { servers, url in
+            let error = await self.refusal(url + query)
+            #expect(error?.code == .policyMismatch)
+            #expect(error?.message.contains("127.0.0.1:") == true)
+        }
+    }
+
+    @Test func `two sets that share an instance do not both grant`() async throws {
+        try await RedlockServers.withServers(5) { servers in
+            func url(_ indices: [Int]) -> String {
+                "redlock://" + indices.map { "127.0.0.1:\(servers[$0].port)" }.joined(separator: ",")
+            }
+            try await LockBackends.initialize(url: LockURL(url([0, 1, 2])))
+            let init2 = await #expect(throws: LockError.self) {
+                try await LockBackends.initialize(url: LockURL(url([0, 3, 4])))
+            }
+            #expect(init2?.code == .policyMismatch)
+            #expect(init2?.message.contains(":\(servers[0].port)") == true)
+            let error = await self.refusal(url([0, 3, 4]))
+            #expect(error?.code == .policyMismatch)
+            let fewer = await self.refusal(url([0, 1, 2, 3, 4]))
+            #expect(fewer?.code == .policyMismatch)
+            try await withLockClient(url([2, 1, 0])) { locks in _ = try await token(locks) }
+        }
+    }
+
+    @Test func `a first installation is opened once, and only when all instances are new`() async throws {
+        try await withRedlock(3) { servers, url in
+            let again = await #expect(throws: LockError.self) { try await LockBackends.initialize(url: LockURL(url)) }
+            #expect(again?.code == .invalidConfiguration)
+            #expect(again?.message.contains("nothing was changed") == true)
+            try servers[1].restart()
+            _ = await #expect(throws: LockError.self) { try await LockBackends.initialize(url: LockURL(url)) }
+            #expect(try servers[1].command("GET", "dlock.node") == .null)
+        }
+    }
+
+    @Test func `new instances that nobody opened open by themselves after the longest lease`() async throws {
+        try await RedlockServers.withServers(3) { servers in
+            let url = servers.url + "?longest-lease=1s"
+            let started = ContinuousClock.now
+            try await withLockClient(url) { locks in
+                let handle = try await locks.acquire("a", lease: .seconds(1), waitingAtMost: .seconds(10))
+                #expect(ContinuousClock.now - started >= .seconds(1))
+                // A second is short on a busy machine.
+                try? await handle.release()
+            }
+        }
+    }
+
+    // Q7
+    @Test func `a replica among the instances is refused by name`() async throws {
+        try await RedlockServers.withServers(3) { servers in
+            try servers[2].command("REPLICAOF", "127.0.0.1", "\(servers[0].port)")
+            let error = await self.refusal(servers.url)
+            #expect(error?.code == .invalidConfiguration)
+            #expect(error?.message.contains(":\(servers[2].port)") == true)
+            #expect(error?.message.contains("replica") == true)
+        }
+    }
+
+    @Test func `the same server by two addresses is refused by name`() async throws {
+        try await RedlockServers.withServers(2) { servers in
+            let url = "redlock://127.0.0.1:\(servers[0].port),127.0.0.1:\(servers[1].port),localhost:\(servers[1].port)"
+            let error = await self.refusal(url)
+            #expect(error?.code == .invalidConfiguration)
+            #expect(error?.message.contains("the same server as") == true)
+            #expect(error?.message.contains(":\(servers[1].port)") == true)
+        }
+    }
+
+    @Test(arguments: ["two", "even", "twice", "lease", "option"])
+    func `a URL that cannot be a Redlock is refused before anything is connected`(kind: String) throws {
+        let url =
+            switch kind {
+            case "two": "redlock://a,b"
+            case "even": "redlock://a,b,c,d"
+            case "twice": "redlock://a,b,A:6379"
+            case "lease": "redlock://a,b,c?longest-lease=1ms"
+            default: "redlock://a,b,c?nonsense=1"
+            }
+        let error = #expect(throws: LockError.self) { try LockBackends.backend(url: url) }
+        #expect(error?.code == .invalidConfiguration)
+    }
+
+    @Test func `an instance with another password, or that throws keys away, is refused by name`() async throws {
+        try await RedlockServers.withServers(3) { servers in
+            try servers[1].command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+            let evicting = await self.refusal(servers.url)
+            #expect(evicting?.code == .invalidConfiguration)
+            #expect(evicting?.message.contains("noeviction") == true)
+            #expect(evicting?.message.contains(":\(servers[1].port)") == true)
+            try servers[1].command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+            try servers[2].command("CONFIG", "SET", "requirepass", "secret-of-its-own")
+            let locked = await self.refusal(servers.url)
+            #expect(locked?.code == .invalidConfiguration)
+            #expect(locked?.message.contains(":\(servers[2].port)") == true)
+            #expect(locked.map(String.init(describing:))?.contains("secret-of-its-own") == false)
+        }
+    }
+
+    @Test func `a lease beyond the longest is refused`() async throws {
+        try await withRedlock(3, query: "?longest-lease=5s") { _, url in
+            try await withLockClient(url) { locks in
+                let error = await #expect(throws: LockError.self) {
+                    try await locks.withLock("a", lease: .seconds(6)) { _ in }
+                }
+                #expect(error?.code == .invalidConfiguration)
+            }
+        }
+    }
+
+    // Q9
+    @Test(arguments: [Duration.seconds(86_400), .seconds(-86_400)])
+    func `one instance whose clock is a day off stops nobody, and tokens rise`(step: Duration) async throws {
+        let folder = FileManager.default.temporaryDirectory.appending(
+            path: "dlock-clock-\(UUID().uuidString.prefix(8))")
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let clock = try ClockShim(folder: folder)
+        try await RedlockServers.withServers(2) { servers in
+            try await RedisServer.withServer(RedisServer.Options(environment: clock.environment)) { wild in
+                let url = "\(servers.url),127.0.0.1:\(wild.port)"
+                try await LockBackends.initialize(url: LockURL(url))
+                try await withRedlockClients(url, 2) { clients in
+                    var last = try await token(clients[0])
+                    try clock.set(step)
+                    for number in 0..<20 {
+                        let next = try await token(clients[number % 2])
+                        #expect(next > last)
+                        last = next
+                    }
+                    // Told of such a time it does not believe: the other two are asked for that.
+                    let ticks = Double(last.rawValue) / 62_500 + 1_735_689_600
+                    #expect(abs(ticks - Date().timeIntervalSince1970) < 60)
+                    try clock.set(.zero)
+                    #expect(try await token(clients[1]) > last)
+                }
+            }
+        }
+    }
+}

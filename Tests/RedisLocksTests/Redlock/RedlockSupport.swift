@@ -1,0 +1,66 @@
+import DistributedLocks
+import Foundation
+import LockURLs
+import ServerKit
+
+/// Five instances (or another number), opened, and their URL.
+func withRedlock(
+    _ count: Int = 5,
+    query: String = "",
+    options: RedisServer.Options = RedisServer.Options(),
+    _ body: (RedlockServers, _ url: String) async throws -> Void
+) async throws {
+    try await RedlockServers.withServers(count, options: options) { servers in
+        let url = servers.url + query
+        try await LockBackends.initialize(url: LockURL(url))
+        try await body(servers, url)
+    }
+}
+
+/// Clients that share no connection, for as long as the body runs.
+func withRedlockClients(
+    _ url: String,
+    _ count: Int,
+    _ body: ([LockClient]) async throws -> Void
+) async throws {
+    let clients = try (0..<count).map { _ in LockClient(backend: try LockBackends.backend(url: url)) }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        for client in clients { group.addTask { try await client.run() } }
+        let result: Result<Void, any Error>
+        do {
+            result = .success(try await body(clients))
+        } catch {
+            result = .failure(error)
+        }
+        group.cancelAll()
+        while let end = await group.nextResult() { _ = end }
+        try result.get()
+    }
+}
+
+extension RedlockServers {
+    /// The keys of locks, and of those who wait for them, on one instance.
+    func lockKeys(_ index: Int) throws -> [String] {
+        try (self[index].command("KEYS", "dlock*").list ?? []).map(\.string)
+            .filter { $0 != "dlock.node" && !$0.hasPrefix("dlock.fence:") }
+    }
+
+    func allLockKeys() throws -> [String] { try self.servers.indices.flatMap { try self.lockKeys($0) } }
+}
+
+/// What every grant of one name had for a token, in the order in which the grants were seen.
+actor TokenLog {
+    private(set) var tokens: [FencingToken] = []
+    private(set) var inside = 0
+    private(set) var overlaps = 0
+
+    func enter(_ token: FencingToken) {
+        self.tokens.append(token)
+        self.inside += 1
+        if self.inside > 1 { self.overlaps += 1 }
+    }
+
+    func leave() { self.inside -= 1 }
+
+    var rise: Bool { zip(self.tokens, self.tokens.dropFirst()).allSatisfy { $0 < $1 } }
+}
