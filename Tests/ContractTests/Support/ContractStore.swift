@@ -10,13 +10,14 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
     case memory
     case embedded
     case redis
+    case sentinel
     case zookeeper
 
     var testDescription: String { self.rawValue }
 
     /// Those that can run on this machine. Where CI is set a missing server is a failure.
     static let allCases: [Self] =
-        [.memory, .embedded] + (RedisServer.isRequired ? [.redis] : [])
+        [.memory, .embedded] + (RedisServer.isRequired ? [.redis, .sentinel] : [])
         + (ZooKeeperServer.isRequired ? [.zookeeper] : [])
 
     /// Those that other processes can reach.
@@ -26,7 +27,7 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
     var crashLease: Duration {
         switch self {
         case .memory, .embedded: .seconds(30)
-        case .redis: .seconds(2)
+        case .redis, .sentinel: .seconds(2)
         case .zookeeper: .seconds(4)
         }
     }
@@ -34,7 +35,7 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
     /// What a holder that has just been granted the lock still has, at least.
     var shortestLease: Duration {
         switch self {
-        case .memory, .embedded, .redis: .seconds(60)
+        case .memory, .embedded, .redis, .sentinel: .seconds(60)
         case .zookeeper: self.crashLease
         }
     }
@@ -42,7 +43,7 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
     /// A lease of this length, or the shortest that is allowed.
     func allowed(_ lease: Duration) -> Duration {
         switch self {
-        case .memory, .embedded, .redis: lease
+        case .memory, .embedded, .redis, .sentinel: lease
         case .zookeeper: max(lease, self.crashLease)
         }
     }
@@ -51,7 +52,7 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
     var longestTakeover: Duration {
         switch self {
         case .memory, .embedded: .milliseconds(200)
-        case .redis, .zookeeper: self.crashLease + .seconds(1)
+        case .redis, .sentinel, .zookeeper: self.crashLease + .seconds(1)
         }
     }
 
@@ -74,6 +75,10 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
                 let url = server.url
                 try await body(ContractStore(url: url) { try LockBackends.backend(url: url) })
             }
+        case .sentinel:
+            let setup = try await SentinelSetup.shared()
+            let url = setup.url("?prefix=\(UUID().uuidString):")
+            try await body(ContractStore(url: url) { try LockBackends.backend(url: url) })
         case .zookeeper:
             let server = try await ZooKeeperServer.shared()
             let url =
