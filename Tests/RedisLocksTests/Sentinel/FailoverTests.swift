@@ -54,7 +54,7 @@ struct FailoverTests {
                 }
                 let epochAfter = Int64(epoch)
                 try await eventually(within: .seconds(60), "locks are taken on the new master") {
-                    LoadRecord(agents).grants.contains { $0.token.epoch > epochAfter }
+                    LoadRecord(agents, last: 50).grants.contains { $0.token.epoch > epochAfter }
                 }
             }
             for agent in agents { agent.letGo() }

@@ -16,10 +16,11 @@ struct LoadRecord {
     let grants: [Grant]
     let errors: [String: Int]
 
-    init(_ agents: [AgentProcess]) {
+    /// - Parameter count: of each process, only so many of the last lines.
+    init(_ agents: [AgentProcess], last count: Int = .max) {
         var grants: [Grant] = []
         var errors: [String: Int] = [:]
-        for line in agents.flatMap(\.lines) {
+        for line in agents.flatMap({ $0.lines.suffix(count) }) {
             let words = line.split(separator: " ")
             if words.first == "grant", words.count == 7, let requested = Int64(words[2]), let granted = Int64(words[3]),
                 let ended = Int64(words[4]), let token = FencingToken(String(words[5]))

@@ -35,6 +35,7 @@ struct ReplicationTests {
                     try await eventually("somebody waits") {
                         try server.command("EXISTS", "dlock.queue:{dlock:a}").integer == 1
                     }
+                    waiter.letGo()
                     holder.letGo()
                     try await holder.end()
                     let error = await #expect(throws: LockError.self) { try await waiter.end() }
