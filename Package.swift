@@ -292,7 +292,8 @@ let package = Package(
         .testTarget(
             name: "RedisLocksTests",
             dependencies: [
-                "DistributedLocks", "LockURLs", "RESP", "RedisClient", "RedisLocks", "ServerKit",
+                "DistributedLocks", "Fencing", "LockURLs", "RESP", "RedisClient", "RedisLocks", "ServerKit",
+                "contract-agent",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ],

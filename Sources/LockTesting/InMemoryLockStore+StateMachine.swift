@@ -195,7 +195,7 @@ struct InMemoryLockStoreStateMachine: Sendable {
     /// An event reached its client.
     mutating func delivered(_ event: LockEvent, to connection: ConnectionID) {
         switch event {
-        case .granted(let attempt, _), .gone(let attempt):
+        case .granted(let attempt, _), .gone(let attempt), .failed(let attempt, _):
             self.awaited[Awaited(connection: connection, attempt: attempt)] = nil
         case .extended, .sessionExtended, .lost, .sessionLost:
             break

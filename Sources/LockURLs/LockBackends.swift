@@ -14,6 +14,7 @@ import EmbeddedLocks
 /// | `embedded:///path/locks.db` | one host, a file that several users or containers may share |
 /// | `redis://[user:password@]host[:6379][/database]` | one Redis master; `rediss:` for TLS |
 /// | `redis+unix:///path.sock` | one Redis master on this host |
+/// | `redis+sentinel://[user:password@]s1:26379,s2:26379,s3:26379/mymaster[/database]` | a Redis master that is found by its Sentinels; `rediss+sentinel:` for TLS |
 /// | `redlock://[user:password@]r1,r2,r3,r4,r5[/database]` | independent Redis masters; `redlocks:` for TLS |
 /// | `zookeeper://[user:password@]z1:2181,z2:2181,z3:2181[/chroot]` | a ZooKeeper ensemble; `zookeepers:` for TLS |
 ///
@@ -48,7 +49,7 @@ public enum LockBackends {
         case "embedded":
             return try Self.embedded(url)
         #endif
-        case "redis", "rediss", "redis+unix":
+        case "redis", "rediss", "redis+unix", "redis+sentinel", "rediss+sentinel":
             return try Self.redis(url)
         case "redlock", "redlocks":
             return try Self.redlock(url)

@@ -13,6 +13,11 @@ struct ContractAgent {
     @concurrent
     static func main() async throws {
         let arguments = CommandLine.arguments
+        if arguments.count == 5, arguments[1] == "--load", let names = Int(arguments[3]), let lease = Int(arguments[4])
+        {
+            try await Load(names: names, lease: .milliseconds(lease)).run(url: arguments[2])
+            exit(0)
+        }
         guard arguments.count == 4, let lease = Int(arguments[3]) else {
             FileHandle.standardError.write(Data("usage: contract-agent URL NAME LEASE-MS\n".utf8))
             exit(64)
@@ -45,12 +50,12 @@ struct ContractAgent {
     }
 
     /// Whether standard input was closed by the test.
-    private static func inputHasEnded() -> Bool {
+    static func inputHasEnded() -> Bool {
         var entry = pollfd(fd: 0, events: Int16(POLLIN), revents: 0)
         return poll(&entry, 1, 0) > 0 && entry.revents & Int16(POLLHUP) != 0
     }
 
-    private static func say(_ line: String) {
+    static func say(_ line: String) {
         let bytes = Array((line + "\n").utf8)
         _ = write(1, bytes, bytes.count)
     }

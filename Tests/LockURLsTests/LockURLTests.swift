@@ -52,4 +52,42 @@ import Testing
         #expect(
             try LockBackends.backend(url: "embedded:/tmp//a%20b.db?max-waiters=5").identity == "embedded:/tmp/a b.db")
     }
+
+    // MARK: Sentinel
+
+    @Test func `a URL with Sentinels names all of them, the master and the database`() throws {
+        func identity(_ text: String) throws -> String { try LockBackends.backend(url: text).identity }
+        #expect(
+            try identity("redis+sentinel://u:p@s1,s2:7,[::1]/mymaster")
+                == "redis+sentinel://s1:26379,s2:7,[::1]:26379/mymaster"
+        )
+        #expect(try identity("redis+sentinel://s1/mymaster/3") == "redis+sentinel://s1:26379/mymaster/3")
+        #expect(
+            try identity(
+                "rediss+sentinel://s1/m/?ca-file=/a&server-name=b&sentinel-user=c&replication-acks=2&prefix=x:")
+                == "rediss+sentinel://s1:26379/m#x:"
+        )
+    }
+
+    @Test(arguments: [
+        "redis+sentinel:", "redis+sentinel://s1", "redis+sentinel://s1/", "redis+sentinel:///mymaster",
+        "redis+sentinel://s1/mymaster/x", "redis+sentinel://s1/mymaster/1/2", "redis+sentinel://s1,s1/mymaster",
+        "redis+sentinel://s1,s1:26379/mymaster", "redis+sentinel://s1/my%20master",
+        "redis+sentinel://s1/mymaster?replication-acks=x", "redis+sentinel://s1/mymaster?replication-acks=-1",
+        "redis+sentinel://s1/mymaster?ca-file=/a", "redis+sentinel://s1/mymaster?database=1",
+        "redis+sentinel://s1/mymaster?unknown=1", "redis+sentinel://s1/mymaster?sentinel-password-env=NOT_SET_ANYWHERE",
+        "redis+sentinel://s1/mymaster?sentinel-password-file=/nowhere", "redis://h?sentinel-user=x",
+        "redis://h?replication-acks=1001", "redis://s1,s2",
+    ])
+    func `a URL of Redis that makes no sense is refused`(text: String) {
+        let error = #expect(throws: LockError.self) { try LockBackends.backend(url: text) }
+        #expect(error?.code == .invalidConfiguration)
+    }
+
+    @Test func `only Sentinels have an epoch to raise`() async throws {
+        for text in ["redis://h", "zookeeper://h"] {
+            let error = await #expect(throws: LockError.self) { try await LockBackends.raiseEpoch(url: LockURL(text)) }
+            #expect(error?.code == .invalidConfiguration)
+        }
+    }
 }

@@ -117,6 +117,41 @@ import Testing
         #expect(PushedMessage([self.bulk("subscribe"), self.bulk("channel"), .integer(1)]) == nil)
         #expect(PushedMessage([]) == nil)
     }
+
+    @Test func `with Sentinels a message has to tell its epoch, and the receiver has none to offer`() throws {
+        var generator = SystemRandomNumberGenerator()
+        let secret = LockOwner.Secret(using: &generator)
+        var text: [UInt8] = []
+        secret.withUnsafeBytes { Base64URL.encode($0) { text.append($0) } }
+        let owner = String(decoding: text, as: UTF8.self)
+        func message(_ payload: String) -> PushedMessage? {
+            PushedMessage([self.bulk("message"), self.bulk("channel"), self.bulk(payload)], hasEpochs: true)
+        }
+        let token = try #require(FencingToken(rawValue: 6 << 47 | 12))
+        #expect(message("granted \(owner) 12 6") == .granted(OwnerKey(secret), token))
+        #expect(
+            message("granted \(owner) 12 0") == .granted(OwnerKey(secret), try #require(FencingToken(rawValue: 12))))
+        // From a client that knows nothing of the Sentinels: what it minted is too low.
+        #expect(message("granted \(owner) 12") == .handedOver(OwnerKey(secret)))
+        for payload in [
+            "granted \(owner) 12 65536", "granted \(owner) 12 -1", "granted \(owner) 12 x", "granted \(owner) 0 6",
+        ] {
+            #expect(message(payload) == nil)
+        }
+    }
+
+    @Test func `the epoch stands above the count, and neither may be too great`() {
+        #expect(FencingToken(epoch: 0, count: 5)?.rawValue == 5)
+        let first: Int64 = 1 << 47 + 5
+        #expect(FencingToken(epoch: 1, count: 5)?.rawValue == first)
+        #expect(FencingToken(epoch: 65_535, count: 1 << 47 - 1)?.rawValue == .max)
+        #expect(FencingToken(epoch: 65_536, count: 5) == nil)
+        #expect(FencingToken(epoch: -1, count: 5) == nil)
+        #expect(FencingToken(epoch: 1, count: 0) == nil)
+        #expect(FencingToken(epoch: 1, count: 1 << 47) == nil)
+        #expect(FencingToken(epoch: 3, count: 1)! > FencingToken(epoch: 2, count: 1 << 47 - 1)!)
+        #expect(ClaimReply(.integer(5), epoch: 2) == FencingToken(rawValue: 2 << 47 | 5).map { .granted($0) })
+    }
 }
 
 @Suite struct ServerClockTests {

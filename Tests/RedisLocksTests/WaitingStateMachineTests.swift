@@ -95,6 +95,33 @@ import Testing
         )
     }
 
+    @Test func `a hand-over that does not count by itself is asked about, once, also if it is faster than the answer`()
+        throws
+    {
+        var machine = WaitingStateMachine()
+        let claim = try self.claim(1)
+        let message = PushedMessage.handedOver(OwnerKey(claim.owner.secret))
+        var early = machine
+        _ = self.queued(&machine, claim)
+        #expect(machine.pushed(message, connection: self.first, now: self.at(1)) == .touch(claim.attempt))
+        let wakeup = machine.nextWakeup()
+        #expect(wakeup == nil)
+        // The touch is out, and finds the grant.
+        #expect(machine.pushed(message, connection: self.first, now: self.at(1)) == .ignore)
+        #expect(
+            machine.touchAnswered(
+                claim.attempt,
+                .granted(self.token),
+                sentAt: self.at(1),
+                connection: self.first,
+                now: self.at(1.1)
+            ) == .grant(self.token, validUntil: LockValidity.deadline(lease: claim.lease, sentAt: self.at(1)))
+        )
+        early.requested(claim)
+        #expect(early.pushed(message, connection: self.first, now: self.at(0)) == .ignore)
+        #expect(self.queued(&early, claim) == .touch(claim.attempt))
+    }
+
     @Test func `a push that is faster than the answer waits for it`() throws {
         var machine = WaitingStateMachine()
         let claim = try self.claim(1)

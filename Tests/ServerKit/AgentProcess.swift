@@ -21,10 +21,19 @@ package final class AgentProcess: Sendable {
     private let state = Mutex(State())
 
     /// - Parameter words: stand before the command, such as `["ip", "netns", "exec", "a"]`.
-    package init(url: String, name: String, lease: Duration, prefix words: [String] = []) throws {
+    package convenience init(url: String, name: String, lease: Duration, prefix words: [String] = []) throws {
+        try self.init([url, name, String(Int(lease / .milliseconds(1)))], prefix: words)
+    }
+
+    /// One that takes and gives back locks all the time: see ContractAgent/Load.swift.
+    package static func load(url: String, names: Int, lease: Duration) throws -> AgentProcess {
+        try AgentProcess(["--load", url, "\(names)", String(Int(lease / .milliseconds(1)))])
+    }
+
+    private init(_ arguments: [String], prefix words: [String] = []) throws {
         let process = Process()
         let agent = Self.folder.appending(path: "contract-agent").path
-        let command = ["env"] + words + [agent, url, name, String(Int(lease / .milliseconds(1)))]
+        let command = ["env"] + words + [agent] + arguments
         process.executableURL = URL(filePath: "/usr/bin/env")
         process.arguments = Array(command.dropFirst())
         let output = Pipe()

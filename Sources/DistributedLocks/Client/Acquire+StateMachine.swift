@@ -59,6 +59,7 @@ struct AcquireStateMachine: Sendable {
         case nothing
         case granted(LockGrant)
         case gone
+        case failed(LockError)
     }
 
     /// When the caller gives up; `nil` if never.
@@ -101,7 +102,10 @@ struct AcquireStateMachine: Sendable {
             case (.queued, .gone):
                 self.state = .finished(isGranted: false)
                 return .startAnew
-            case (.busy(let holder), .nothing), (.busy(let holder), .gone):
+            case (.queued, .failed(let error)):
+                self.state = .finished(isGranted: false)
+                return .finish(.failed(.error(error), withdraw: true))
+            case (.busy(let holder), .nothing), (.busy(let holder), .gone), (.busy(let holder), .failed):
                 self.state = .finished(isGranted: false)
                 let who = holder.map { " by \($0)" } ?? ""
                 return .finish(
@@ -188,11 +192,25 @@ struct AcquireStateMachine: Sendable {
         case .requesting(.nothing):
             self.state = .requesting(early: .gone)
             return .none
-        case .requesting(.granted), .requesting(.gone), .backingOff, .finished:
+        case .requesting(.granted), .requesting(.gone), .requesting(.failed), .backingOff, .finished:
             return .none
         case .queued:
             self.state = .finished(isGranted: false)
             return .startAnew
+        }
+    }
+
+    /// The backend found that the claim cannot be granted.
+    mutating func failed(_ error: LockError) -> EventAction {
+        switch self.state {
+        case .requesting(.nothing), .requesting(.gone):
+            self.state = .requesting(early: .failed(error))
+            return .none
+        case .requesting(.granted), .requesting(.failed), .backingOff, .finished:
+            return .none
+        case .queued:
+            self.state = .finished(isGranted: false)
+            return .finish(.failed(.error(error), withdraw: true))
         }
     }
 
@@ -207,7 +225,8 @@ struct AcquireStateMachine: Sendable {
     /// The caller's time is over.
     mutating func deadlinePassed() -> EventAction {
         switch self.state {
-        case .requesting(early: .nothing), .requesting(early: .gone): self.stopped(.noAnswer)
+        case .requesting(early: .nothing), .requesting(early: .gone), .requesting(early: .failed):
+            self.stopped(.noAnswer)
         case .requesting(early: .granted), .backingOff, .queued, .finished: self.stopped(.timedOut)
         }
     }

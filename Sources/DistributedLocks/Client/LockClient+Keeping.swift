@@ -220,6 +220,8 @@ extension LockClient: LockEventSink {
             self.abandon(attempt) { $0.granted(grant) }
         case .gone(let attempt):
             self.abandon(attempt) { $0.gone() }
+        case .failed(let attempt, let error):
+            self.abandon(attempt) { $0.failed(error) }
         case .extended(let attempt, let until):
             let now = self.clock.now()
             let (hold, validUntil) = self.state.withLock { state in

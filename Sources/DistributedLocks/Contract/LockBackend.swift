@@ -43,8 +43,9 @@ public protocol LockBackend: Sendable {
 
     /// Asks for a lock, once.
     ///
-    /// The reply ``AcquireReply/queued(_:)`` is a promise: sooner or later ``LockEvent/granted(_:_:)`` or
-    /// ``LockEvent/gone(_:)`` follows, unless the claim is withdrawn. Either may be delivered before this call returns.
+    /// The reply ``AcquireReply/queued(_:)`` is a promise: sooner or later ``LockEvent/granted(_:_:)``,
+    /// ``LockEvent/gone(_:)`` or ``LockEvent/failed(_:_:)`` follows, unless the claim is
+    /// withdrawn. Each may be delivered before this call returns.
     ///
     /// - Throws: ``LockError``: `unreachable` by the request's deadline at the latest (or earlier, if the backend gives
     ///   up earlier), `outcomeUnknown`, `cancelled`, `serverRefused`, `noQuorum`, `policyMismatch`,
@@ -144,6 +145,8 @@ public enum LockEvent: Sendable {
     case granted(AttemptID, LockGrant)
     /// A claim lost its place in the queue: it has to be made anew, with a new owner.
     case gone(AttemptID)
+    /// A queued claim cannot be granted. The caller is told so, and the claim is withdrawn.
+    case failed(AttemptID, LockError)
     /// A grant's validity was extended, by the backend itself.
     case extended(AttemptID, until: ContinuousClock.Instant)
     /// The validity of all grants of the session was extended.

@@ -10,6 +10,7 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
     case memory
     case embedded
     case redis
+    case sentinel
     case redlock
     case zookeeper
 
@@ -17,7 +18,7 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
 
     /// Those that can run on this machine. Where CI is set a missing server is a failure.
     static let allCases: [Self] =
-        [.memory, .embedded] + (RedisServer.isRequired ? [.redis, .redlock] : [])
+        [.memory, .embedded] + (RedisServer.isRequired ? [.redis, .sentinel, .redlock] : [])
         + (ZooKeeperServer.isRequired ? [.zookeeper] : [])
 
     /// Those that other processes can reach.
@@ -27,7 +28,7 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
     var crashLease: Duration {
         switch self {
         case .memory, .embedded: .seconds(30)
-        case .redis, .redlock: .seconds(2)
+        case .redis, .sentinel, .redlock: .seconds(2)
         case .zookeeper: .seconds(4)
         }
     }
@@ -35,7 +36,7 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
     /// What a holder that has just been granted the lock still has, at least.
     var shortestLease: Duration {
         switch self {
-        case .memory, .embedded, .redis, .redlock: .seconds(60)
+        case .memory, .embedded, .redis, .sentinel, .redlock: .seconds(60)
         case .zookeeper: self.crashLease
         }
     }
@@ -43,7 +44,7 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
     /// A lease of this length, or the shortest that is allowed.
     func allowed(_ lease: Duration) -> Duration {
         switch self {
-        case .memory, .embedded, .redis, .redlock: lease
+        case .memory, .embedded, .redis, .sentinel, .redlock: lease
         case .zookeeper: max(lease, self.crashLease)
         }
     }
@@ -52,7 +53,7 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
     var longestTakeover: Duration {
         switch self {
         case .memory, .embedded: .milliseconds(200)
-        case .redis, .redlock, .zookeeper: self.crashLease + .seconds(1)
+        case .redis, .sentinel, .redlock, .zookeeper: self.crashLease + .seconds(1)
         }
     }
 
@@ -75,6 +76,10 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
                 let url = server.url
                 try await body(ContractStore(url: url) { try LockBackends.backend(url: url) })
             }
+        case .sentinel:
+            let setup = try await SentinelSetup.shared()
+            let url = setup.url("?prefix=\(UUID().uuidString):")
+            try await body(ContractStore(url: url) { try LockBackends.backend(url: url) })
         case .redlock:
             let servers = try await RedlockServers.shared()
             try await Self.initialized.value

@@ -7,7 +7,7 @@ import Testing
     private enum Event: CaseIterable {
         case replyGranted, replyQueued, replyBusy
         case outcomeUnknown, unreachable, requestCancelled
-        case pushGranted, pushGone
+        case pushGranted, pushGone, pushFailed
         case retry
         case deadline, cancel, stop
     }
@@ -31,7 +31,7 @@ import Testing
             case .replyGranted, .replyQueued, .replyBusy, .outcomeUnknown, .unreachable, .requestCancelled:
                 self.isRequestOut
             case .retry: self.isBackingOff
-            case .pushGranted, .pushGone, .deadline, .cancel, .stop: true
+            case .pushGranted, .pushGone, .pushFailed, .deadline, .cancel, .stop: true
             }
         }
 
@@ -64,6 +64,8 @@ import Testing
                 self.perform(self.machine.granted(grant))
             case .pushGone:
                 self.perform(self.machine.gone())
+            case .pushFailed:
+                self.perform(self.machine.failed(LockError(.unreachable, "")))
             case .retry:
                 self.isBackingOff = false
                 self.isRequestOut = self.machine.retryStarted()

@@ -42,6 +42,47 @@ import Testing
         #expect(talk.timer == talk.now - talk.start + .milliseconds(1))
     }
 
+    @Test func `a request that waits fails a little before its deadline, so that its caller hears why in time`() {
+        let talk = ClientTalk { $0.waitingMargin = .milliseconds(20) }
+        #expect(talk.submit("long", within: .seconds(1)) == "wait")
+        #expect(talk.timer == .milliseconds(980))
+        #expect(talk.submit("short", within: .milliseconds(40)) == "wait")
+        #expect(talk.timer == .milliseconds(30))
+        talk.wait(.milliseconds(30))
+        #expect(talk.fire().hasPrefix("; short: notSent: h:1: not connected by the deadline"))
+        talk.wait(.milliseconds(950))
+        #expect(talk.fire().hasPrefix("; long: notSent"))
+    }
+
+    @Test func `a pause is cut short when there is reason to, and only a pause`() {
+        let talk = ClientTalk()
+        #expect(talk.hurry() == "nothing")
+        _ = talk.run()
+        #expect(talk.hurry() == "nothing")
+        for _ in 0..<5 {
+            _ = talk.ended(.notSent, "connection refused")
+            #expect(talk.hurry().hasPrefix("connect"))
+        }
+        // The pauses have started anew.
+        let before = talk.now - talk.start
+        _ = talk.ended(.notSent, "connection refused", random: 0.5)
+        #expect(talk.timer == before + .milliseconds(50))
+        _ = talk.hurry()
+        _ = talk.connected("one")
+        #expect(talk.hurry() == "nothing")
+        #expect(talk.submit("a") == "send on one")
+    }
+
+    @Test func `what belongs to one connection does not wait for another`() {
+        let talk = ClientTalk()
+        #expect(talk.submit("early", onlyOn: 1).hasPrefix("early: notSent"))
+        _ = talk.run()
+        #expect(talk.submit("while connecting", onlyOn: 1).hasPrefix("while connecting: notSent"))
+        _ = talk.connected("one")
+        #expect(talk.submit("a", onlyOn: 1) == "send on one")
+        #expect(talk.submit("b", onlyOn: 2).hasPrefix("b: notSent"))
+    }
+
     @Test func `a connection that lasted starts the pauses anew, one that did not makes them longer`() {
         let talk = ClientTalk()
         _ = talk.run()

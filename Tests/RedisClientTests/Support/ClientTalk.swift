@@ -29,11 +29,22 @@ final class ClientTalk {
 
     func run() -> String { self.machine.started().map { "connect \($0)" } ?? "finish" }
 
-    func submit(_ name: String, within limit: Duration = .seconds(1)) -> String {
+    func hurry() -> String {
+        defer { self.armTimer() }
+        return self.machine.hurried().map { "connect \($0)" } ?? "nothing"
+    }
+
+    func submit(_ name: String, within limit: Duration = .seconds(1), onlyOn connection: UInt64? = nil) -> String {
         let id = RequestID(rawValue: UInt64(self.ids.count))
         self.ids[name] = id
         defer { self.armTimer() }
-        let request = RedisRequest(id: id, bytes: ByteBuffer(), deadline: self.now + limit, completion: name)
+        let request = RedisRequest(
+            id: id,
+            bytes: ByteBuffer(),
+            deadline: self.now + limit,
+            completion: name,
+            onlyOn: connection.map { RedisConnectionID(rawValue: $0) }
+        )
         return switch self.machine.submitted(request, now: self.now) {
         case .send(let connection): "send on \(connection)"
         case .wait: "wait"

@@ -342,6 +342,56 @@ struct ScriptTests {
         }
     }
 
+    // MARK: Epochs
+
+    private let withEpoch = RedisScript.Group.sentinel
+
+    @Test func `with Sentinels the epoch is the last argument, is kept, and a lower one is refused`() async throws {
+        try await ScriptHarness.run { redis async throws in
+            let first = try #require(redis.call(self.withEpoch.acquire, self.a, "5000", "5").integer)
+            #expect(try redis.get("dlock.epoch") == "5")
+            #expect(try redis.server.command("PTTL", "dlock.epoch") == .integer(-1))
+            #expect(try redis.call(self.withEpoch.release, self.a, "5") == .integer(1))
+            #expect(try redis.call(self.withEpoch.acquire, self.a, "5000", "12").integer! > first)
+            #expect(try redis.get("dlock.epoch") == "12")
+            for script in self.withEpoch.scripts where script.takesEpoch {
+                let answer = try redis.call(script, self.a, "5000", "9")
+                #expect(answer == .error("DLOCKEPOCH the epoch 9 is below 12"), "\(script.name)")
+            }
+            #expect(try redis.get(redis.key) == self.a)
+            #expect(try redis.get("dlock.epoch") == "12")
+        }
+    }
+
+    @Test func `a pushed grant tells the epoch with which it was minted, whoever it is for`() async throws {
+        try await ScriptHarness.run { redis async throws in
+            _ = try redis.call(self.withEpoch.acquire, self.a, "5000", "5")
+            _ = try redis.call(self.withEpoch.acquire, self.b, "5000", "6000", "100", "5")
+            try redis.listening("c") { next throws in
+                // By a client whose connection has a later epoch than that of the waiter.
+                #expect(try redis.call(self.withEpoch.release, self.a, "6") == .integer(1))
+                let words = try next().split(separator: " ")
+                #expect(words.count == 4 && words[1] == self.b.prefix(27) && words[3] == "6")
+            }
+            // Without Sentinels nothing of this is there.
+            try redis.listening("c", "d") { next throws in
+                _ = try redis.queue(self.c)
+                _ = try redis.release(self.b)
+                #expect(try next().split(separator: " ").count == 3)
+            }
+        }
+    }
+
+    @Test func `without an epoch the scripts are what they were, and keep none`() async throws {
+        try await ScriptHarness.run { redis async throws in
+            _ = try redis.acquire(self.a)
+            _ = try redis.release(self.a)
+            #expect(try redis.get("dlock.epoch") == nil)
+            #expect(RedisScript.Group.sentinel.renew.hash == RedisScript.renew.hash)
+            #expect(RedisScript.all.count == 12)
+        }
+    }
+
     @Test func `a lock of another library is left alone, whatever it looks like`() async throws {
         try await ScriptHarness.run { redis async throws in
             for foreign in ["token", "abc+q", "a:b:c+r", String(repeating: "+q", count: 40)] {

@@ -58,8 +58,10 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
     /// Deadlines that are closer together than this are served by one firing.
     static var timerGranularity: Duration { .milliseconds(1) }
 
-    private let endpoint: RedisEndpoint
+    /// Nil: it changes.
+    private let endpoint: RedisEndpoint?
     private let maximumWaiting: Int
+    private let waitingMargin: Duration
     private let backoffBase: Duration
     private let backoffCap: Duration
 
@@ -76,8 +78,9 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
     private var armedFor: Instant?
 
     init(_ configuration: RedisClientConfiguration) {
-        self.endpoint = configuration.endpoint
+        self.endpoint = configuration.fixedEndpoint
         self.maximumWaiting = min(configuration.maximumWaiting, configuration.maximumInFlight)
+        self.waitingMargin = configuration.waitingMargin
         self.backoffBase = configuration.backoffBase
         self.backoffCap = configuration.backoffCap
     }
@@ -98,9 +101,11 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
 
     mutating func submitted(_ request: Request, now: Instant) -> SubmitAction {
         switch self.state {
-        case .connected(_, let connection, _):
+        case .connected(let id, let connection, _):
+            if let wanted = request.onlyOn, wanted != id { return .fail(self.otherConnection) }
             return .send(connection)
         case .idle, .connecting, .backingOff:
+            guard request.onlyOn == nil else { return .fail(self.otherConnection) }
             if let refusal = self.refusal { return .fail(refusal) }
             guard request.deadline > now else { return .fail(self.notConnected) }
             guard self.waiting.count < self.maximumWaiting else {
@@ -108,7 +113,10 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
                     self.notSent("\(self.waiting.count) requests wait for a connection already, the most allowed")
                 )
             }
-            self.earliestDeadline = min(self.earliestDeadline ?? request.deadline, request.deadline)
+            let waitsUntil = request.deadline - min(self.waitingMargin, (request.deadline - now) / 4)
+            self.earliestDeadline = min(self.earliestDeadline ?? waitsUntil, waitsUntil)
+            var request = request
+            request.waitsUntil = waitsUntil
             self.waiting.append(request)
             return .wait
         case .stopping, .stopped:
@@ -132,7 +140,7 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
         }
         guard !gone.isEmpty else { return nil }
         self.waiting = kept
-        self.earliestDeadline = kept.lazy.map(\.deadline).min()
+        self.earliestDeadline = kept.lazy.map { $0.waitsUntil ?? $0.deadline }.min()
         return Failed(completions: gone, error: error)
     }
 
@@ -214,6 +222,17 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
         return .retry(self.refusal.map { self.removeAllWaiting($0) })
     }
 
+    /// There is reason to think that the next attempt succeeds: it is made now. Nil: there is no pause to cut short.
+    mutating func hurried() -> RedisConnectionID? {
+        switch self.state {
+        case .backingOff:
+            self.failures = 0
+            return self.nextConnection()
+        case .idle, .connecting, .connected, .stopping, .stopped:
+            return nil
+        }
+    }
+
     mutating func stopped() -> StopAction {
         let error = self.notSent("the client was stopped before it was sent")
         switch self.state {
@@ -272,7 +291,7 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
         case .idle, .connecting, .connected, .stopping, .stopped:
             break
         }
-        action.expired = self.removeWaiting(self.notConnected) { $0.deadline <= now }
+        action.expired = self.removeWaiting(self.notConnected) { $0.waitsUntil ?? $0.deadline <= now }
         return action
     }
 
@@ -282,12 +301,17 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
         RedisError(.notSent, serverCode: serverCode, endpoint: self.endpoint, reason)
     }
 
+    private var otherConnection: RedisError { self.notSent("the connection that it belongs to is gone") }
+
     private var notConnected: RedisError {
         switch self.state {
         case .idle: self.notSent("not connected by the deadline: the client is not running")
         case .connecting, .connected, .backingOff, .stopping, .stopped:
             if let lastError {
-                self.notSent("not connected by the deadline: \(lastError.reason)", serverCode: lastError.serverCode)
+                self.notSent(
+                    "not connected by the deadline: \(self.endpoint == nil ? lastError.message : lastError.reason)",
+                    serverCode: lastError.serverCode
+                )
             } else {
                 self.notSent("not connected by the deadline: the first attempt is not over")
             }

@@ -10,14 +10,13 @@ package protocol RedisClientDelegate: Sendable {
     /// It has ended. Comes before any request is sent on a later connection, and before the requests that are out on
     /// this one end with ``RedisError/Code/outcomeUnknown``.
     func disconnected(_ id: RedisConnectionID, _ error: RedisError)
-    /// No connection could be made. Another attempt follows.
+    /// An attempt to connect failed.
     func notConnected(_ error: RedisError)
     /// The server sent something by itself, between ``connected(_:greeting:)`` and ``disconnected(_:_:)`` of `id`.
     func pushed(_ elements: [RESPValue], on id: RedisConnectionID)
 }
 
 extension RedisClientDelegate {
-    /// Of no interest.
     package func notConnected(_ error: RedisError) {}
 }
 
@@ -78,6 +77,25 @@ package final class RedisClient: Sendable {
         }
     }
 
+    /// The server is known to be elsewhere from now on. What goes to another place is given up, and the next attempt is made
+    /// without a pause.
+    package func moved(to location: RedisLocation) {
+        if self.eventLoop.inEventLoop { return self.loop.value.moved(to: location) }
+        self.onLoop { $0.moved(to: location) }
+    }
+
+    /// The server that was looked for is not there any more. What goes there is given up, and the place is looked up anew.
+    package func left(_ location: RedisLocation) {
+        if self.eventLoop.inEventLoop { return self.loop.value.left(location) }
+        self.onLoop { $0.left(location) }
+    }
+
+    /// Gives a connection up, if it is still there; its place is looked up anew.
+    package func reconnect(_ connection: RedisConnectionID, _ reason: String) {
+        if self.eventLoop.inEventLoop { return self.loop.value.reconnect(connection, reason) }
+        self.onLoop { $0.reconnect(connection, reason) }
+    }
+
     private func onLoop(_ body: @escaping @Sendable (RedisClientLoop) -> Void) {
         let loop = self.loop
         self.eventLoop.execute { body(loop.value) }
@@ -89,17 +107,20 @@ package final class RedisClient: Sendable {
     ///
     /// While there is no connection, it waits for one.
     ///
-    /// - Parameter deadline: compared with `ContinuousClock`; may be noticed about 2 ms later.
+    /// - Parameters:
+    ///   - deadline: compared with `ContinuousClock`; may be noticed about 2 ms later.
+    ///   - connection: if it is not the present one any more, the request is not sent.
     /// - Throws: Cancelled before it was written: ``RedisError/Code/cancelled``. Cancelled after that:
     ///   ``RedisError/Code/outcomeUnknown``, at once; its late reply is swallowed. Otherwise see ``RedisError/Code``.
     package func send(
         _ command: RedisCommand,
-        deadline: ContinuousClock.Instant
+        deadline: ContinuousClock.Instant,
+        onlyOn connection: RedisConnectionID? = nil
     ) async throws(RedisError) -> RedisReply {
         if Task.isCancelled { throw self.cancelledError }
         let id = self.inbox.nextID()
         let outcome = await withTaskCancellationHandler {
-            await self.outcome(of: command, id, deadline: deadline) {
+            await self.outcome(of: command, id, deadline: deadline, onlyOn: connection) {
                 // The handler may have run before the request was there to be cancelled.
                 if Task.isCancelled { self.cancel(id.rawValue..<id.rawValue + 1) }
             }
@@ -123,6 +144,7 @@ package final class RedisClient: Sendable {
         of command: RedisCommand,
         _ id: RequestID,
         deadline: ContinuousClock.Instant,
+        onlyOn connection: RedisConnectionID? = nil,
         whenPut: () -> Void = {}
     ) async -> Outcome {
         await Self.withOutcome { continuation in
@@ -131,7 +153,9 @@ package final class RedisClient: Sendable {
                     id: id,
                     bytes: command.bytes,
                     deadline: deadline,
-                    completion: .continuation(continuation)
+                    completion: .continuation(continuation),
+                    endsWithTag: command.endsWithTag,
+                    onlyOn: connection
                 )
             )
             whenPut()
@@ -157,7 +181,8 @@ package final class RedisClient: Sendable {
                             id: RequestID(rawValue: ids.lowerBound + UInt64(index)),
                             bytes: commands[index].bytes,
                             deadline: deadline,
-                            completion: .batch(batch, index: index)
+                            completion: .batch(batch, index: index),
+                            endsWithTag: commands[index].endsWithTag
                         )
                     }
                 )
@@ -174,6 +199,7 @@ package final class RedisClient: Sendable {
     package func submit(
         _ command: RedisCommand,
         deadline: ContinuousClock.Instant,
+        onlyOn connection: RedisConnectionID? = nil,
         completion: @escaping @Sendable (Outcome) -> Void
     ) {
         self.put(
@@ -181,7 +207,9 @@ package final class RedisClient: Sendable {
                 id: self.inbox.nextID(),
                 bytes: command.bytes,
                 deadline: deadline,
-                completion: .callback(completion)
+                completion: .callback(completion),
+                endsWithTag: command.endsWithTag,
+                onlyOn: connection
             )
         )
     }
@@ -216,7 +244,7 @@ package final class RedisClient: Sendable {
     }
 
     private func refuse(_ request: RedisRequest<RedisCompletion>) {
-        let error = RedisError(.stopped, endpoint: self.configuration.endpoint, "the client has been stopped")
+        let error = RedisError(.stopped, endpoint: self.configuration.fixedEndpoint, "the client has been stopped")
         switch request.completion {
         // The event loop may be gone by now, and nobody must wait for ever.
         case .continuation, .batch: request.completion.complete(.failure(error))
@@ -225,7 +253,7 @@ package final class RedisClient: Sendable {
     }
 
     private var cancelledError: RedisError {
-        RedisError(.cancelled, endpoint: self.configuration.endpoint, "cancelled before it was sent")
+        RedisError(.cancelled, endpoint: self.configuration.fixedEndpoint, "cancelled before it was sent")
     }
 
     private static func withOutcome(_ body: (RedisCompletion.Continuation) -> Void) async -> Outcome {

@@ -3,7 +3,10 @@ import Transport
 
 /// How to reach one server, and the bounds of what a client keeps and waits for.
 package struct RedisClientConfiguration: Sendable {
+    /// Where the server is, unless there is a ``locator``.
     package var endpoint: RedisEndpoint
+    /// Asked for the endpoint before each attempt to connect.
+    package var locator: (any RedisLocator)?
     /// Nil: the connection is in clear.
     package var tls: RedisTLS?
     /// The ACL user. Nil with a password: `default`.
@@ -24,6 +27,10 @@ package struct RedisClientConfiguration: Sendable {
     /// ``maximumInFlight``.
     package var maximumWaiting: Int
 
+    /// A request that waits for a connection fails by so much before its deadline, or by a quarter of its time if that is
+    /// less: so that whoever counts the same time hears why before it is over.
+    package var waitingMargin: Duration
+
     /// The longest pause before the first attempt to reconnect; it doubles with each failure. The pause itself is drawn
     /// between zero and that (full jitter).
     package var backoffBase: Duration
@@ -38,9 +45,13 @@ package struct RedisClientConfiguration: Sendable {
 
     /// Says why a server must not be used; nil if it is fine. Called on the event loop.
     package var checkGreeting: @Sendable (RedisGreeting) -> String?
+    /// Says why a server must not be used for now: unlike one that is refused by ``checkGreeting``, requests go on waiting
+    /// for one that will do. Called on the event loop.
+    package var checkRole: @Sendable (RedisGreeting) -> String?
 
     package init(
         endpoint: RedisEndpoint,
+        locator: (any RedisLocator)? = nil,
         tls: RedisTLS? = nil,
         username: String? = nil,
         password: String? = nil,
@@ -50,13 +61,16 @@ package struct RedisClientConfiguration: Sendable {
         silenceTimeout: Duration = .seconds(5),
         maximumInFlight: Int = 65_536,
         maximumWaiting: Int = 16_384,
+        waitingMargin: Duration = .zero,
         backoffBase: Duration = .milliseconds(20),
         backoffCap: Duration = .seconds(2),
         limits: RESPLimits = RESPLimits(),
         setup: [RedisCommand] = [],
-        checkGreeting: @escaping @Sendable (RedisGreeting) -> String? = { _ in nil }
+        checkGreeting: @escaping @Sendable (RedisGreeting) -> String? = { _ in nil },
+        checkRole: @escaping @Sendable (RedisGreeting) -> String? = { _ in nil }
     ) {
         self.endpoint = endpoint
+        self.locator = locator
         self.tls = tls
         self.username = username
         self.password = password
@@ -66,11 +80,13 @@ package struct RedisClientConfiguration: Sendable {
         self.silenceTimeout = silenceTimeout
         self.maximumInFlight = maximumInFlight
         self.maximumWaiting = maximumWaiting
+        self.waitingMargin = waitingMargin
         self.backoffBase = backoffBase
         self.backoffCap = backoffCap
         self.limits = limits
         self.setup = setup
         self.checkGreeting = checkGreeting
+        self.checkRole = checkRole
     }
 }
 
@@ -88,6 +104,15 @@ extension RedisClientConfiguration: CustomStringConvertible, CustomDebugStringCo
 }
 
 extension RedisClientConfiguration {
+    /// Where errors of the client itself say that it is; nil if that changes.
+    var fixedEndpoint: RedisEndpoint? { self.locator == nil ? self.endpoint : nil }
+
+    func located(_ endpoint: RedisEndpoint) -> RedisClientConfiguration {
+        var located = self
+        located.endpoint = endpoint
+        return located
+    }
+
     var target: ConnectTarget {
         ConnectTarget(endpoint: self.endpoint, tls: self.tls, timeout: self.connectTimeout)
     }

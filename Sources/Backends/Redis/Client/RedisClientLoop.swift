@@ -25,9 +25,13 @@ final class RedisClientLoop {
     private var machine: RedisClientStateMachine<RedisConnection, RedisCompletion>
     private let timer: EventLoopTimer
     private var attempt: ConnectAttempt?
+    /// The attempt whose place is being looked up.
+    private var lookup: RedisConnectionID?
+    /// Where the present attempt or connection goes.
+    private var location: RedisLocation
     /// From the moment when it is connected. Announced once it is active.
     private var connection: RedisConnection?
-    private var tls: TLSContext?
+    private var tls: (endpoint: RedisEndpoint, context: TLSContext)?
     /// While a new connection is announced, only what the delegate submits goes on it.
     private var isAnnouncing = false
     private var openChannels = 0
@@ -49,6 +53,7 @@ final class RedisClientLoop {
         self.logger = logger
         self.inbox = inbox
         self.status = status
+        self.location = RedisLocation(endpoint: configuration.endpoint, tag: 0)
         self.machine = RedisClientStateMachine(configuration)
         self.timer = EventLoopTimer(eventLoop: eventLoop)
     }
@@ -84,7 +89,8 @@ final class RedisClientLoop {
             for request in requests { self.take(request, now: now) }
         } else {
             let ids = Set(cancelled)
-            let error = RedisError(.cancelled, endpoint: self.configuration.endpoint, "cancelled before it was sent")
+            let error = RedisError(
+                .cancelled, endpoint: self.configuration.fixedEndpoint, "cancelled before it was sent")
             for request in requests {
                 if ids.contains(request.id) {
                     request.completion.complete(.failure(error))
@@ -142,8 +148,7 @@ final class RedisClientLoop {
             if let connection = self.connection {
                 connection.close(self.stoppedError)
             } else {
-                self.attempt?.abandon()
-                self.attempt = nil
+                self.abandonAttempt()
                 self.ended(self.stoppedError)
             }
         case .finish(let waiting):
@@ -155,7 +160,7 @@ final class RedisClientLoop {
     }
 
     private var stoppedError: RedisError {
-        RedisError(.stopped, endpoint: self.configuration.endpoint, "the client was stopped")
+        RedisError(.stopped, endpoint: self.configuration.fixedEndpoint, "the client was stopped")
     }
 
     private func finish() {
@@ -173,17 +178,72 @@ final class RedisClientLoop {
 
     private func connect(_ id: RedisConnectionID) {
         self.report()
-        let target = self.configuration.target
+        guard let locator = self.configuration.locator else { return self.connect(id, to: self.location) }
+        self.lookup = id
+        let loop = NIOLoopBound(self, eventLoop: self.eventLoop)
+        let eventLoop = self.eventLoop
+        locator.locate { result in
+            if eventLoop.inEventLoop { return loop.value.located(id, result) }
+            eventLoop.execute { loop.value.located(id, result) }
+        }
+    }
+
+    private func located(_ id: RedisConnectionID, _ result: Result<RedisLocation, RedisError>) {
+        // Abandoned meanwhile.
+        guard self.lookup == id else { return }
+        self.lookup = nil
+        switch result {
+        case .success(let location): self.connect(id, to: location)
+        case .failure(let error): self.ended(error)
+        }
+    }
+
+    private func connect(_ id: RedisConnectionID, to location: RedisLocation) {
+        self.location = location
+        let target = self.configuration.located(location.endpoint).target
         let deadline = Instant.now.advanced(by: target.timeout)
         let attempt = ConnectAttempt(eventLoop: self.eventLoop, opened: self.opened) { result in
             self.attempt = nil
             switch result {
             case .success(let channel): self.connected(id, channel, deadline: deadline)
-            case .failure(let error): self.failedToConnect(self.describe(error))
+            case .failure(let error): self.ended(self.describe(error))
             }
         }
         self.attempt = attempt
         attempt.start(target)
+    }
+
+    private func abandonAttempt() {
+        self.lookup = nil
+        self.attempt?.abandon()
+        self.attempt = nil
+    }
+
+    func moved(to location: RedisLocation) {
+        if self.location != location { self.giveUp("the server is at \(location.endpoint) now") }
+        if let id = self.machine.hurried() { self.connect(id) }
+    }
+
+    func left(_ location: RedisLocation) {
+        guard self.location == location else { return }
+        self.giveUp("the server is not here any more")
+        if let id = self.machine.hurried() { self.connect(id) }
+    }
+
+    /// Ends the connection, or the attempt to connect. One that is being looked up is told by the lookup.
+    private func giveUp(_ reason: String) {
+        let endpoint = self.location.endpoint
+        if let connection = self.connection {
+            connection.close(RedisError(.outcomeUnknown, endpoint: endpoint, reason))
+        } else if self.attempt != nil {
+            self.abandonAttempt()
+            self.ended(RedisError(.notSent, endpoint: endpoint, reason))
+        }
+    }
+
+    func reconnect(_ id: RedisConnectionID, _ reason: String) {
+        guard let connection = self.connection, connection.id == id else { return }
+        connection.close(RedisError(.outcomeUnknown, endpoint: self.location.endpoint, reason))
     }
 
     /// A channel was made, which is closed before the client is gone.
@@ -197,7 +257,7 @@ final class RedisClientLoop {
 
     /// - Parameter deadline: when the connection must be usable, not just connected.
     private func connected(_ id: RedisConnectionID, _ channel: any Channel, deadline: Instant) {
-        let connection = RedisConnection(id: id, client: self, connectDeadline: deadline)
+        let connection = RedisConnection(id: id, client: self, location: self.location, connectDeadline: deadline)
         do {
             if let handler = try self.tlsContext()?.makeHandler() {
                 try channel.pipeline.syncOperations.addHandler(handler)
@@ -209,33 +269,30 @@ final class RedisClientLoop {
             if let connection = self.connection {
                 connection.close(self.describe(error))
             } else {
-                self.failedToConnect(self.describe(error))
+                self.ended(self.describe(error))
             }
             channel.close(promise: nil)
         }
-    }
-
-    private func failedToConnect(_ error: RedisError) {
-        self.ended(error) { self.delegate.notConnected(error) }
     }
 
     /// Read once, so that a thousand reconnects do not read the system's authorities a thousand times; and again after a
     /// refusal.
     private func tlsContext() throws -> TLSContext? {
         guard let tls = self.configuration.tls else { return nil }
-        if let context = self.tls { return context }
-        let context = try TLSContext(tls, endpoint: self.configuration.endpoint)
-        self.tls = context
+        let endpoint = self.location.endpoint
+        if let known = self.tls, known.endpoint == endpoint { return known.context }
+        let context = try TLSContext(tls, endpoint: endpoint)
+        self.tls = (endpoint, context)
         return context
     }
 
     private func describe(_ error: any Error) -> RedisError {
         if let error = error as? RedisError { return error }
-        let described = TransportError(error, target: self.configuration.target)
+        let described = TransportError(error, target: self.configuration.located(self.location.endpoint).target)
         return RedisError(
             described.isRefusal ? .unusableServer : .notSent,
-            endpoint: self.configuration.endpoint,
-            described.reason
+            endpoint: self.location.endpoint,
+            described.reason + (self.configuration.locator.map { " (\($0.origin))" } ?? "")
         )
     }
 
@@ -248,7 +305,7 @@ final class RedisClientLoop {
         self.report()
         self.logger.debug(
             "connected",
-            metadata: ["redis.endpoint": "\(self.configuration.endpoint)", "redis.connection": "\(connection.id)"]
+            metadata: ["redis.endpoint": "\(self.location.endpoint)", "redis.connection": "\(connection.id)"]
         )
         self.isAnnouncing = true
         self.delegate.connected(connection.id, greeting: greeting)
@@ -269,15 +326,15 @@ final class RedisClientLoop {
     func ended(_ connection: RedisConnection, _ error: RedisError, wasActive: Bool) {
         self.connection = nil
         self.ended(error) {
-            if wasActive {
-                self.delegate.disconnected(connection.id, error)
-            } else {
-                self.delegate.notConnected(error)
-            }
+            if wasActive { self.delegate.disconnected(connection.id, error) } else { self.delegate.notConnected(error) }
         }
     }
 
-    private func ended(_ error: RedisError, announce: () -> Void = {}) {
+    private func ended(_ error: RedisError) {
+        self.ended(error) { self.delegate.notConnected(error) }
+    }
+
+    private func ended(_ error: RedisError, announce: () -> Void) {
         let isNews = self.machine.lastError?.message != error.message
         // The files may be put right meanwhile.
         if error.code == .unusableServer { self.tls = nil }
@@ -289,7 +346,10 @@ final class RedisClientLoop {
             self.logger.log(
                 level: isNews ? .info : .debug,
                 "not connected",
-                metadata: ["redis.endpoint": "\(self.configuration.endpoint)", "redis.error": "\(error.description)"]
+                metadata: [
+                    "redis.endpoint": "\(self.configuration.locator?.name ?? "\(self.configuration.endpoint)")",
+                    "redis.error": "\(error.description)",
+                ]
             )
             self.armTimer()
             if let failed { self.fail(failed) }

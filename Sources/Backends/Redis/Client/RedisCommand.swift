@@ -5,16 +5,22 @@ import RESP
 package struct RedisCommand: Sendable {
     /// The encoded command: exactly one RESP array of bulk strings.
     package let bytes: ByteBuffer
+    /// The tag of the connection that carries it follows as the last argument: see ``RedisLocation/tag``.
+    package let endsWithTag: Bool
 
     /// `bytes` must be one whole encoded command: anything else shifts the replies of all requests after it.
-    package init(bytes: ByteBuffer) {
+    ///
+    /// - Parameter endsWithTag: `bytes` lack the last argument, which their array header counts.
+    package init(bytes: ByteBuffer, endsWithTag: Bool = false) {
         self.bytes = bytes
+        self.endsWithTag = endsWithTag
     }
 
     package init(_ arguments: [String]) {
         var buffer = ByteBuffer()
         buffer.writeRESPCommand(arguments)
         self.bytes = buffer
+        self.endsWithTag = false
     }
 
     package init(_ arguments: String...) {

@@ -76,6 +76,7 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
     static var graceTurn: Duration { .milliseconds(1) }
 
     private let id: RedisConnectionID
+    private let tag: Int64
     private let endpoint: RedisEndpoint
     private let maximumInFlight: Int
     private let silenceTimeout: Duration
@@ -96,11 +97,13 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
 
     init(
         id: RedisConnectionID,
+        tag: Int64 = 0,
         configuration: RedisClientConfiguration,
         connectDeadline: Instant,
         now: Instant
     ) {
         self.id = id
+        self.tag = tag
         self.endpoint = configuration.endpoint
         self.maximumInFlight = configuration.maximumInFlight
         self.silenceTimeout = configuration.silenceTimeout
@@ -197,11 +200,14 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
             guard let completion = slot.completion else { return .nothing }
             switch value {
             case .simpleError, .bulkError:
-                return .complete(completion, .failure(.refused(value.errorText ?? "", by: self.endpoint)))
+                return .complete(
+                    completion,
+                    .failure(.refused(value.errorText ?? "", by: self.endpoint, on: self.id))
+                )
             default:
                 return .complete(
                     completion,
-                    .success(RedisReply(value: value, sentAt: slot.sentAt, connection: self.id))
+                    .success(RedisReply(value: value, sentAt: slot.sentAt, connection: self.id, tag: self.tag))
                 )
             }
         case .handshake:
@@ -232,9 +238,10 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
             || kind.isText("unsubscribe") || kind.isText("punsubscribe") || kind.isText("sunsubscribe")
     }
 
-    /// The configuration has looked at the greeting; `refusal` says why this server must not be used.
-    mutating func checked(refusal: String?) -> CheckedAction {
-        switch self.handshake.checked(refusal: refusal) {
+    /// The configuration has looked at the greeting; `refusal` says why this server must not be used, `notNow` why it must
+    /// not be used for now.
+    mutating func checked(refusal: String?, notNow: String? = nil) -> CheckedAction {
+        switch self.handshake.checked(refusal: refusal, notNow: notNow) {
         case .write(let bytes): return .write(bytes)
         case .wait: return .nothing
         case .fail(let error): return .close(error)

@@ -15,6 +15,10 @@ final class RedisConnection: ChannelInboundHandler {
 
     let id: RedisConnectionID
     private let client: RedisClientLoop
+    /// The client's, with the endpoint of this connection.
+    private let configuration: RedisClientConfiguration
+    /// As an argument of a command. Empty where the endpoint is fixed.
+    private let tagArgument: ByteBuffer
     private var machine: RedisConnectionStateMachine<RedisCompletion>
     private var decoder: RESPDecoder
     private var context: ChannelHandlerContext?
@@ -37,13 +41,19 @@ final class RedisConnection: ChannelInboundHandler {
     init(
         id: RedisConnectionID,
         client: RedisClientLoop,
+        location: RedisLocation,
         connectDeadline: Instant
     ) {
         self.id = id
         self.client = client
+        self.configuration = client.configuration.located(location.endpoint)
+        var tag = ByteBuffer()
+        if client.configuration.locator != nil { tag.writeRESPBulk(location.tag) }
+        self.tagArgument = tag
         self.machine = RedisConnectionStateMachine(
             id: id,
-            configuration: client.configuration,
+            tag: location.tag,
+            configuration: self.configuration,
             connectDeadline: connectDeadline,
             now: .now
         )
@@ -67,9 +77,15 @@ final class RedisConnection: ChannelInboundHandler {
                 self.batchIsAlone = self.machine.inFlightCount == 1
             }
             self.outgoing.writeImmutableBuffer(request.bytes)
+            if request.endsWithTag { self.writeTag() }
         case .fail(let error):
             request.completion.complete(.failure(error))
         }
+    }
+
+    private func writeTag() {
+        precondition(self.tagArgument.readableBytes > 0, "a command that ends with a tag needs a locator")
+        self.outgoing.writeImmutableBuffer(self.tagArgument)
     }
 
     /// Writes at once if nothing else is out; else at the end of this turn of the event loop.
@@ -161,7 +177,7 @@ final class RedisConnection: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        let error = TransportError(error, target: self.client.configuration.target)
+        let error = TransportError(error, target: self.configuration.target)
         self.transportError = error
         self.end(self.machine.transportEnded(error.reason, isRefusal: error.isRefusal))
     }
@@ -176,7 +192,8 @@ final class RedisConnection: ChannelInboundHandler {
         case .nothing:
             break
         case .check(let greeting):
-            switch self.machine.checked(refusal: self.client.configuration.checkGreeting(greeting)) {
+            let refusal = self.configuration.checkGreeting(greeting)
+            switch self.machine.checked(refusal: refusal, notNow: self.configuration.checkRole(greeting)) {
             case .write(let bytes): self.write(bytes)
             case .nothing: break
             case .close(let error): self.end(error)

@@ -24,11 +24,20 @@ package struct RedisError: Error, Sendable {
     package let endpoint: RedisEndpoint?
     /// Why, in one line, without secrets.
     package let reason: String
+    /// By which connection a server's error came.
+    package let connection: RedisConnectionID?
 
-    package init(_ code: Code, serverCode: String? = nil, endpoint: RedisEndpoint? = nil, _ reason: String) {
+    package init(
+        _ code: Code,
+        serverCode: String? = nil,
+        endpoint: RedisEndpoint? = nil,
+        connection: RedisConnectionID? = nil,
+        _ reason: String
+    ) {
         self.code = code
         self.serverCode = serverCode
         self.endpoint = endpoint
+        self.connection = connection
         self.reason = reason
     }
 
@@ -67,11 +76,16 @@ extension RedisError {
     }
 
     /// The server answered a request with an error.
-    static func refused(_ serverText: String, by endpoint: RedisEndpoint) -> RedisError {
+    static func refused(
+        _ serverText: String,
+        by endpoint: RedisEndpoint,
+        on connection: RedisConnectionID? = nil
+    ) -> RedisError {
         RedisError(
             .refused,
             serverCode: Self.serverCode(of: serverText),
             endpoint: endpoint,
+            connection: connection,
             Self.presentable(serverText)
         )
     }

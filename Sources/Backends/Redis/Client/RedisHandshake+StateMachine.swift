@@ -170,12 +170,14 @@ struct RedisHandshakeStateMachine {
         return .finish(greeting, pushed: self.pushed)
     }
 
-    /// The configuration has looked at the greeting; `refusal` says why this server must not be used.
-    mutating func checked(refusal: String?) -> CheckedAction {
+    /// The configuration has looked at the greeting; `refusal` says why this server must not be used, `notNow` why it must
+    /// not be used for now.
+    mutating func checked(refusal: String?, notNow: String? = nil) -> CheckedAction {
         guard case .checking(let greeting) = self.state else {
             preconditionFailure("a greeting was checked that nobody asked about")
         }
         if let refusal { return .fail(self.unusable(refusal)) }
+        if let notNow { return .fail(self.unreachable(notNow)) }
         self.state = .settingUp(greeting)
         return self.setup.readableBytes > 0 ? .write(self.setup) : .wait
     }

@@ -21,10 +21,18 @@ package struct RedisReply: Sendable {
     package let sentAt: ContinuousClock.Instant
     /// The connection that carried the request and its reply.
     package let connection: RedisConnectionID
+    /// That connection's tag: see ``RedisLocation/tag``. 0 where the endpoint is fixed.
+    package let tag: Int64
 
-    package init(value: RESPValue, sentAt: ContinuousClock.Instant, connection: RedisConnectionID) {
+    package init(
+        value: RESPValue,
+        sentAt: ContinuousClock.Instant,
+        connection: RedisConnectionID,
+        tag: Int64 = 0
+    ) {
         self.value = value
         self.sentAt = sentAt
         self.connection = connection
+        self.tag = tag
     }
 }

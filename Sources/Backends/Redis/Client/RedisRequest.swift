@@ -14,6 +14,12 @@ struct RedisRequest<Completion> {
     let bytes: ByteBuffer
     let deadline: ContinuousClock.Instant
     let completion: Completion
+    /// See ``RedisCommand/endsWithTag``.
+    var endsWithTag = false
+    /// Set while it waits for a connection: when that is given up, a little before the deadline.
+    var waitsUntil: ContinuousClock.Instant?
+    /// It must not leave on any other connection; nil: on any.
+    var onlyOn: RedisConnectionID?
 }
 
 extension RedisRequest: Sendable where Completion: Sendable {}

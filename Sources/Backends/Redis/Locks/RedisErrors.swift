@@ -20,6 +20,12 @@ extension LockError {
             case "LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN":
                 // The server says that it will serve again.
                 self = LockError(.unreachable, error.message)
+            case "DLOCKEPOCH":
+                self = LockError(
+                    .serverRefused,
+                    "\(error.message): the Sentinels were set up anew, or lost what they knew; "
+                        + "`dlock init --raise-epoch` makes their epochs outrank those that the data has seen"
+                )
             case "WRONGTYPE":
                 self = LockError(
                     .serverRefused,

@@ -10,9 +10,25 @@ public struct RedisLockConfiguration: Sendable {
         case tcp(host: String, port: Int = 6379)
         /// The path of a socket on this host.
         case unixSocket(path: String)
+        /// The Sentinels that know the master by a name: all of them, because a majority of these has to agree where it is.
+        case sentinels([Sentinel], master: String)
     }
 
-    /// How the server proves who it is.
+    /// Where a Sentinel listens.
+    public struct Sentinel: Hashable, Sendable {
+        /// A host name or an address.
+        public var host: String
+        /// The port. 26379 by default.
+        public var port: Int
+
+        /// A Sentinel on a host.
+        public init(host: String, port: Int = 26379) {
+            self.host = host
+            self.port = port
+        }
+    }
+
+    /// How the server proves who it is, and its Sentinels, if there are any.
     public struct TLS: Hashable, Sendable {
         /// The name in the server's certificate; `nil`: the host of the address.
         public var serverName: String?
@@ -34,6 +50,15 @@ public struct RedisLockConfiguration: Sendable {
     public var username: String?
     /// The password; `nil`: none is needed.
     public var password: String?
+    /// The user at the Sentinels; `nil`: their default user.
+    public var sentinelUsername: String?
+    /// The password at the Sentinels; `nil`: none is needed.
+    public var sentinelPassword: String?
+    /// So many replicas have to confirm a grant before it is told: fewer, and the lock is released and the call fails. 0 by
+    /// default. It is a number that you set, never what happens to be connected.
+    public var replicationAcks = 0
+    /// How long they are waited for, and at most a third of the lease. 1 s by default.
+    public var replicationTimeout: Duration = .seconds(1)
     /// The number of the database. 0 by default.
     public var database = 0
     /// What stands before the lock's name in its key. `dlock:` by default; may be empty.
@@ -61,6 +86,9 @@ extension RedisLockConfiguration: CustomStringConvertible, CustomReflectable {
             return "\(scheme)://\(host.contains(":") ? "[\(host)]" : host):\(port)\(database)"
         case .unixSocket(let path):
             return "redis+unix://\(path)" + (self.database == 0 ? "" : "?database=\(self.database)")
+        case .sentinels(let sentinels, let master):
+            let hosts = sentinels.map { "\($0.host.contains(":") ? "[\($0.host)]" : $0.host):\($0.port)" }
+            return "\(scheme)+sentinel://\(hosts.joined(separator: ","))/\(master)\(database)"
         }
     }
 
@@ -70,7 +98,9 @@ extension RedisLockConfiguration: CustomStringConvertible, CustomReflectable {
 
 extension RedisLockConfiguration {
     /// The prefixes of the keys that stand beside a lock's. See Scripts/common.lua.
-    static let reservedPrefixes = ["dlock.fence:", "dlock.queue:", "dlock.waiters:", "dlock.push:", "dlock.node"]
+    static let reservedPrefixes = [
+        "dlock.fence:", "dlock.queue:", "dlock.waiters:", "dlock.push:", "dlock.node", "dlock.epoch",
+    ]
 
     /// The key of a lock.
     ///
@@ -85,12 +115,34 @@ extension RedisLockConfiguration {
         return self.keyPrefix + name.rawValue
     }
 
+    private static func check(port: Int) throws(LockError) {
+        guard (1...65_535).contains(port) else {
+            throw LockError(.invalidConfiguration, "'\(port)' is no port: a port is a number from 1 to 65535")
+        }
+    }
+
     /// Says what makes no sense.
     ///
     /// - Throws: ``LockError`` `invalidConfiguration`.
     func check() throws(LockError) {
-        if case .tcp(_, let port) = self.address, !(1...65_535).contains(port) {
-            throw LockError(.invalidConfiguration, "'\(port)' is no port: a port is a number from 1 to 65535")
+        switch self.address {
+        case .tcp(_, let port): try Self.check(port: port)
+        case .unixSocket: break
+        case .sentinels(let sentinels, let master):
+            guard !sentinels.isEmpty else { throw LockError(.invalidConfiguration, "no Sentinel is named") }
+            for sentinel in sentinels { try Self.check(port: sentinel.port) }
+            guard Set(sentinels).count == sentinels.count else {
+                throw LockError(.invalidConfiguration, "a Sentinel is named twice: a majority would not be one")
+            }
+            guard !master.isEmpty, master.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+                throw LockError(.invalidConfiguration, "a master's name has printable characters and no spaces")
+            }
+        }
+        guard (0...1_000).contains(self.replicationAcks) else {
+            throw LockError(
+                .invalidConfiguration,
+                "the number of replicas that confirm is from 0 to 1000, not \(self.replicationAcks)"
+            )
         }
         guard self.database >= 0 else {
             throw LockError(.invalidConfiguration, "the number of a database is 0 or more, not \(self.database)")
@@ -101,7 +153,7 @@ extension RedisLockConfiguration {
                 "the number of waiters is from 1 to 1000000, not \(self.maximumWaitersPerLock)"
             )
         }
-        guard self.requestTimeout > .zero, self.connectTimeout > .zero else {
+        guard self.requestTimeout > .zero, self.connectTimeout > .zero, self.replicationTimeout > .zero else {
             throw LockError(.invalidConfiguration, "timeouts are above zero")
         }
         if let reserved = Self.reservedPrefixes.first(where: {

@@ -12,12 +12,17 @@ struct RedisScript: Sendable {
     let text: String
     let hash: String
 
-    private init(_ name: String, _ body: [UInt8]) {
-        self.name = name
+    /// Its last argument is the epoch of the connection that carries the call: see Scripts/epoch.lua.
+    let takesEpoch: Bool
+
+    private init(_ name: String, _ body: [UInt8], takesEpoch: Bool = false) {
+        self.name = takesEpoch ? "sentinel-" + name : name
+        self.takesEpoch = takesEpoch
+        let body = takesEpoch ? PackageResources.epoch_lua + body : body
         // Shared functions stand in a file of their own, and are put where a script says so: behind its fast path.
         self.text = String(decoding: body, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
             .map { Self.shared[$0] ?? $0 }.joined(separator: "\n")
-        guard let hash = Self.hashes[name] else { preconditionFailure("no hash of \(name) in SHA1SUMS") }
+        guard let hash = Self.hashes[self.name] else { preconditionFailure("no hash of \(self.name) in SHA1SUMS") }
         self.hash = hash
         precondition(hash.utf8.count == 40)
     }
@@ -44,8 +49,45 @@ struct RedisScript: Sendable {
     static let `break` = RedisScript("break", PackageResources.break_lua)
     static let status = RedisScript("status", PackageResources.status_lua)
 
-    /// Those of one master.
-    static let all = [acquire, release, renew, touch, cancel, `break`, status]
+    /// Those of one master, at a fixed place or found by Sentinels.
+    static let all = Group.oneMaster.scripts + Group.sentinel.scripts.filter(\.takesEpoch)
+
+    /// The scripts that a client uses, by what they do.
+    struct Group: Sendable {
+        let acquire: RedisScript
+        let release: RedisScript
+        let renew: RedisScript
+        let touch: RedisScript
+        let cancel: RedisScript
+        let `break`: RedisScript
+        let status: RedisScript
+
+        /// For a master at a fixed place.
+        static let oneMaster = Group(
+            acquire: .acquire,
+            release: .release,
+            renew: .renew,
+            touch: .touch,
+            cancel: .cancel,
+            break: .break,
+            status: .status
+        )
+
+        /// For a master that is found by Sentinels: those that can grant take an epoch.
+        static let sentinel = Group(
+            acquire: RedisScript("acquire", PackageResources.acquire_lua, takesEpoch: true),
+            release: RedisScript("release", PackageResources.release_lua, takesEpoch: true),
+            renew: .renew,
+            touch: RedisScript("touch", PackageResources.touch_lua, takesEpoch: true),
+            cancel: RedisScript("cancel", PackageResources.cancel_lua, takesEpoch: true),
+            break: RedisScript("break", PackageResources.break_lua, takesEpoch: true),
+            status: .status
+        )
+
+        var scripts: [RedisScript] {
+            [self.acquire, self.release, self.renew, self.touch, self.cancel, self.break, self.status]
+        }
+    }
 
     // Of one instance of a Redlock; `status` serves both.
     static let instanceAcquire = RedisScript("instance-acquire", PackageResources.instance_acquire_lua)
@@ -75,7 +117,7 @@ extension RedisScript {
         // Enough for the words of the command, the key, an owner and some numbers.
         let capacity = 256 + key.utf8.count + (call == .withText ? self.text.utf8.count : 0)
         var bytes = ByteBufferAllocator().buffer(capacity: capacity)
-        bytes.writeRESPArrayHeader(count: 4 + arguments.count)
+        bytes.writeRESPArrayHeader(count: 4 + arguments.count + (self.takesEpoch ? 1 : 0))
         switch call {
         case .byHash:
             bytes.writeStaticString("$7\r\nEVALSHA\r\n$40\r\n")
@@ -111,7 +153,7 @@ extension RedisScript {
                 bytes.writeRESPBulk(text)
             }
         }
-        return RedisCommand(bytes: bytes)
+        return RedisCommand(bytes: bytes, endsWithTag: self.takesEpoch)
     }
 }
 

@@ -1,6 +1,7 @@
 import DistributedLocks
 import NIOCore
 import RESP
+import RedisClient
 
 /// What acquire and touch answer (see Scripts/acquire.lua and Scripts/touch.lua).
 enum ClaimReply: Equatable, Sendable {
@@ -26,10 +27,14 @@ enum ClaimReply: Equatable, Sendable {
         case milliseconds(Int64)
     }
 
+    init?(_ reply: RedisReply) { self.init(reply.value, epoch: reply.tag) }
+
     /// `nil` if it is no answer of ours.
-    init?(_ value: RESPValue) {
+    ///
+    /// - Parameter epoch: that of the connection which carried the request: the script was given it.
+    init?(_ value: RESPValue, epoch: Int64 = 0) {
         if let number = value.int {
-            guard let token = FencingToken(rawValue: number) else { return nil }
+            guard let token = FencingToken(epoch: epoch, count: number) else { return nil }
             self = .granted(token)
             return
         }
@@ -88,10 +93,15 @@ struct RenewReply: Equatable, Sendable {
 /// What a client is told by a message on its channel.
 enum PushedMessage: Equatable, Sendable {
     case granted(OwnerKey, FencingToken)
+    /// It was granted, and has to ask before that counts.
+    case handedOver(OwnerKey)
     case revoked(OwnerKey)
 
     /// `nil` if it is no message of ours.
-    init?(_ elements: [RESPValue]) {
+    ///
+    /// - Parameter hasEpochs: the message must tell the epoch with which the token was minted; the receiver's own may be
+    ///   another. A message without one comes from a client that knows nothing of the Sentinels: its token is too low.
+    init?(_ elements: [RESPValue], hasEpochs: Bool = false) {
         guard elements.count == 3, elements[0].string == "message" else { return nil }
         let payload: ByteBuffer
         switch elements[2] {
@@ -100,13 +110,31 @@ enum PushedMessage: Equatable, Sendable {
         }
         let words = payload.readableBytesView.split(separator: UInt8(ascii: " "))
         guard words.count >= 2, let owner = OwnerKey(text: words[1]) else { return nil }
-        if words.count == 3, words[0].elementsEqual("granted".utf8) {
-            guard let token = FencingToken(String(decoding: words[2], as: UTF8.self)) else { return nil }
-            self = .granted(owner, token)
+        if words.count >= 3, words[0].elementsEqual("granted".utf8) {
+            guard let count = Self.number(words[2]), count > 0 else { return nil }
+            switch (words.count, hasEpochs) {
+            case (3, false):
+                guard let token = FencingToken(rawValue: count) else { return nil }
+                self = .granted(owner, token)
+            case (4, true):
+                guard let epoch = Self.number(words[3]), let token = FencingToken(epoch: epoch, count: count) else {
+                    return nil
+                }
+                self = .granted(owner, token)
+            case (3, true):
+                self = .handedOver(owner)
+            case _:
+                return nil
+            }
         } else if words.count == 2, words[0].elementsEqual("revoked".utf8) {
             self = .revoked(owner)
         } else {
             return nil
         }
+    }
+
+    private static func number(_ digits: some Collection<UInt8>) -> Int64? {
+        guard digits.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else { return nil }
+        return Int64(String(decoding: digits, as: UTF8.self))
     }
 }

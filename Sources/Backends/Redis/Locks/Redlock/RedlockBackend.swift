@@ -55,8 +55,10 @@ public final class RedlockBackend: LockBackend {
         )
         self.core = core
         self.clients = configuration.sortedServers.enumerated().map { index, address in
-            RedisClient(
-                configuration: configuration.server(address).client(channel: "dlock.push:" + name),
+            var client = configuration.server(address).client(locator: nil)
+            client.setup = [RedisCommand("SUBSCRIBE", "dlock.push:" + name)]
+            return RedisClient(
+                configuration: client,
                 eventLoop: eventLoop,
                 delegate: InstanceDelegate(core: core, index: index),
                 logger: logger
@@ -136,6 +138,14 @@ public final class RedlockBackend: LockBackend {
     /// Releases a lock on all instances: one parallel round, complete when a quorum has confirmed it.
     public func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply {
         try await self.leave(claim) ? .released : .notHeld
+    }
+
+    /// The requests of a connection are carried out in their order, and a release is repeated until its instance has answered it
+    /// or the lease is over. Its answer would say nothing that matters: an instance that has forgotten the lock grants it to
+    /// nobody before the lease is over.
+    public func releaseInOrder(_ claim: LockClaim) -> Bool {
+        self.onLoop { $0.withdraw(claim.attempt) }
+        return true
     }
 
     private func leave(_ claim: LockClaim) async throws(LockError) -> Bool {

@@ -65,6 +65,7 @@ extension RedlockConfiguration {
         switch address {
         case .tcp(let host, let port): "\(host.contains(":") ? "[\(host)]" : host.lowercased()):\(port)"
         case .unixSocket(let path): path
+        case .sentinels(_, let master): "the Sentinels' master \(master)"
         }
     }
 
@@ -104,6 +105,13 @@ extension RedlockConfiguration {
             throw LockError(
                 .invalidConfiguration,
                 "a Redlock has an odd number of instances, three or more, not \(self.servers.count)"
+            )
+        }
+        for server in self.servers {
+            guard case .sentinels = server else { continue }
+            throw LockError(
+                .invalidConfiguration,
+                "\(Self.text(server)) cannot be an instance of a Redlock: those stand for themselves"
             )
         }
         var seen: Set<String> = []

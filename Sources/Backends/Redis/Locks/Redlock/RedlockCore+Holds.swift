@@ -10,13 +10,16 @@ extension RedlockCore {
     /// Takes a claim back, whatever became of it. The answer: whether it held the lock.
     ///
     /// A lock that was held is released on all instances; a quorum has to confirm it.
-    func withdraw(_ attempt: AttemptID, _ continuation: LeaveContinuation) {
-        guard let claim = self.claims[attempt] else { return continuation.resume(returning: .success(false)) }
+    ///
+    /// - Parameter continuation: `nil`: nobody waits for the answer.
+    func withdraw(_ attempt: AttemptID, _ continuation: LeaveContinuation? = nil) {
+        guard let claim = self.claims[attempt] else { return continuation?.resume(returning: .success(false)) ?? () }
         self.answer(claim, .failure(LockError(.outcomeUnknown, "taken back")))
         guard let owner = claim.owner else {
             self.forget(claim)
             self.leave(claim)
-            return continuation.resume(returning: .success(false))
+            continuation?.resume(returning: .success(false))
+            return
         }
         claim.machine.ended()
         claim.grant = nil
@@ -43,12 +46,12 @@ extension RedlockCore {
                 switch verdict {
                 case .yes, .undecided:
                     self.forget(claim)
-                    continuation.resume(returning: .success(true))
+                    continuation?.resume(returning: .success(true))
                 case .no:
                     self.forget(claim)
-                    continuation.resume(returning: .success(false))
+                    continuation?.resume(returning: .success(false))
                 case .noQuorum:
-                    continuation.resume(returning: .failure(self.noQuorum()))
+                    continuation?.resume(returning: .failure(self.noQuorum()))
                 }
             }
         }

@@ -100,6 +100,7 @@ local function handOver()
             call('SET', KEYS[1], owner .. '+q', 'PX', string.sub(entry, 27))
             token = nextToken()
             local message = 'granted ' .. string.sub(owner, 1, 27) .. ' ' .. string.format('%d', token)
+            if ARGV.epoch then message = message .. ' ' .. ARGV.epoch end
             if call('PUBLISH', channel(owner), message) > 0 then
                 next = owner
                 call('HDEL', waiters, owner)

@@ -22,8 +22,15 @@ extension RedisLockBackend {
             arguments.append(.number(Int64(self.configuration.maximumWaitersPerLock)))
         }
         do {
-            let reply = try await self.call(.acquire, key: key, arguments, deadline: self.deadline(request.deadline))
-            return try self.acquireAnswered(claim, reply)
+            let reply = try await self.call(
+                self.scripts.acquire,
+                key: key,
+                arguments,
+                deadline: self.deadline(request.deadline)
+            )
+            let answer = try self.acquireAnswered(claim, reply)
+            if self.confirmsGrants, case .granted = answer { try await self.confirm(claim, on: reply.connection) }
+            return answer
         } catch {
             if error.code != .outcomeUnknown { self.ended(claim.attempt) }
             throw error
@@ -31,7 +38,7 @@ extension RedisLockBackend {
     }
 
     private func acquireAnswered(_ claim: LockClaim, _ reply: RedisReply) throws(LockError) -> AcquireReply {
-        guard let answer = ClaimReply(reply.value) else { throw .strangeReply(.acquire) }
+        guard let answer = ClaimReply(reply) else { throw .strangeReply(.acquire) }
         switch answer {
         case .granted(let token):
             _ = self.state.withLock { $0.waiting.granted(claim.attempt) }
@@ -73,7 +80,7 @@ extension RedisLockBackend {
     public func withdraw(_ claim: LockClaim) async throws(LockError) {
         self.ended(claim.attempt)
         let reply = try await self.call(
-            .cancel,
+            self.scripts.cancel,
             key: try self.configuration.key(of: claim.name),
             [self.owner(of: claim)],
             deadline: self.deadline(nil)
@@ -85,7 +92,7 @@ extension RedisLockBackend {
     public func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply {
         self.ended(claim.attempt)
         let reply = try await self.call(
-            .release,
+            self.scripts.release,
             key: try self.configuration.key(of: claim.name),
             [self.owner(of: claim)],
             deadline: self.deadline(nil),
@@ -135,13 +142,14 @@ extension RedisLockBackend {
             )
         }
         // A reply after the earliest deadline would be too late for that grant, but not for the others.
-        let results = await self.client.send(commands, deadline: self.deadline(renewals.map(\.deadline).max()))
+        let results = await self.renewingClient.send(commands, deadline: self.deadline(renewals.map(\.deadline).max()))
         return zip(claims, results).map { RenewAnswer(claim: $0, result: $1) }
     }
 
     private func renewed(_ answer: RenewAnswer) -> LockRenewalReply {
         switch answer.result {
         case .failure(let error):
+            _ = self.isElsewhere(error, self.renewingClient)
             return .failed(self.explained(error, .renew))
         case .success(let reply):
             guard let renewal = RenewReply(reply.value) else { return .failed(.strangeReply(.renew)) }
@@ -171,7 +179,11 @@ extension RedisLockBackend {
 
     // MARK: - Scripts
 
-    /// Calls a script; if the server does not know it, sends its text, once.
+    /// How often a call is made again because the server was not the master any more.
+    private static let maximumLookups = 20
+
+    /// Calls a script; if the server does not know it, sends its text, once. Where there are Sentinels, a server that is not the
+    /// master any more has refused, and done nothing: the call is made again on the next connection.
     func call(
         _ script: RedisScript,
         key: String,
@@ -179,19 +191,41 @@ extension RedisLockBackend {
         deadline: ContinuousClock.Instant,
         inAnyCase: Bool = false
     ) async throws(LockError) -> RedisReply {
-        do throws(RedisError) {
-            let command = script.command(.byHash, key: key, arguments)
-            return inAnyCase
-                ? try await self.client.sendInAnyCase(command, deadline: deadline)
-                : try await self.client.send(command, deadline: deadline)
-        } catch {
-            guard error.code == .refused, error.serverCode == "NOSCRIPT" else { throw LockError(error) }
+        var lookups = 0
+        while true {
+            do throws(RedisError) {
+                let command = script.command(.byHash, key: key, arguments)
+                return inAnyCase
+                    ? try await self.client.sendInAnyCase(command, deadline: deadline)
+                    : try await self.client.send(command, deadline: deadline)
+            } catch {
+                if self.isWorthAnotherLookup(error, &lookups) { continue }
+                guard error.code == .refused, error.serverCode == "NOSCRIPT" else { throw LockError(error) }
+            }
+            do throws(RedisError) {
+                return try await self.client.send(script.command(.withText, key: key, arguments), deadline: deadline)
+            } catch {
+                if self.isWorthAnotherLookup(error, &lookups) { continue }
+                throw self.explained(error, script)
+            }
         }
-        do throws(RedisError) {
-            return try await self.client.send(script.command(.withText, key: key, arguments), deadline: deadline)
-        } catch {
-            throw self.explained(error, script)
-        }
+    }
+
+    private func isWorthAnotherLookup(_ error: RedisError, _ lookups: inout Int) -> Bool {
+        guard self.isElsewhere(error, self.client) else { return false }
+        lookups += 1
+        // An epoch that is too low after a lookup is going to stay so.
+        return lookups <= (error.serverCode == "DLOCKEPOCH" ? 1 : Self.maximumLookups)
+    }
+
+    /// Whether a server says that it is not the master any more, as far as this client should know. Then the connection is
+    /// given up, and its place looked up anew.
+    func isElsewhere(_ error: RedisError, _ client: RedisClient) -> Bool {
+        guard self.monitor != nil, error.code == .refused, let connection = error.connection,
+            error.serverCode == "READONLY" || error.serverCode == "DLOCKEPOCH"
+        else { return false }
+        client.reconnect(connection, error.reason)
+        return true
     }
 
     /// An operator who denies EVAL has to load the scripts.

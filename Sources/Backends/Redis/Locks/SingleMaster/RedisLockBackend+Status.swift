@@ -34,13 +34,13 @@ extension RedisLockBackend {
 
     private func status(of name: LockName) async throws(LockError) -> LockStatus {
         let reply = try await self.call(
-            .status,
+            self.scripts.status,
             key: try self.configuration.key(of: name),
             [],
             deadline: self.deadline(nil)
         )
         guard let answer = StatusReply(reply.value) else { throw .strangeReply(.status) }
-        return answer.status(of: name)
+        return answer.status(of: name, epoch: reply.tag)
     }
 
     private func scan(matching pattern: String) async throws(LockError) -> [String] {
@@ -73,7 +73,7 @@ extension RedisLockBackend {
     /// nothing; without `immediately` its lock stays until its lease has passed.
     public func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
         let reply = try await self.call(
-            .break,
+            self.scripts.break,
             key: try self.configuration.key(of: name),
             [.number(immediately ? 1 : 0)],
             deadline: self.deadline(nil)
@@ -108,8 +108,10 @@ struct StatusReply {
         }
     }
 
-    func status(of name: LockName) -> LockStatus {
-        let token = FencingToken(String(self.fence.prefix { $0.isNumber }))
+    /// - Parameter epoch: the master's. The holder's token has this one or an earlier one, which nobody keeps.
+    func status(of name: LockName, epoch: Int64 = 0) -> LockStatus {
+        let count = Int64(self.fence.prefix { $0.isNumber })
+        let token = count.flatMap { FencingToken(epoch: epoch, count: $0) }
         var holder: LockStatus.Holder?
         if !self.holder.isEmpty {
             let metadata = OwnerText.metadata(of: self.holder)
@@ -117,7 +119,7 @@ struct StatusReply {
                 metadata: metadata,
                 token: metadata == nil ? nil : token,
                 remainingLease: self.remainingMilliseconds.map { .milliseconds($0) },
-                heldFor: metadata == nil ? nil : token.flatMap(self.since),
+                heldFor: metadata == nil ? nil : count.flatMap(self.since),
                 isRevoked: OwnerText.isRevoked(self.holder)
             )
         }
@@ -135,9 +137,9 @@ struct StatusReply {
         )
     }
 
-    /// A token is the server's time at the grant, unless that clock was set back.
-    private func since(_ token: FencingToken) -> Duration? {
-        let granted = token.rawValue / 62_500 * 1_000 + token.rawValue % 62_500 * 16 / 1_000 + 1_735_689_600_000
+    /// A token, without its epoch, is the server's time at the grant, unless that clock was set back.
+    private func since(_ count: Int64) -> Duration? {
+        let granted = count / 62_500 * 1_000 + count % 62_500 * 16 / 1_000 + 1_735_689_600_000
         let held = self.serverMilliseconds - granted
         return held >= 0 ? .milliseconds(held) : nil
     }

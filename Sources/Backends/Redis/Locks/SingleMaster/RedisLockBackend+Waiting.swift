@@ -6,11 +6,19 @@ import Synchronization
 /// The shell of ``WaitingStateMachine``: sends touches, and tells the client what was found.
 extension RedisLockBackend {
     func connected(_ id: RedisConnectionID) {
-        self.touch(self.state.withLock { $0.waiting.connected() })
+        let mayBeAnother = self.monitor != nil
+        let touches = self.state.withLock { state in
+            // Another server has another clock, which nobody has stepped.
+            if mayBeAnother { state.clock = ServerClock(origin: .now) }
+            return state.waiting.connected()
+        }
+        self.touch(touches)
     }
 
     func pushed(_ elements: [RESPValue], connection: RedisConnectionID) {
-        guard let message = PushedMessage(elements) else { return }
+        guard var message = PushedMessage(elements, hasEpochs: self.monitor != nil) else { return }
+        // What was pushed is not confirmed: only the asking connection's own writes can be.
+        if self.confirmsGrants, case .granted(let owner, _) = message { message = .handedOver(owner) }
         let now = ContinuousClock.now
         let (action, pokes) = self.state.withLock { state in
             (state.waiting.pushed(message, connection: connection, now: now), state.needsPoke())
@@ -51,7 +59,7 @@ extension RedisLockBackend {
         } catch {
             preconditionFailure("a claim with a name that no request can have had: \(error)")
         }
-        let command = RedisScript.touch.command(
+        let command = self.scripts.touch.command(
             call,
             key: key,
             [
@@ -65,15 +73,17 @@ extension RedisLockBackend {
             if call == .byHash, case .failure(let error) = result, error.serverCode == "NOSCRIPT" {
                 self.touch(claim, suffix: suffix, .withText)
             } else {
-                self.touched(claim.attempt, result)
+                self.touched(claim, result)
             }
         }
     }
 
-    private func touched(_ attempt: AttemptID, _ result: Result<RedisReply, RedisError>) {
+    private func touched(_ claim: LockClaim, _ result: Result<RedisReply, RedisError>) {
+        let attempt = claim.attempt
+        if case .failure(let error) = result { _ = self.isElsewhere(error, self.client) }
         let now = ContinuousClock.now
         let (action, pokes) = self.state.withLock { state -> (WaitingStateMachine.TouchAction, Bool) in
-            guard case .success(let reply) = result, let answer = ClaimReply(reply.value) else {
+            guard case .success(let reply) = result, let answer = ClaimReply(reply) else {
                 state.waiting.touchFailed(attempt, now: now)
                 return (.none, state.needsPoke())
             }
@@ -89,7 +99,12 @@ extension RedisLockBackend {
         if pokes { self.alarm.poke() }
         switch action {
         case .grant(let token, let validUntil):
-            self.tell(.granted(attempt, LockGrant(token: token, tokenDomain: .clock, validUntil: validUntil)))
+            let grant = LockGrant(token: token, tokenDomain: .clock, validUntil: validUntil)
+            if self.confirmsGrants, case .success(let reply) = result {
+                self.confirm(claim, grant, on: reply.connection)
+            } else {
+                self.tell(.granted(attempt, grant))
+            }
         case .gone:
             self.tell(.gone(attempt))
         case .none:
@@ -97,7 +112,7 @@ extension RedisLockBackend {
         }
     }
 
-    private func tell(_ event: LockEvent) {
+    func tell(_ event: LockEvent) {
         self.state.withLock { $0.sink }?.receive(event)
     }
 }

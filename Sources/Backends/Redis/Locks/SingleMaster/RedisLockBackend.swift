@@ -7,7 +7,7 @@ import RedisClient
 import Synchronization
 import Transport
 
-/// Locks on one Redis master.
+/// Locks on one Redis master, at a fixed place or found by Sentinels.
 ///
 /// - A free lock costs one round trip, a release one. Waiters are served in the order in which they asked: a release hands
 ///   the lock over to the next one and tells it so, in one step. Nobody polls.
@@ -31,6 +31,10 @@ public final class RedisLockBackend: LockBackend {
     let configuration: RedisLockConfiguration
     let clientName: String
     let client: RedisClient
+    /// The same as ``client``, unless that one may be kept waiting for replicas.
+    let renewingClient: RedisClient
+    let monitor: SentinelMonitor?
+    let scripts: RedisScript.Group
     let state = Mutex(State())
     let alarm = Alarm(clock: SystemLockClock())
     let logger: Logger
@@ -59,13 +63,30 @@ public final class RedisLockBackend: LockBackend {
         let delegate = Delegate()
         let eventLoop = (eventLoopGroup ?? MultiThreadedEventLoopGroup.singleton).any()
         self.eventLoopExecutor = EventLoopTaskExecutor(eventLoop)
-        self.client = RedisClient(
-            configuration: configuration.client(channel: "dlock.push:" + self.clientName),
-            eventLoop: eventLoop,
-            delegate: delegate,
-            logger: logger
-        )
+        self.monitor = configuration.sentinelConfiguration.map {
+            SentinelMonitor(configuration: $0, eventLoop: eventLoop, logger: logger)
+        }
+        self.scripts = self.monitor == nil ? .oneMaster : .sentinel
+        var client = configuration.client(locator: self.monitor)
+        if configuration.replicationAcks > 0 {
+            self.renewingClient = RedisClient(
+                configuration: client,
+                eventLoop: eventLoop,
+                delegate: NoDelegate(),
+                logger: logger
+            )
+            client.setup = [Self.subscription(self.clientName)]
+            self.client = RedisClient(configuration: client, eventLoop: eventLoop, delegate: delegate, logger: logger)
+        } else {
+            client.setup = [Self.subscription(self.clientName)]
+            self.client = RedisClient(configuration: client, eventLoop: eventLoop, delegate: delegate, logger: logger)
+            self.renewingClient = self.client
+        }
         delegate.backend = self
+    }
+
+    private static func subscription(_ client: String) -> RedisCommand {
+        RedisCommand("SUBSCRIBE", "dlock.push:" + client)
     }
 
     /// Leases from 50 ms to a day, one for each grant; first in, first out.
@@ -90,7 +111,9 @@ public final class RedisLockBackend: LockBackend {
     /// cancelled.
     public func run() async throws {
         await withDiscardingTaskGroup { group in
+            if let monitor = self.monitor { self.run(monitor, &group) }
             group.addTask { await self.client.run() }
+            if self.renewingClient !== self.client { group.addTask { await self.renewingClient.run() } }
             while !Task.isCancelled {
                 let now = ContinuousClock.now
                 self.touch(self.state.withLock { $0.waiting.timerFired(now: now) })
@@ -101,6 +124,19 @@ public final class RedisLockBackend: LockBackend {
                 await self.alarm.sleep(until: next)
             }
         }
+    }
+
+    private func run(_ monitor: SentinelMonitor, _ group: inout DiscardingTaskGroup) {
+        monitor.follow(self.client)
+        if self.renewingClient !== self.client { monitor.follow(self.renewingClient) }
+        group.addTask { await monitor.run() }
+    }
+
+    /// Of a connection that hears nothing.
+    private struct NoDelegate: RedisClientDelegate {
+        func connected(_ id: RedisConnectionID, greeting: RedisGreeting) {}
+        func disconnected(_ id: RedisConnectionID, _ error: RedisError) {}
+        func pushed(_ elements: [RESPValue], on id: RedisConnectionID) {}
     }
 
     /// Takes what the connection tells, on its event loop.
@@ -125,46 +161,5 @@ public final class RedisLockBackend: LockBackend {
         func pushed(_ elements: [RESPValue], on id: RedisConnectionID) {
             self.backend?.pushed(elements, connection: id)
         }
-    }
-}
-
-extension RedisLockConfiguration {
-    func client(channel: String) -> RedisClientConfiguration {
-        let endpoint: RedisEndpoint =
-            switch self.address {
-            case .tcp(let host, let port): .tcp(host: host, port: port)
-            case .unixSocket(let path): .unixSocket(path: path)
-            }
-        return RedisClientConfiguration(
-            endpoint: endpoint,
-            tls: self.tls.map {
-                RedisTLS(serverName: $0.serverName, certificateAuthorityFile: $0.certificateAuthorityFile)
-            },
-            username: self.username,
-            password: self.password,
-            database: self.database,
-            clientName: "dlock",
-            connectTimeout: self.connectTimeout,
-            // A waiter whose connection is dead has to find that out well before a third of its lease has passed.
-            silenceTimeout: min(self.requestTimeout, .seconds(3)),
-            setup: [RedisCommand("SUBSCRIBE", channel)],
-            checkGreeting: { Self.objection(to: $0) }
-        )
-    }
-
-    /// Why a server must not be used.
-    private static func objection(to greeting: RedisGreeting) -> String? {
-        switch greeting.mode {
-        case "cluster": return "this is a node of a Redis Cluster, which is not supported"
-        case "sentinel": return "this is a Sentinel, not a server that holds data"
-        default: break
-        }
-        if greeting.role == "replica" || greeting.role == "slave" { return "this is a replica; locks need the master" }
-        if greeting.server == "redis", let major = greeting.version.split(separator: ".").first.flatMap({ Int($0) }),
-            major < 7
-        {
-            return "this is Redis \(greeting.version); 7.0 or newer is needed"
-        }
-        return nil
     }
 }

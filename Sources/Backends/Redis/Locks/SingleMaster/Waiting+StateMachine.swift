@@ -43,7 +43,7 @@ struct WaitingStateMachine: Sendable {
 
     /// A grant that was pushed before the answer that the claim is queued had been dealt with.
     private struct EarlyGrant {
-        let token: FencingToken
+        let message: PushedMessage
         let connection: RedisConnectionID
     }
 
@@ -108,7 +108,7 @@ struct WaitingStateMachine: Sendable {
             self.waiting[owner] = attempt
             self.wakeups.set(attempt, to: self.nextTouch(of: entry.claim, reply, now: now))
             guard let early else { return .ignore }
-            return self.pushed(.granted(owner, early.token), connection: early.connection, now: now)
+            return self.pushed(early.message, connection: early.connection, now: now)
         case .queued(var queued):
             // The same claim was asked for again, because the first answer was not seen.
             if connection >= queued.anchor.connection {
@@ -129,41 +129,47 @@ struct WaitingStateMachine: Sendable {
         switch message {
         case .granted(let owner, let token):
             guard let attempt = self.waiting[owner] else {
-                self.noteEarlyGrant(owner, token, connection)
+                self.noteEarlyGrant(owner, message, connection)
                 return .ignore
             }
-            guard var entry = self.entries[attempt], case .queued(var queued) = entry.state,
+            guard var entry = self.entries[attempt], case .queued(let queued) = entry.state,
                 queued.anchor.connection == connection
             else { return .ignore }
             let lease = entry.claim.lease
             let validUntil = LockValidity.deadline(lease: lease, sentAt: queued.anchor.sentAt)
             // Half a lease is what is left after a touch that was due and a little late. Less means that this process
             // was stopped, or the network hung.
-            if validUntil - now < lease / 2 {
-                guard !queued.isTouching else { return .ignore }
-                queued.isTouching = true
-                entry.state = .queued(queued)
-                self.entries[attempt] = entry
-                self.wakeups.remove(attempt)
-                return .touch(attempt)
-            }
+            if validUntil - now < lease / 2 { return self.ask(attempt) }
             self.stopWaiting(entry)
             entry.state = .held
             self.entries[attempt] = entry
             return .grant(attempt, token, validUntil: validUntil)
+        case .handedOver(let owner):
+            guard let attempt = self.waiting[owner] else {
+                self.noteEarlyGrant(owner, message, connection)
+                return .ignore
+            }
+            return self.ask(attempt)
         case .revoked(let owner):
             let held = self.entries.first { OwnerKey($0.value.claim.owner.secret) == owner }
             return held.map { .lost($0.key) } ?? .ignore
         }
     }
 
-    private mutating func noteEarlyGrant(_ owner: OwnerKey, _ token: FencingToken, _ connection: RedisConnectionID) {
+    /// A touch that is out already was sent before the push came, and is answered after it: it finds the grant.
+    private mutating func ask(_ attempt: AttemptID) -> PushAction {
+        guard let touch = self.startTouch(attempt) else { return .ignore }
+        self.wakeups.remove(attempt)
+        return .touch(touch.attempt)
+    }
+
+    private mutating func noteEarlyGrant(_ owner: OwnerKey, _ message: PushedMessage, _ connection: RedisConnectionID) {
         guard let index = self.entries.firstIndex(where: { OwnerKey($0.value.claim.owner.secret) == owner }) else {
             return
         }
         switch self.entries.values[index].state {
         case .requesting:
-            self.entries.values[index].state = .requesting(EarlyGrant(token: token, connection: connection))
+            self.entries.values[index].state = .requesting(EarlyGrant(message: message, connection: connection))
         case .queued, .held:
             break
         }

@@ -1,0 +1,75 @@
+import DistributedLocks
+import RESP
+import RedisClient
+import Transport
+
+extension RedisLockConfiguration {
+    /// How the master is reached.
+    ///
+    /// - Parameter locator: finds it, if it is not at a fixed place.
+    func client(locator: (any RedisLocator)?) -> RedisClientConfiguration {
+        let endpoint: RedisEndpoint =
+            switch self.address {
+            case .tcp(let host, let port): .tcp(host: host, port: port)
+            case .unixSocket(let path): .unixSocket(path: path)
+            // The locator tells others, before this one is ever used.
+            case .sentinels(let sentinels, _): .tcp(host: sentinels[0].host, port: sentinels[0].port)
+            }
+        let followsMaster = locator != nil
+        return RedisClientConfiguration(
+            endpoint: endpoint,
+            locator: locator,
+            tls: self.clientTLS,
+            username: self.username,
+            password: self.password,
+            database: self.database,
+            clientName: "dlock",
+            connectTimeout: self.connectTimeout,
+            silenceTimeout: self.silenceTimeout,
+            waitingMargin: .milliseconds(20),
+            checkGreeting: { Self.objection(to: $0) ?? (followsMaster ? nil : Self.roleObjection(to: $0)) },
+            checkRole: { followsMaster ? Self.roleObjection(to: $0) : nil }
+        )
+    }
+
+    /// `nil`: there are no Sentinels.
+    var sentinelConfiguration: SentinelConfiguration? {
+        guard case .sentinels(let sentinels, let master) = self.address else { return nil }
+        return SentinelConfiguration(
+            master: master,
+            sentinels: sentinels.map { .tcp(host: $0.host, port: $0.port) },
+            tls: self.clientTLS,
+            username: self.sentinelUsername,
+            password: self.sentinelPassword,
+            connectTimeout: self.connectTimeout,
+            maximumEpoch: FencingToken.maximumEpoch
+        )
+    }
+
+    /// A waiter whose connection is dead has to find that out well before a third of its lease has passed.
+    var silenceTimeout: Duration { min(self.requestTimeout, .seconds(3)) }
+
+    private var clientTLS: RedisTLS? {
+        self.tls.map { RedisTLS(serverName: $0.serverName, certificateAuthorityFile: $0.certificateAuthorityFile) }
+    }
+
+    /// Why a server must not be used.
+    private static func objection(to greeting: RedisGreeting) -> String? {
+        switch greeting.mode {
+        case "cluster": return "this is a node of a Redis Cluster, which is not supported"
+        case "sentinel": return "this is a Sentinel, not a server that holds data"
+        default: break
+        }
+        if greeting.server == "redis", let major = greeting.version.split(separator: ".").first.flatMap({ Int($0) }),
+            major < 7
+        {
+            return "this is Redis \(greeting.version); 7.0 or newer is needed"
+        }
+        return nil
+    }
+
+    /// Why a server must not be used as long as it is what it is.
+    private static func roleObjection(to greeting: RedisGreeting) -> String? {
+        greeting.role == "replica" || greeting.role == "slave" ? "this is a replica; locks need the master" : nil
+    }
+}
