@@ -5,7 +5,8 @@ extension LockBackends {
     /// Makes the epochs of a master's Sentinels outrank those that its data has seen: the cure for `DLOCKEPOCH`, which
     /// locks are refused with after the Sentinels were set up anew.
     ///
-    /// No failover is needed, and no holder loses a lock. See ``RedisLocks/RedisLockBackend/raiseEpoch()``.
+    /// No failover is needed, and no holder loses a lock. See `raiseEpoch()` of `RedisLockBackend`, and
+    /// docs/sentinel.md.
     ///
     /// - Parameter url: a `redis+sentinel:` or `rediss+sentinel:` URL that names all the Sentinels.
     /// - Returns: the Sentinels' epoch from now on.

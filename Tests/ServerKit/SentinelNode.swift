@@ -11,15 +11,22 @@ import Darwin
 package final class SentinelNode: Sendable {
     package let host: String
     package let port: Int
+    /// Where TLS is spoken; 0 if nowhere. The nodes then speak TLS with each other.
+    package let tlsPort: Int
+    /// Where others find it.
+    package var announcedPort: Int { self.tlsPort == 0 ? self.port : self.tlsPort }
+    private let certificates: TestCertificates?
     /// Stands before commands that run where the node is.
     package let prefix: [String]
     package let folder: URL
     private let process = Mutex<ChildProcess?>(nil)
     private let output: String
 
-    init(host: String, port: Int, prefix: [String] = []) throws {
+    init(host: String, prefix: [String] = [], certificates: TestCertificates? = nil) throws {
         self.host = host
-        self.port = port
+        self.port = try FreePort.next()
+        self.tlsPort = certificates == nil ? 0 : try FreePort.next()
+        self.certificates = certificates
         self.prefix = prefix
         self.folder = FileManager.default.temporaryDirectory.appending(
             path: "dlock-sentinel-\(UUID().uuidString.prefix(8))")
@@ -39,8 +46,18 @@ package final class SentinelNode: Sendable {
             "no",
             "--protected-mode", "no", "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1",
         ]
-        if let master { words += ["--replicaof", master.host, "\(master.port)"] }
+        if let master { words += ["--replicaof", master.host, "\(master.announcedPort)"] }
+        for (name, value) in self.tlsSettings { words += ["--" + name, value] }
         try self.start(words + arguments)
+    }
+
+    var tlsSettings: [(name: String, value: String)] {
+        guard let certificates else { return [] }
+        return [
+            ("tls-port", "\(self.tlsPort)"), ("tls-replication", "yes"), ("tls-auth-clients", "no"),
+            ("tls-cert-file", certificates.certificate.path), ("tls-key-file", certificates.key.path),
+            ("tls-ca-cert-file", certificates.authority.path),
+        ]
     }
 
     /// Starts a Sentinel with the file of its folder, which it writes anew itself.

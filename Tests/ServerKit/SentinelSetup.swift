@@ -10,17 +10,21 @@ package final class SentinelSetup: Sendable {
         package var hosts: NetworkNamespaces?
         /// More lines for the Sentinels' files.
         package var sentinelLines: [String] = []
+        /// Certificates to serve TLS with, and nothing else is told to clients.
+        package var certificates: TestCertificates?
 
         package init(
             downAfter: Duration = .milliseconds(700),
             failoverTimeout: Duration = .seconds(3),
             hosts: NetworkNamespaces? = nil,
-            sentinelLines: [String] = []
+            sentinelLines: [String] = [],
+            certificates: TestCertificates? = nil
         ) {
             self.downAfter = downAfter
             self.failoverTimeout = failoverTimeout
             self.hosts = hosts
             self.sentinelLines = sentinelLines
+            self.certificates = certificates
         }
     }
 
@@ -33,8 +37,8 @@ package final class SentinelSetup: Sendable {
 
     /// - Parameter path: what stands behind the name of the master.
     package func url(_ path: String = "") -> String {
-        let hosts = self.sentinels.map { "\($0.host):\($0.port)" }.joined(separator: ",")
-        return "redis+sentinel://\(hosts)/\(self.name)\(path)"
+        let hosts = self.sentinels.map { "\($0.host):\($0.announcedPort)" }.joined(separator: ",")
+        return "redis\(self.options.certificates == nil ? "" : "s")+sentinel://\(hosts)/\(self.name)\(path)"
     }
 
     package static func withSetup<Success>(
@@ -65,8 +69,9 @@ package final class SentinelSetup: Sendable {
         for number in 1...3 {
             let host = options.hosts?.address(number) ?? "127.0.0.1"
             let prefix = options.hosts?.prefix(number) ?? []
-            servers.append(try SentinelNode(host: host, port: FreePort.next(), prefix: prefix))
-            sentinels.append(try SentinelNode(host: host, port: FreePort.next(), prefix: prefix))
+            let certificates = options.certificates
+            servers.append(try SentinelNode(host: host, prefix: prefix, certificates: certificates))
+            sentinels.append(try SentinelNode(host: host, prefix: prefix, certificates: certificates))
         }
         self.servers = servers
         self.sentinels = sentinels
@@ -92,11 +97,11 @@ package final class SentinelSetup: Sendable {
                 [
                     "port \(sentinel.port)", "bind \(sentinel.host)", "dir \(sentinel.folder.path)",
                     "protected-mode no",
-                    "sentinel monitor \(self.name) \(master.host) \(master.port) 2",
+                    "sentinel monitor \(self.name) \(master.host) \(master.announcedPort) 2",
                     "sentinel down-after-milliseconds \(self.name) \(Int(self.options.downAfter / .milliseconds(1)))",
                     "sentinel failover-timeout \(self.name) \(Int(self.options.failoverTimeout / .milliseconds(1)))",
                     "sentinel parallel-syncs \(self.name) 2",
-                ] + self.options.sentinelLines
+                ] + self.options.sentinelLines + sentinel.tlsSettings.map { "\($0.name) \($0.value)" }
             try lines.joined(separator: "\n").write(
                 to: sentinel.folder.appending(path: "sentinel.conf"), atomically: true, encoding: .utf8)
             try sentinel.startSentinel()
@@ -123,24 +128,13 @@ package final class SentinelSetup: Sendable {
         return value.flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) } ?? 0
     }
 
-    /// Where the Sentinels send clients; `nil` while they do not agree.
-    package func agreedPort() -> Int? {
-        let ports = self.sentinels.map { sentinel in
-            (try? sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name).list?.last?.string).flatMap {
-                Int($0)
-            }
-        }
-        guard let first = ports[0], ports.allSatisfy({ $0 == first }) else { return nil }
-        return first
-    }
-
     /// The server where the Sentinels send clients.
     package func agreedMaster() throws -> SentinelNode {
         let hosts = self.sentinels.compactMap { sentinel in
             try? sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name).list?.map(\.string)
         }
         guard let address = hosts.first, address.count == 2, hosts.filter({ $0 == address }).count >= 2,
-            let server = self.servers.first(where: { $0.host == address[0] && "\($0.port)" == address[1] })
+            let server = self.servers.first(where: { $0.host == address[0] && "\($0.announcedPort)" == address[1] })
         else { throw ServerKitError("the Sentinels do not agree") }
         return server
     }
@@ -155,7 +149,7 @@ package final class SentinelSetup: Sendable {
         var epochs: Set<String> = []
         for sentinel in self.sentinels {
             let fields = try sentinel.fields("SENTINEL", "MASTER", self.name)
-            guard fields["port"] == "\(master.port)", fields["ip"] == master.host, fields["flags"] == "master",
+            guard fields["port"] == "\(master.announcedPort)", fields["ip"] == master.host, fields["flags"] == "master",
                 fields["num-other-sentinels"] == "2"
             else { return false }
             epochs.insert(fields["config-epoch"] ?? "")
@@ -169,7 +163,7 @@ package final class SentinelSetup: Sendable {
     private func sees(_ sentinel: SentinelNode, replica: SentinelNode) throws -> Bool {
         let answer = try sentinel.command("SENTINEL", "REPLICAS", self.name)
         let text = "\(answer)"
-        guard text.contains("\"\(replica.port)\"") else { return false }
+        guard text.contains("\"\(replica.announcedPort)\"") else { return false }
         return !text.contains("s_down") && !text.contains("disconnected") && !text.contains("\"err\"")
     }
 

@@ -78,7 +78,8 @@ extension RedisLockBackend {
                 LockError(
                     .unreachable, "\(count) of \(wanted) replicas have confirmed the grant in time: it was given back")
             )
-        case .failure(let error) where error.code == .refused:
+        // UNBLOCKED: the master has become a replica meanwhile. The same owner asks the next one.
+        case .failure(let error) where error.code == .refused && error.serverCode != "UNBLOCKED":
             return .tooFew(LockError(error))
         case .failure(let error):
             return .unknown(LockError(.outcomeUnknown, error.message))

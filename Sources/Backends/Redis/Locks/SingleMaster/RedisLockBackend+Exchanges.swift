@@ -222,7 +222,7 @@ extension RedisLockBackend {
     /// given up, and its place looked up anew.
     func isElsewhere(_ error: RedisError, _ client: RedisClient) -> Bool {
         guard self.monitor != nil, error.code == .refused, let connection = error.connection,
-            error.serverCode == "READONLY" || error.serverCode == "DLOCKEPOCH"
+            let code = error.serverCode, ["READONLY", "MASTERDOWN", "DLOCKEPOCH"].contains(code)
         else { return false }
         client.reconnect(connection, error.reason)
         return true
