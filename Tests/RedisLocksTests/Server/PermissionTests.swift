@@ -64,6 +64,40 @@ struct PermissionTests {
         for entry in try server.command("ACL", "LOG").list ?? [] { Issue.record("\(entry)") }
     }
 
+    @Test func `the documented user with INFO and the node's key can do everything on a Redlock`() async throws {
+        try await RedlockServers.withServers(3) { servers async throws in
+            for server in servers.servers {
+                let rules = try Self.documentedRules() + ["+info", "~dlock.node"]
+                #expect(try server.command(rules) == .text("OK"))
+            }
+            let url = servers.url.replacing("redlock://", with: "redlock://locks:secret@")
+            try await LockBackends.initialize(url: LockURL(url))
+            try await withLocks(url) { locks async throws in
+                let first = try await token(locks)
+                let holder = Holder(locks, "a", lease: .seconds(2))
+                await holder.isHeld()
+                let waiter = Holder(locks, "a", lease: .seconds(6))
+                try await eventually("somebody waits") { try await locks.status(of: "a").waiters.count == 1 }
+                let quitter = Task { try await locks.withLock("a") { _ in } }
+                try await eventually("two wait") { try await locks.status(of: "a").waiters.count == 2 }
+                quitter.cancel()
+                _ = await quitter.result
+                // Long enough for a renewal.
+                try await eventually("it was renewed") {
+                    try servers[0].commandCalls()["pexpire"] ?? 0 >= 4
+                }
+                holder.letGo()
+                #expect(try await holder.end() > first)
+                await waiter.isHeld()
+                _ = try await locks.breakLock("a", immediately: false)
+                #expect(try await waiter.loss().lossReason == .revoked)
+            }
+            for server in servers.servers {
+                for entry in try server.command("ACL", "LOG").list ?? [] { Issue.record("\(entry)") }
+            }
+        }
+    }
+
     @Test func `the documented user can do everything`() async throws {
         try await Self.withUser { server, url in try await Self.doEverything(server, url) }
     }
