@@ -51,12 +51,40 @@ import Testing
         #expect(round.answered(1, self.busy(), told: nil, now: self.start) == .none)
         #expect(round.answered(2, .behind(holder: ""), told: nil, now: self.start) == .none)
         #expect(round.answered(3, .failed("closed"), told: nil, now: self.start) == .failed)
-        #expect(round.failure.reasons.map(\.instance) == [3, 4])
+        // The last one has not answered yet, which says nothing.
+        #expect(round.failure.reasons.map(\.instance) == [3])
         #expect(round.failure.isBusy)
         #expect(!round.failure.isWithoutQuorum)
         #expect(round.answered(4, .granted, told: nil, now: self.start) == .none)
         // Where it was granted, or may have been, it is released.
         #expect((0..<5).filter { round.mayHold($0) } == [0, 3, 4])
+    }
+
+    @Test func `one down and two busy are no lack of a quorum while the others have not answered`() {
+        var round = self.round(unasked: [0])
+        #expect(round.answered(1, self.busy(), told: nil, now: self.start) == .none)
+        #expect(round.answered(2, self.busy(), told: nil, now: self.start) == .failed)
+        #expect(!round.failure.isWithoutQuorum && round.failure.isBusy)
+        var silent = self.round(unasked: [0])
+        #expect(silent.answered(1, self.busy(), told: nil, now: self.start) == .none)
+        #expect(silent.timeIsOver() == .failed)
+        #expect(silent.failure.isWithoutQuorum)
+    }
+
+    @Test func `who does not wait for the lock waits for all answers, to know who holds it`() {
+        var round = RedlockRoundStateMachine(
+            instances: Array(repeating: nil, count: 3),
+            isLate: [false, false, false],
+            token: 1,
+            lease: .seconds(10),
+            minimumValidity: .zero,
+            failsEarly: false,
+            startedAt: self.start
+        )
+        #expect(round.answered(0, self.busy("a"), told: nil, now: self.start) == .none)
+        #expect(round.answered(1, self.busy("b"), told: nil, now: self.start) == .none)
+        #expect(round.answered(2, self.busy("b"), told: nil, now: self.start) == .failed)
+        #expect(round.failure.holder == "b")
     }
 
     @Test func `instances that cannot be asked count as lost from the start`() {

@@ -193,6 +193,11 @@ package final class RedisClient: Sendable {
         }
     }
 
+    /// Requests that are submitted until ``endGathering()`` leave in one write. Called on the event loop.
+    package func beginGathering() { self.loop.value.beginGathering() }
+
+    package func endGathering() { self.loop.value.endGathering() }
+
     /// Sends a command; `completion` is called once, on the event loop. It cannot be cancelled.
     ///
     /// If the caller is on the event loop, and the request cannot be sent or kept, that is before this returns.

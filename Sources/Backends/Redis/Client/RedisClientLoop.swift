@@ -34,6 +34,8 @@ final class RedisClientLoop {
     private var tls: (endpoint: RedisEndpoint, context: TLSContext)?
     /// While a new connection is announced, only what the delegate submits goes on it.
     private var isAnnouncing = false
+    /// While somebody gathers requests, nothing is written.
+    private var gatherings = 0
     private var openChannels = 0
     private var isFinished = false
     private var whenGone: (() -> Void)?
@@ -114,8 +116,15 @@ final class RedisClientLoop {
         }
     }
 
+    func beginGathering() { self.gatherings += 1 }
+
+    func endGathering() {
+        self.gatherings -= 1
+        if self.gatherings == 0 { self.connection?.flushSoon() }
+    }
+
     private func afterRequests() {
-        self.connection?.flushSoon()
+        if self.gatherings == 0 { self.connection?.flushSoon() }
         self.armTimer()
     }
 

@@ -115,9 +115,10 @@ extension RedisScript {
     /// The command that calls the script for one lock.
     func command(_ call: ScriptCall, key: String, _ arguments: [ScriptArgument]) -> RedisCommand {
         // Enough for the words of the command, the key, an owner and some numbers.
-        let capacity = 256 + key.utf8.count + (call == .withText ? self.text.utf8.count : 0)
+        let capacity = 512 + key.utf8.count + (call == .withText ? self.text.utf8.count : 0)
         var bytes = ByteBufferAllocator().buffer(capacity: capacity)
-        bytes.writeRESPArrayHeader(count: 4 + arguments.count + (self.takesEpoch ? 1 : 0))
+        let count = arguments.reduce(0) { $0 + $1.count }
+        bytes.writeRESPArrayHeader(count: 4 + count + (self.takesEpoch ? 1 : 0))
         switch call {
         case .byHash:
             bytes.writeStaticString("$7\r\nEVALSHA\r\n$40\r\n")
@@ -129,30 +130,7 @@ extension RedisScript {
             bytes.writeStaticString("$1\r\n1\r\n")
         }
         bytes.writeRESPBulk(key)
-        for argument in arguments {
-            switch argument {
-            case .owner(let secret, let suffix):
-                bytes.writeStaticString("$")
-                bytes.writeString(String(OwnerText.secretLength + suffix.count))
-                bytes.writeStaticString("\r\n")
-                _ = secret.withUnsafeBytes { secret in
-                    bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: OwnerText.secretLength) { target in
-                        var index = 0
-                        Base64URL.encode(secret) {
-                            target[index] = $0
-                            index += 1
-                        }
-                        return index
-                    }
-                }
-                bytes.writeBytes(suffix)
-                bytes.writeStaticString("\r\n")
-            case .number(let number):
-                bytes.writeRESPBulk(number)
-            case .text(let text):
-                bytes.writeRESPBulk(text)
-            }
-        }
+        bytes.writeArguments(arguments)
         return RedisCommand(bytes: bytes, endsWithTag: self.takesEpoch)
     }
 }
@@ -162,4 +140,51 @@ enum ScriptArgument {
     case owner(LockOwner.Secret, suffix: [UInt8])
     case number(Int64)
     case text(String)
+    /// Several, encoded before because they are sent more than once.
+    case encoded(ByteBuffer, count: Int)
+
+    /// How many arguments it stands for.
+    var count: Int {
+        if case .encoded(_, let count) = self { count } else { 1 }
+    }
+}
+
+extension ScriptArgument {
+    /// Encodes arguments that are sent more than once.
+    static func encoded(_ arguments: [ScriptArgument]) -> ScriptArgument {
+        var bytes = ByteBufferAllocator().buffer(capacity: 256)
+        bytes.writeArguments(arguments)
+        return .encoded(bytes, count: arguments.reduce(0) { $0 + $1.count })
+    }
+}
+
+extension ByteBuffer {
+    fileprivate mutating func writeArguments(_ arguments: [ScriptArgument]) {
+        for argument in arguments {
+            switch argument {
+            case .owner(let secret, let suffix):
+                self.writeStaticString("$")
+                self.writeString(String(OwnerText.secretLength + suffix.count))
+                self.writeStaticString("\r\n")
+                _ = secret.withUnsafeBytes { secret in
+                    self.writeWithUnsafeMutableBytes(minimumWritableBytes: OwnerText.secretLength) { target in
+                        var index = 0
+                        Base64URL.encode(secret) {
+                            target[index] = $0
+                            index += 1
+                        }
+                        return index
+                    }
+                }
+                self.writeBytes(suffix)
+                self.writeStaticString("\r\n")
+            case .number(let number):
+                self.writeRESPBulk(number)
+            case .text(let text):
+                self.writeRESPBulk(text)
+            case .encoded(let encoded, _):
+                self.writeImmutableBuffer(encoded)
+            }
+        }
+    }
 }

@@ -58,11 +58,11 @@ struct ScriptsCommand: AsyncParsableCommand {
         func run() async throws {
             let url = try self.backend.url
             do {
-                try await LockBackends.loadServerScripts(url: url)
+                let scripts = try await LockBackends.loadServerScripts(url: url)
+                Console.print("\(scripts.count) scripts are loaded")
             } catch {
                 throw Failure(error)
             }
-            Console.print("\(LockBackends.serverScripts.count) scripts are loaded")
         }
     }
 }

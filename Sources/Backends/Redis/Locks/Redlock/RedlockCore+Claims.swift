@@ -31,7 +31,17 @@ extension RedlockCore {
         // A little before the caller's own deadline, so that it hears why.
         let patience = self.deadline(request.deadline)
         self.patience.set(attempt, to: patience - min(now.duration(to: patience) / 4, .milliseconds(250)))
-        if case .gathering = claim.machine.state { self.begin(claim) }
+        if case .gathering = claim.machine.state {
+            if self.delayedReleases.isEmpty {
+                self.begin(claim)
+            } else {
+                // Both leave in one write.
+                for instance in self.instances { instance.client.beginGathering() }
+                self.flushReleases()
+                self.begin(claim)
+                for instance in self.instances { instance.client.endGathering() }
+            }
+        }
         self.armTimer()
     }
 
@@ -150,7 +160,7 @@ extension RedlockCore {
 
     /// The token has to be above this fence. Unless it is wild: so far ahead of the clock that nobody would grant it.
     func told(_ fence: Int64, to claim: Claim) {
-        guard let time = self.times.estimate(now: .now), fence <= time + self.configuration.maximumClockSkew.ticks
+        guard let time = self.times.estimate(now: .now), fence <= time + self.skew
         else {
             return
         }

@@ -2,6 +2,7 @@ import DistributedLocks
 import NIOCore
 import RESP
 import RedisClient
+import Transport
 
 /// Locks that are held: renewed, released, taken back.
 extension RedlockCore {
@@ -23,16 +24,49 @@ extension RedlockCore {
         }
         claim.machine.ended()
         claim.grant = nil
+        // With other locks about, requests share their writes anyway; with others who want this one, it leaves at once.
+        if continuation == nil, self.claims.count == 1, !self.recent.isContended(claim.claim.name, now: .now) {
+            self.delayRelease(of: claim)
+        } else {
+            self.release(claim, owner, continuation)
+        }
+    }
+
+    /// A release that nobody waits for leaves with the next request, which saves the servers half of their work where one lock is
+    /// taken after another; at the latest after this.
+    private static let releaseDelay = TimeAmount.microseconds(100)
+
+    private func delayRelease(of claim: Claim) {
+        self.delayedReleases.append(claim)
+        guard self.releaseTimer == nil else { return }
+        let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
+        self.releaseTimer = self.eventLoop.scheduleTask(in: Self.releaseDelay) { bound.value.flushReleases() }
+    }
+
+    func flushReleases() {
+        self.releaseTimer?.cancel()
+        self.releaseTimer = nil
+        let claims = exchange(&self.delayedReleases, with: [])
+        for claim in claims {
+            if let owner = claim.owner { self.release(claim, owner, nil) }
+        }
+    }
+
+    private func release(_ claim: Claim, _ owner: LockOwner.Secret, _ continuation: LeaveContinuation?) {
+        let attempt = claim.claim.attempt
         // Until then it can be asked again.
         self.wakeups.set(attempt, to: .now + claim.claim.lease * 2)
         self.armTimer()
         let arguments = [self.owner(owner, of: claim.claim), self.reservation(claim)]
-        let ballot = NIOLoopBoundBox(Ballot(count: self.instances.count), eventLoop: self.eventLoop)
+        let command = RedisScript.instanceRelease.command(.byHash, key: claim.key, arguments)
+        var ballot = Ballot(count: self.instances.count)
         // The gate last: who has its turn next finds the others free.
         let gate = self.gate(of: claim) ?? 0
         let order = self.instances.indices.filter { $0 != gate } + [gate]
         for index in order {
-            self.release(claim.key, arguments, lease: claim.claim.lease, on: self.instances[index]) { answer in
+            self.release(
+                claim.key, arguments, lease: claim.claim.lease, on: self.instances[index], command: command
+            ) { answer in
                 let vote: Ballot.Vote
                 switch answer {
                 case 1: vote = .yes
@@ -42,7 +76,7 @@ extension RedlockCore {
                 case 0: vote = .no
                 default: vote = .none
                 }
-                guard let verdict = ballot.value.voted(vote) else { return }
+                guard let verdict = ballot.voted(vote) else { return }
                 switch verdict {
                 case .yes, .undecided:
                     self.forget(claim)
@@ -65,21 +99,21 @@ extension RedlockCore {
         // Validity counts from before the first of the requests leaves.
         let sentAt = Instant.now
         let until = min(deadline, sentAt + self.configuration.requestTimeout)
-        let ballot = NIOLoopBoundBox(
-            (votes: Ballot(count: self.instances.count), isRevoked: false), eventLoop: self.eventLoop)
+        var votes = Ballot(count: self.instances.count)
+        var wasRevoked = false
         func vote(_ vote: Ballot.Vote, isRevoked: Bool = false) {
-            if isRevoked { ballot.value.isRevoked = true }
-            guard let verdict = ballot.value.votes.voted(vote) else { return }
+            if isRevoked { wasRevoked = true }
+            guard let verdict = votes.voted(vote) else { return }
             switch verdict {
             case .yes:
                 let validUntil = LockValidity.deadline(lease: claim.lease, sentAt: sentAt)
-                then(ballot.value.isRevoked ? .lost(.revoked) : .extended(until: validUntil))
+                then(wasRevoked ? .lost(.revoked) : .extended(until: validUntil))
             case .no, .undecided:
                 then(
-                    verdict == .no || ballot.value.isRevoked
-                        ? .lost(ballot.value.isRevoked ? .revoked : .notOwner) : .failed(self.noQuorum()))
+                    verdict == .no || wasRevoked
+                        ? .lost(wasRevoked ? .revoked : .notOwner) : .failed(self.noQuorum()))
             case .noQuorum:
-                then(ballot.value.isRevoked ? .lost(.revoked) : .failed(self.noQuorum()))
+                then(wasRevoked ? .lost(.revoked) : .failed(self.noQuorum()))
             }
         }
         for instance in self.instances {

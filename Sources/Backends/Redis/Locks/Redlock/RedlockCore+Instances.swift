@@ -13,6 +13,9 @@ extension RedlockCore {
         var machine = RedlockInstanceStateMachine()
         /// What has to be released there as soon as it can be reached: owners of rounds whose outcome is not known.
         var leftovers: [Leftover] = []
+        /// What it is asked with every time, while it is open.
+        var nodeArgument = ScriptArgument.text("")
+        var floorArguments = ScriptArgument.number(0)
         /// How many times somebody has looked at it: late answers of earlier looks are of no interest.
         var looks = 0
         /// What was found, when nothing but looking was asked for.
@@ -76,7 +79,7 @@ extension RedlockCore {
         let arguments: [ScriptArgument] = [
             .text(instance.machine.runID), .text(self.policy),
             .number(self.configuration.closedTime.wholeMilliseconds),
-            .number(self.configuration.maximumClockSkew.ticks),
+            .number(self.skew),
             .text(mode ?? (self.onlyLooks ? "look" : "check")),
         ]
         self.submit(.instanceNode, to: instance, key: "dlock.node", arguments, deadline: self.deadline(nil)) { result in
@@ -102,6 +105,8 @@ extension RedlockCore {
             return self.settled()
         }
         instance.machine.looked(node, policy: self.policy, now: .now)
+        instance.nodeArgument = .encoded([.text(instance.machine.node)])
+        instance.floorArguments = .encoded([.number(instance.machine.floor), .number(self.skew)])
         self.settled()
     }
 
@@ -149,6 +154,7 @@ extension RedlockCore {
         _ arguments: [ScriptArgument],
         lease: Duration,
         on instance: Instance,
+        command: RedisCommand? = nil,
         then: @escaping (Int64?) -> Void = { _ in }
     ) {
         let leftover = Instance.Leftover(key: key, arguments: arguments, until: .now + lease)
@@ -157,7 +163,14 @@ extension RedlockCore {
             return then(nil)
         }
         self.releasesOut += 1
-        self.submit(.instanceRelease, to: instance, key: key, arguments, deadline: self.deadline(nil)) { result in
+        self.submit(
+            .instanceRelease,
+            to: instance,
+            key: key,
+            arguments,
+            deadline: self.deadline(nil),
+            command: command
+        ) { result in
             defer { self.releaseEnded() }
             switch result {
             case .success(let reply):

@@ -11,8 +11,9 @@ extension RedlockCore {
         let time = self.times.estimate(now: now) ?? 1
         // Of instances that have been open for a short time; the others' are below the clock. A wild one is left out.
         let floors = self.instances.lazy.filter(\.machine.isOpen).map(\.machine.floor)
-        let floor = floors.filter { $0 <= time + self.configuration.maximumClockSkew.ticks }.max() ?? 0
+        let floor = floors.filter { $0 <= time + self.skew }.max() ?? 0
         let token = max(claim.lowestToken + 1, self.recent[claim.claim.name].token + 1, floor + 1, time)
+        let owner = LockOwner.Secret(using: &self.generator)
         let round = Round(
             RedlockRoundStateMachine(
                 instances: self.instances.map { $0.machine.reason(now: now) },
@@ -20,9 +21,13 @@ extension RedlockCore {
                 token: token,
                 lease: claim.claim.lease,
                 minimumValidity: claim.claim.lease / 2,
+                failsEarly: claim.machine.joinsQueue,
                 startedAt: now
             ),
-            owner: LockOwner.Secret(using: &self.generator),
+            owner: owner,
+            arguments: .encoded([
+                self.owner(owner, of: claim.claim), .number(token), .number(claim.leaseInMilliseconds),
+            ]),
             deadline: now + timeout,
             hasTurn: hasTurn
         )
@@ -35,11 +40,7 @@ extension RedlockCore {
     }
 
     func ask(_ instance: Instance, _ round: Round, _ claim: Claim) {
-        var arguments: [ScriptArgument] = [
-            .text(instance.machine.node), self.owner(round.owner, of: claim.claim), .number(round.machine.token),
-            .number(claim.claim.lease.wholeMilliseconds), .number(instance.machine.floor),
-            .number(self.configuration.maximumClockSkew.ticks),
-        ]
+        var arguments = [instance.nodeArgument, round.arguments, instance.floorArguments]
         // Only who has the turn waits where it is refused: the others go to the gate.
         if round.hasTurn, claim.machine.joinsQueue {
             claim.registered.insert(instance.index)

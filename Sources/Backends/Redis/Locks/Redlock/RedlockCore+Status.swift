@@ -245,7 +245,7 @@ extension RedlockCore {
                 let arguments: [ScriptArgument] = [
                     .text(instance.machine.runID), .text(self.policy),
                     .number(self.configuration.closedTime.wholeMilliseconds),
-                    .number(self.configuration.maximumClockSkew.ticks), .text("init"),
+                    .number(self.skew), .text("init"),
                 ]
                 self.submit(.instanceNode, to: instance, key: "dlock.node", arguments, deadline: self.deadline(nil)) {
                     result in

@@ -19,6 +19,8 @@ final class RedlockCore {
     let logger: Logger
     let clientName: String
     let policy: String
+    /// How far a token may be ahead of an instance's clock.
+    let skew: Int64
     var sink: (any LockEventSink)?
     var instances: [Instance] = []
     /// Changes nothing on the instances but what it is told to: for the first installation.
@@ -36,6 +38,9 @@ final class RedlockCore {
     /// What waits until that is over.
     var settledWaiters: [() -> Void] = []
 
+    /// Locks whose release leaves with the next request, or in a moment.
+    var delayedReleases: [Claim] = []
+    var releaseTimer: Scheduled<Void>?
     /// Releases that are out.
     var releasesOut = 0
     private var whenAllReleased: (() -> Void)?
@@ -56,6 +61,7 @@ final class RedlockCore {
     final class Claim {
         let claim: LockClaim
         let key: String
+        let leaseInMilliseconds: Int64
         var machine: RedlockClaimStateMachine
         var request: RequestContinuation?
         var round: Round?
@@ -71,6 +77,7 @@ final class RedlockCore {
         init(claim: LockClaim, key: String, joinsQueue: Bool) {
             self.claim = claim
             self.key = key
+            self.leaseInMilliseconds = claim.lease.wholeMilliseconds
             self.machine = RedlockClaimStateMachine(joinsQueue: joinsQueue)
         }
     }
@@ -82,10 +89,19 @@ final class RedlockCore {
         /// When the instances must have answered.
         let deadline: Instant
         let hasTurn: Bool
+        /// What all instances are asked.
+        let arguments: ScriptArgument
 
-        init(_ machine: RedlockRoundStateMachine, owner: LockOwner.Secret, deadline: Instant, hasTurn: Bool) {
+        init(
+            _ machine: RedlockRoundStateMachine,
+            owner: LockOwner.Secret,
+            arguments: ScriptArgument,
+            deadline: Instant,
+            hasTurn: Bool
+        ) {
             self.machine = machine
             self.owner = owner
+            self.arguments = arguments
             self.deadline = deadline
             self.hasTurn = hasTurn
         }
@@ -97,6 +113,7 @@ final class RedlockCore {
         self.logger = logger
         self.clientName = clientName
         self.policy = configuration.policy
+        self.skew = configuration.maximumClockSkew.ticks
         self.times = ServerTimes(count: configuration.servers.count, origin: .now)
         self.timer = EventLoopTimer(eventLoop: eventLoop)
     }
@@ -104,38 +121,32 @@ final class RedlockCore {
     // MARK: Asking
 
     /// Calls a script on an instance; if the server does not know it, sends its text, once.
+    ///
+    /// - Parameter command: the call, if it was encoded before.
     func submit(
         _ script: RedisScript,
         to instance: Instance,
         key: String,
         _ arguments: [ScriptArgument],
         deadline: Instant,
-        call: ScriptCall = .byHash,
+        command: RedisCommand? = nil,
         then: @escaping (Exchange) -> Void
     ) {
-        let command = script.command(call, key: key, arguments)
-        let bound = NIOLoopBound((self, instance, then), eventLoop: self.eventLoop)
+        let command = command ?? script.command(.byHash, key: key, arguments)
+        // Called on the event loop, where all of it lives.
+        nonisolated(unsafe) let (core, instance, then) = (self, instance, then)
         instance.client.submit(command, deadline: deadline) { result in
-            let (core, instance, then) = bound.value
-            if call == .byHash, case .failure(let error) = result, error.serverCode == "NOSCRIPT" {
-                core.submit(
-                    script,
-                    to: instance,
-                    key: key,
-                    arguments,
-                    deadline: deadline,
-                    call: .withText,
-                    then: then
-                )
-                return
-            }
-            then(result)
+            guard case .failure(let error) = result, error.serverCode == "NOSCRIPT" else { return then(result) }
+            core.eventLoop.assertInEventLoop()
+            let withText = script.command(.withText, key: key, arguments)
+            instance.client.submit(withText, deadline: deadline) { then($0) }
         }
     }
 
     func send(_ command: RedisCommand, to instance: Instance, then: @escaping (Exchange) -> Void) {
-        let bound = NIOLoopBound(then, eventLoop: self.eventLoop)
-        instance.client.submit(command, deadline: self.deadline(nil)) { bound.value($0) }
+        // Called on the event loop, where all of it lives.
+        nonisolated(unsafe) let then = then
+        instance.client.submit(command, deadline: self.deadline(nil)) { then($0) }
     }
 
     func owner(_ secret: LockOwner.Secret, of claim: LockClaim) -> ScriptArgument {
@@ -280,6 +291,7 @@ final class RedlockCore {
 
     /// Calls when no release is out any more, or when that takes too long.
     func whenReleased(_ body: @escaping () -> Void) {
+        self.flushReleases()
         guard self.releasesOut > 0 else { return body() }
         self.whenAllReleased = body
         let bound = NIOLoopBound(self, eventLoop: self.eventLoop)

@@ -60,10 +60,14 @@ struct RedlockRoundStateMachine {
     private var replies: [Reply]
     private var told: [Told?]
     private(set) var isOver = false
+    private var isTimeOver = false
+    private let failsEarly: Bool
 
     /// - Parameters:
     ///   - instances: for each one `nil` if it is asked, or why not.
     ///   - isLate: which of them did not answer in time lately.
+    ///   - failsEarly: as soon as no quorum can come about; otherwise when all that are awaited have answered, so that it is
+    ///     known who holds the lock.
     ///   - startedAt: before the first byte of the first request: validity counts from here.
     ///   - minimumValidity: less than this is worth nothing.
     init(
@@ -72,6 +76,7 @@ struct RedlockRoundStateMachine {
         token: Int64,
         lease: Duration,
         minimumValidity: Duration,
+        failsEarly: Bool = true,
         startedAt: Instant
     ) {
         precondition(!instances.isEmpty && instances.count == isLate.count && token > 0)
@@ -80,6 +85,7 @@ struct RedlockRoundStateMachine {
         self.token = token
         self.lease = lease
         self.minimumValidity = minimumValidity
+        self.failsEarly = failsEarly
         self.startedAt = startedAt
         let prompt = instances.indices.count { instances[$0] == nil && !isLate[$0] }
         self.replies = instances.indices.map { index in
@@ -131,7 +137,7 @@ struct RedlockRoundStateMachine {
             return .granted(validUntil: validUntil, margin: granted - self.quorum)
         }
         let awaited = self.replies.count { $0 == .outstanding(isAwaited: true) }
-        guard granted + self.queuedCount + awaited < self.quorum else { return .none }
+        guard granted + self.queuedCount + awaited < self.quorum, self.failsEarly || awaited == 0 else { return .none }
         self.isOver = true
         return .failed
     }
@@ -147,6 +153,7 @@ struct RedlockRoundStateMachine {
     mutating func timeIsOver() -> Action {
         guard !self.isOver else { return .none }
         self.isOver = true
+        self.isTimeOver = true
         return .failed
     }
 
@@ -175,8 +182,9 @@ struct RedlockRoundStateMachine {
             switch reply {
             case .none(let reason), .answered(.failed(let reason)):
                 failure.reasons.append((instance, reason))
-            case .outstanding:
-                failure.reasons.append((instance, "no answer in time"))
+            case .outstanding(let isAwaited):
+                // What is still to come may be anything.
+                if self.isTimeOver || !isAwaited { failure.reasons.append((instance, "no answer in time")) }
             case .answered(.busy(let holder, _)), .answered(.behind(let holder)):
                 if holder.isEmpty { break }
                 failure.isBusy = true
