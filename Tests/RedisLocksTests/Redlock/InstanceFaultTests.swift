@@ -174,7 +174,8 @@ struct InstanceFaultTests {
             #expect(await log.tokens.count == count * rounds)
             #expect(await log.overlaps == 0)
             #expect(await log.rise)
-            #expect(try servers.allLockKeys() == [])
+            // What was sent last may still be on its way to an instance. The leases are longer than this.
+            try await eventually(within: .seconds(15), "nothing is left") { try servers.allLockKeys().isEmpty }
         }
     }
 

@@ -64,8 +64,14 @@ extension RedlockCore {
         let gate = self.gate(of: claim) ?? 0
         let order = self.instances.indices.filter { $0 != gate } + [gate]
         for index in order {
+            // An instance that has not answered yet may put the claim into its queue before it hears of the release.
+            let isRegistered = claim.registered.remove(index) != nil
             self.release(
-                claim.key, arguments, lease: claim.claim.lease, on: self.instances[index], command: command
+                claim.key,
+                isRegistered ? arguments + [self.owner(claim.claim.owner.secret, of: claim.claim)] : arguments,
+                lease: claim.claim.lease,
+                on: self.instances[index],
+                command: isRegistered ? nil : command
             ) { answer in
                 let vote: Ballot.Vote
                 switch answer {
