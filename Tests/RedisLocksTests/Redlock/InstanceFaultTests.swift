@@ -158,7 +158,8 @@ struct InstanceFaultTests {
                         for client in clients {
                             group.addTask {
                                 let started = ContinuousClock.now
-                                return try await client.withLock("a", waitingAtMost: .seconds(30)) { held in
+                                return try await client.withLock("a", lease: .seconds(5), waitingAtMost: .seconds(30)) {
+                                    held in
                                     await log.enter(held.token)
                                     await log.leave()
                                     return ContinuousClock.now - started
@@ -174,8 +175,17 @@ struct InstanceFaultTests {
             #expect(await log.tokens.count == count * rounds)
             #expect(await log.overlaps == 0)
             #expect(await log.rise)
-            // What was sent last may still be on its way to an instance. The leases are longer than this.
-            try await eventually(within: .seconds(15), "nothing is left") { try servers.allLockKeys().isEmpty }
+            // A client that ends while its machine is overloaded may leave a key, which ends with its lease, and a place in a
+            // queue, which nobody is kept waiting by.
+            try await eventually(within: .seconds(20), "no lock is left") {
+                try servers.allLockKeys().allSatisfy { !$0.hasPrefix("dlock:") }
+            }
+            try await withLockClient(url) { locks in
+                try await locks.withLock("a", lease: .seconds(5), waitingAtMost: .seconds(10)) { held in
+                    await log.enter(held.token)
+                }
+            }
+            #expect(await log.rise)
         }
     }
 
