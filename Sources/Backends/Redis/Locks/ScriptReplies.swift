@@ -102,14 +102,7 @@ enum PushedMessage: Equatable, Sendable {
     /// - Parameter hasEpochs: the message must tell the epoch with which the token was minted; the receiver's own may be
     ///   another. A message without one comes from a client that knows nothing of the Sentinels: its token is too low.
     init?(_ elements: [RESPValue], hasEpochs: Bool = false) {
-        guard elements.count == 3, elements[0].string == "message" else { return nil }
-        let payload: ByteBuffer
-        switch elements[2] {
-        case .bulkString(let buffer), .simpleString(let buffer): payload = buffer
-        default: return nil
-        }
-        let words = payload.readableBytesView.split(separator: UInt8(ascii: " "))
-        guard words.count >= 2, let owner = OwnerKey(text: words[1]) else { return nil }
+        guard let (words, owner) = Self.words(of: elements) else { return nil }
         if words.count >= 3, words[0].elementsEqual("granted".utf8) {
             guard let count = Self.number(words[2]), count > 0 else { return nil }
             switch (words.count, hasEpochs) {
@@ -136,5 +129,20 @@ enum PushedMessage: Equatable, Sendable {
     private static func number(_ digits: some Collection<UInt8>) -> Int64? {
         guard digits.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else { return nil }
         return Int64(String(decoding: digits, as: UTF8.self))
+    }
+}
+
+extension PushedMessage {
+    /// The words of what was published, and the owner that it names; `nil` if it is no message of ours.
+    static func words(of elements: [RESPValue]) -> (words: [ByteBufferView], owner: OwnerKey)? {
+        guard elements.count == 3, elements[0].string == "message" else { return nil }
+        let payload: ByteBuffer
+        switch elements[2] {
+        case .bulkString(let buffer), .simpleString(let buffer): payload = buffer
+        default: return nil
+        }
+        let words = payload.readableBytesView.split(separator: UInt8(ascii: " "))
+        guard words.count >= 2, let owner = OwnerKey(text: words[1]) else { return nil }
+        return (words, owner)
     }
 }

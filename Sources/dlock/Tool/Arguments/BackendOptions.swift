@@ -11,6 +11,7 @@ struct BackendOptions: ParsableArguments {
             discussion: """
                 embedded: is a file of your own on this host; embedded:///path/locks.db a file that several users may share; \
                 redis://host, rediss://host (TLS) and redis+unix:///path.sock are a Redis master; \
+                redis+sentinel://s1,s2,s3/mymaster (rediss+sentinel: with TLS) is a master that Sentinels name; \
                 redlock://r1,r2,r3,r4,r5 (redlocks: with TLS) are independent masters, most of which must agree; \
                 zookeeper://z1,z2,z3/chroot (zookeepers: with TLS) is a ZooKeeper ensemble. \
                 Without this option DLOCK_BACKEND from the environment counts, then embedded:.

@@ -154,14 +154,7 @@ enum InstanceMessage: Equatable, Sendable {
 
     /// `nil` if it is no message of ours.
     init?(_ elements: [RESPValue]) {
-        guard elements.count == 3, elements[0].string == "message" else { return nil }
-        let payload: ByteBuffer
-        switch elements[2] {
-        case .bulkString(let buffer), .simpleString(let buffer): payload = buffer
-        default: return nil
-        }
-        let words = payload.readableBytesView.split(separator: UInt8(ascii: " "))
-        guard words.count >= 2, let owner = OwnerKey(text: words[1]) else { return nil }
+        guard let (words, owner) = PushedMessage.words(of: elements) else { return nil }
         if words.count == 3, words[0].elementsEqual("turn".utf8) {
             guard let fence = Int64(String(decoding: words[2], as: UTF8.self)) else { return nil }
             self = .turn(owner, fence: fence)

@@ -53,7 +53,7 @@ extension RedlockCore {
             )
         }
         if let refusal { throw refusal }
-        return try self.configuration.server(self.configuration.servers[0]).key(of: claim.name)
+        return try self.key(of: claim.name)
     }
 
     func begin(_ claim: Claim) {
@@ -75,9 +75,7 @@ extension RedlockCore {
         case .wait(let gate):
             self.wait(claim, at: gate)
         case .pause(let longest):
-            let pause = Duration.microseconds(
-                Int64.random(in: 0...max(1, longest.attoseconds.microseconds), using: &self.generator)
-            )
+            let pause = longest * Double.random(in: 0..<1, using: &self.generator)
             self.wakeups.set(claim.claim.attempt, to: .now + pause)
             self.armTimer()
         case .gather:
@@ -154,7 +152,7 @@ extension RedlockCore {
             case nil: break
             }
         }
-        let step = claim.machine.waitAnswered(answer, from: instance.index, gate: self.gateIfQuorum(of: claim))
+        let step = claim.machine.waitAnswered(answer, from: instance.index, gate: self.gate(of: claim))
         self.perform(step, for: claim)
     }
 
@@ -191,7 +189,7 @@ extension RedlockCore {
         } else if let round = claim.round {
             self.perform(round.machine.timeIsOver(), round, claim)
         } else {
-            self.perform(claim.machine.timerFired(gate: self.gateIfQuorum(of: claim)), for: claim)
+            self.perform(claim.machine.timerFired(gate: self.gate(of: claim)), for: claim)
         }
     }
 
@@ -259,9 +257,4 @@ extension RedlockCore {
             on: instance
         )
     }
-}
-
-extension Int128 {
-    /// Of attoseconds.
-    fileprivate var microseconds: Int64 { Int64(clamping: self / 1_000_000_000_000) }
 }

@@ -73,19 +73,28 @@ extension RedlockCore {
     }
 
     /// Looks at the node of an instance.
-    func look(_ instance: Instance, _ mode: String? = nil) {
+    func look(_ instance: Instance) {
         instance.looks += 1
         let look = instance.looks
-        let arguments: [ScriptArgument] = [
-            .text(instance.machine.runID), .text(self.policy),
-            .number(self.configuration.closedTime.wholeMilliseconds),
-            .number(self.skew),
-            .text(mode ?? (self.onlyLooks ? "look" : "check")),
-        ]
-        self.submit(.instanceNode, to: instance, key: "dlock.node", arguments, deadline: self.deadline(nil)) { result in
+        self.askNode(of: instance, self.onlyLooks ? "look" : "check") { result in
             guard instance.looks == look else { return }
             self.looked(instance, result)
         }
+    }
+
+    /// - Parameter mode: what to do about the node: see Scripts/instance-node.lua.
+    func askNode(of instance: Instance, _ mode: String, then: @escaping (Exchange) -> Void) {
+        self.submit(
+            .instanceNode,
+            to: instance,
+            key: "dlock.node",
+            [
+                .text(instance.machine.runID), .text(self.policy),
+                .number(self.configuration.closedTime.wholeMilliseconds), .number(self.skew), .text(mode),
+            ],
+            deadline: self.deadline(nil),
+            then: then
+        )
     }
 
     private func looked(_ instance: Instance, _ result: Exchange) {
@@ -125,7 +134,7 @@ extension RedlockCore {
         instance.machine.disconnected(error.reason, isRefusal: error.code == .unusableServer)
         for claim in self.claims.values {
             claim.registered.remove(index)
-            self.perform(claim.machine.lost(index, gate: self.gateIfQuorum(of: claim)), for: claim)
+            self.perform(claim.machine.lost(index, gate: self.gate(of: claim)), for: claim)
         }
         self.settled()
     }

@@ -139,7 +139,7 @@ extension RedlockCore {
         self.told(round.machine.nextToken() - 1, to: claim)
         let failure = round.machine.failure
         if failure.isBusy { self.recent.contended(claim.claim.name, now: .now) }
-        self.perform(claim.machine.roundFailed(failure, gate: self.gateIfQuorum(of: claim)), for: claim)
+        self.perform(claim.machine.roundFailed(failure, gate: self.gate(of: claim)), for: claim)
     }
 
     /// Releases a lost round wherever it may have been granted, also where no answer has come.

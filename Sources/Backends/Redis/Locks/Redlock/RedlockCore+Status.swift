@@ -214,15 +214,8 @@ extension RedlockCore {
 
     /// Opens instances that were never used, at once; changes nothing if one of them was.
     func initialize(then: @escaping (LockError?) -> Void) {
+        if let refusal { return then(refusal) }
         for instance in self.instances {
-            if let refusal = instance.machine.refusal {
-                return then(
-                    LockError(
-                        refusal.isPolicy ? .policyMismatch : .invalidConfiguration,
-                        "the instance \(instance.name) cannot be used: \(refusal.reason)"
-                    )
-                )
-            }
             guard instance.client.state.isConnected, let found = instance.found else {
                 let reason = instance.machine.reason(now: .now) ?? "no answer"
                 return then(
@@ -242,13 +235,7 @@ extension RedlockCore {
         }
         self.gather(
             { instance, done in
-                let arguments: [ScriptArgument] = [
-                    .text(instance.machine.runID), .text(self.policy),
-                    .number(self.configuration.closedTime.wholeMilliseconds),
-                    .number(self.skew), .text("init"),
-                ]
-                self.submit(.instanceNode, to: instance, key: "dlock.node", arguments, deadline: self.deadline(nil)) {
-                    result in
+                self.askNode(of: instance, "init") { result in
                     done(result.map(\.value).mapError { LockError($0) })
                 }
             },

@@ -219,7 +219,9 @@ final class RedlockCore {
     }
 
     /// Where those who want a lock wait: the first usable instance in an order that depends on the lock, the same for all.
+    /// None without a quorum.
     func gate(of claim: Claim) -> Int? {
+        guard self.openCount >= self.configuration.quorum else { return nil }
         let first = Int(StableHash.fnv1a(claim.key.utf8) % UInt64(self.instances.count))
         var usable: Int?
         for step in self.instances.indices {
@@ -228,11 +230,7 @@ final class RedlockCore {
             if !self.instances[index].machine.isLate { return index }
             usable = usable ?? index
         }
-        return self.openCount >= self.configuration.quorum ? usable : nil
-    }
-
-    func gateIfQuorum(of claim: Claim) -> Int? {
-        self.openCount >= self.configuration.quorum ? self.gate(of: claim) : nil
+        return usable
     }
 
     /// Goes on with the claims that waited for a quorum, or tells them why there is none.
