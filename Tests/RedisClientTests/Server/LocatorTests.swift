@@ -59,6 +59,8 @@ struct LocatorTests {
                     #expect(one.value.string == "7" && one.tag == 7)
                     signpost.point(to: second, tag: 8)
                     first.kill()
+                    // Else it would leave on the connection that is dead already.
+                    try await eventually("its end was noticed") { client.state != .connected(one.connection) }
                     // Submitted before there is a connection, rendered for the one that it leaves on.
                     let two = try await client.send(Self.echo, deadline: .ample)
                     #expect(two.value.string == "8" && two.tag == 8 && two.connection > one.connection)

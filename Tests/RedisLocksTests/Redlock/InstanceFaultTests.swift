@@ -5,7 +5,9 @@ import ServerKit
 import Testing
 
 /// Q1 to Q5 on real servers: instances that are down, hung, slow, or have forgotten everything.
-@Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(3)))
+///
+/// One after another: fifty clients in one process keep its event loops from the others for longer than those can bear.
+@Suite(.serialized, .enabled(if: RedisServer.isRequired), .timeLimit(.minutes(3)))
 struct InstanceFaultTests {
     enum Fault: CaseIterable { case down, hung, slow }
 
