@@ -142,6 +142,7 @@ private final class Relay: ChannelInboundHandler {
     private let proxy: TCPProxy
     private let direction: TCPProxy.Direction
     private let other: any Channel
+    private var lastArrival = NIODeadline.uptimeNanoseconds(0)
 
     init(_ proxy: TCPProxy, _ direction: TCPProxy.Direction, to other: any Channel) {
         self.proxy = proxy
@@ -154,8 +155,12 @@ private final class Relay: ChannelInboundHandler {
         let fate = self.proxy.arrived(bytes.readableBytes, self.direction)
         if let part = bytes.readSlice(length: fate.passing), fate.passing > 0 {
             let other = self.other
-            if let delay = fate.delay {
-                context.eventLoop.scheduleTask(in: .nanoseconds(Int64(delay / .nanoseconds(1)))) {
+            let now = NIODeadline.now()
+            // What comes after late bytes is late, too, whatever the rule is by then.
+            if fate.delay != nil || self.lastArrival > now {
+                let delay = fate.delay.map { TimeAmount.nanoseconds(Int64($0 / .nanoseconds(1))) } ?? .zero
+                self.lastArrival = max(now + delay, self.lastArrival + .nanoseconds(1))
+                context.eventLoop.scheduleTask(deadline: self.lastArrival) {
                     other.writeAndFlush(part, promise: nil)
                 }
             } else {

@@ -136,6 +136,14 @@ struct InstanceScriptTests {
         }
     }
 
+    @Test func `nobody is looked up without saying who the server is`() async throws {
+        try await Self.run { instance in
+            let before = try instance.harness.server.command("GET", "dlock.node")
+            #expect(try Self.look(instance.harness.server, run: "", mode: "check").isEmpty)
+            #expect(try instance.harness.server.command("GET", "dlock.node") == before)
+        }
+    }
+
     @Test func `a waiter is given its turn, and nobody else gets in between`() async throws {
         try await Self.run { instance in
             let (holder, waiter, round) = (self.lock("a", "c"), self.lock("w", "d"), self.lock("r", "d"))
@@ -145,7 +153,7 @@ struct InstanceScriptTests {
                 #expect(place[0].integer == 0 && place[1].integer == 0)
                 #expect((place[2].integer ?? 0) > 25_000)
                 #expect(try instance.release(holder) == 2)
-                #expect(try next() == "turn \(waiter.prefix(27)) \(instance.token())")
+                #expect(try next() == "turn \(waiter.prefix(27)) \(instance.token()) \(instance.harness.key)")
             }
             #expect(try instance.harness.get(instance.harness.key)?.hasSuffix("+q+t") == true)
             // A newcomer is kept out; the waiter's round is let in.

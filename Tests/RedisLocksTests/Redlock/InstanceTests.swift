@@ -28,7 +28,7 @@ import Testing
         var machine = RedlockInstanceStateMachine()
         #expect(!machine.isOpen && !machine.isSettled)
         machine.connected()
-        #expect(machine.introduced(self.info()) == true)
+        #expect(machine.introduced(self.info(), now: self.now) == true)
         #expect(!machine.isOpen)
         machine.looked(self.reply(), policy: self.policy, now: self.now)
         #expect(machine.isOpen && machine.isSettled && machine.floor == 77)
@@ -40,7 +40,7 @@ import Testing
     @Test func `one that has restarted is looked at again when its time has come`() {
         var machine = RedlockInstanceStateMachine()
         machine.connected()
-        _ = machine.introduced(self.info())
+        _ = machine.introduced(self.info(), now: self.now)
         machine.looked(self.reply(opensIn: .seconds(30)), policy: self.policy, now: self.now)
         #expect(!machine.isOpen && machine.opensAt == self.now + .seconds(30))
         #expect(machine.reason(now: self.now)?.contains("30 s") == true)
@@ -55,26 +55,51 @@ import Testing
     @Test func `one that must not be used stops everything, unless it was fine before`() {
         var machine = RedlockInstanceStateMachine()
         machine.connected()
-        #expect(machine.introduced(self.info("role:slave", "master_host:other", "master_port:1")) == false)
+        #expect(
+            machine.introduced(self.info("role:slave", "master_host:other", "master_port:1"), now: self.now) == false)
         #expect(machine.refusal?.reason.contains("replica of other:1") == true)
         var evicting = RedlockInstanceStateMachine()
         evicting.connected()
-        #expect(evicting.introduced(self.info("maxmemory_policy:allkeys-lru")) == false)
+        #expect(evicting.introduced(self.info("maxmemory_policy:allkeys-lru"), now: self.now) == false)
         #expect(evicting.refusal?.reason.contains("allkeys-lru") == true)
         var locked = RedlockInstanceStateMachine()
         locked.disconnected("wrong password", isRefusal: true)
         #expect(locked.refusal != nil)
         var old = RedlockInstanceStateMachine()
         old.connected()
-        _ = old.introduced(self.info())
+        _ = old.introduced(self.info(), now: self.now)
         old.looked(self.reply(), policy: self.policy, now: self.now)
         old.disconnected("wrong password", isRefusal: true)
         #expect(old.refusal == nil && !old.isOpen)
         old.connected()
-        _ = old.introduced(self.info())
+        _ = old.introduced(self.info(), now: self.now)
         old.looked(self.reply("5 5 3 30000 10000"), policy: self.policy, now: self.now)
         #expect(old.refusal?.isPolicy == true)
         #expect(old.refusal?.reason.contains("longest lease in ms is 30000") == true)
+    }
+
+    @Test func `one that must not be used is looked at again, and stays refused until it has said otherwise`() {
+        var machine = RedlockInstanceStateMachine()
+        machine.connected()
+        _ = machine.introduced(self.info("maxmemory_policy:allkeys-lru"), now: self.now)
+        #expect(machine.isRefused && machine.opensAt == self.now + .seconds(5))
+        machine.looksAgain()
+        #expect(machine.isRefused && machine.refusal != nil)
+        #expect(machine.introduced(self.info(), now: self.now) == true)
+        machine.looked(self.reply(), policy: self.policy, now: self.now)
+        #expect(machine.isOpen && !machine.isRefused && machine.refusal == nil)
+    }
+
+    @Test func `who it is has to be found out anew on each connection`() {
+        var machine = RedlockInstanceStateMachine()
+        machine.connected()
+        _ = machine.introduced(self.info(), now: self.now)
+        #expect(machine.runID == "abc")
+        machine.disconnected("gone", isRefusal: false)
+        machine.connected()
+        #expect(machine.runID == "")
+        machine.lookFailed("no answer", isRefusal: false, now: self.now)
+        #expect(machine.opensAt != nil && machine.runID == "")
     }
 
     // Q9

@@ -68,6 +68,9 @@ struct RedlockClaimStateMachine: Sendable {
         self.joinsQueue = joinsQueue
     }
 
+    /// Whether it still wants the lock, and a turn is of use.
+    var isTrying: Bool { self.state != .held && self.state != .over }
+
     /// A quorum can be asked.
     ///
     /// - Parameters:

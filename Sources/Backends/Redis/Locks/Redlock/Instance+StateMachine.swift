@@ -19,11 +19,12 @@ struct RedlockInstanceStateMachine: Sendable {
         /// - Parameter reason: `nil`: it has restarted or is new.
         case closed(until: Instant, reason: String?)
         case open
-        case refused(Refusal)
+        /// It is looked at again after a while: such things are put right while clients run.
+        case refused(Refusal, until: Instant?)
     }
 
     private var state = State.away(reason: "not connected yet")
-    /// Of the server that is connected, or was last.
+    /// Of the server that is connected; empty as long as it has not said.
     private(set) var runID = ""
     /// What its scripts compare with; only while it is open.
     private(set) var node = ""
@@ -34,6 +35,8 @@ struct RedlockInstanceStateMachine: Sendable {
     /// An attempt to use it has ended, one way or the other.
     private(set) var isSettled = false
     private var hasBeenOpen = false
+    /// What was wrong before it was looked at again.
+    private var earlierRefusal: Refusal?
 
     var isOpen: Bool { self.state == .open }
 
@@ -47,7 +50,7 @@ struct RedlockInstanceStateMachine: Sendable {
         case .closed(let until, nil):
             "not open yet: it has restarted or is new, and opens by itself in \(Self.seconds(now.duration(to: until))) "
                 + "(`dlock init` opens a first installation at once)"
-        case .refused(let refusal): refusal.reason
+        case .refused(let refusal, _): refusal.reason
         }
     }
 
@@ -58,24 +61,45 @@ struct RedlockInstanceStateMachine: Sendable {
     /// Why it must not be used at all, which stops the whole Redlock. What goes wrong with an instance that was fine before
     /// makes that one unusable, no more; but another policy is refused at any time.
     var refusal: Refusal? {
-        guard case .refused(let refusal) = self.state, refusal.isPolicy || !self.hasBeenOpen else { return nil }
+        guard let refusal = self.currentRefusal, refusal.isPolicy || !self.hasBeenOpen else { return nil }
         return refusal
+    }
+
+    /// Whether it must not be used, whatever it was before.
+    var isRefused: Bool { self.currentRefusal != nil }
+
+    private var currentRefusal: Refusal? {
+        switch self.state {
+        case .refused(let refusal, _): refusal
+        case .looking: self.earlierRefusal
+        case .away, .closed, .open: nil
+        }
     }
 
     /// When to look again.
     var opensAt: Instant? {
-        if case .closed(let until, _) = self.state { until } else { nil }
+        switch self.state {
+        case .closed(let until, _): until
+        case .refused(_, let until): until
+        case .away, .looking, .open: nil
+        }
     }
 
     /// It is looked at again.
     mutating func looksAgain() {
-        guard case .closed = self.state else { return }
+        switch self.state {
+        case .closed: break
+        case .refused(let refusal, _): self.earlierRefusal = refusal
+        case .away, .looking, .open: return
+        }
         self.state = .looking
     }
 
     /// A connection was made: find out who answers.
     mutating func connected() {
         self.state = .looking
+        self.earlierRefusal = nil
+        self.runID = ""
         self.isLate = false
     }
 
@@ -85,36 +109,44 @@ struct RedlockInstanceStateMachine: Sendable {
     mutating func disconnected(_ reason: String, isRefusal: Bool) {
         self.isSettled = true
         self.node = ""
+        self.runID = ""
+        self.earlierRefusal = nil
+        // The next connection finds out whether that has been put right.
         self.state =
-            isRefusal ? .refused(Refusal(isPolicy: false, reason: reason)) : .away(reason: reason)
+            isRefusal ? .refused(Refusal(isPolicy: false, reason: reason), until: nil) : .away(reason: reason)
     }
 
     /// The server said who it is. Returns whether to look at its node.
-    mutating func introduced(_ info: InstanceInfo) -> Bool {
+    mutating func introduced(_ info: InstanceInfo, now: Instant) -> Bool {
         guard self.state == .looking else { return false }
         self.runID = info.runID
         if let objection = info.objection {
-            self.isSettled = true
-            self.state = .refused(Refusal(isPolicy: false, reason: objection))
+            self.refuse(Refusal(isPolicy: false, reason: objection), now: now)
             return false
         }
         return true
     }
 
-    /// Another instance is the same server.
-    mutating func isTwin(of other: String) {
+    private mutating func refuse(_ refusal: Refusal, now: Instant) {
         self.isSettled = true
         self.node = ""
-        self.state = .refused(Refusal(isPolicy: false, reason: "this is the same server as \(other)"))
+        self.earlierRefusal = nil
+        self.state = .refused(refusal, until: now + Self.lookAfterRefusal)
+    }
+
+    /// Another instance is the same server.
+    mutating func isTwin(of other: String, now: Instant) {
+        self.refuse(Refusal(isPolicy: false, reason: "this is the same server as \(other)"), now: now)
     }
 
     /// The node was looked at.
     mutating func looked(_ reply: InstanceNodeReply, policy: String, now: Instant) {
         guard self.state == .looking else { return }
         self.isSettled = true
+        self.earlierRefusal = nil
         self.floor = reply.floor
         if reply.policy != policy {
-            self.state = .refused(Refusal(isPolicy: true, reason: Self.mismatch(reply.policy, policy)))
+            self.refuse(Refusal(isPolicy: true, reason: Self.mismatch(reply.policy, policy)), now: now)
         } else if reply.opensIn > .zero {
             self.state = .closed(until: now + reply.opensIn, reason: nil)
         } else {
@@ -139,15 +171,16 @@ struct RedlockInstanceStateMachine: Sendable {
     /// - Parameter isRefusal: the server does not say; otherwise it gave no answer, and is looked at again.
     mutating func lookFailed(_ reason: String, isRefusal: Bool, now: Instant) {
         guard self.state == .looking else { return }
+        if isRefusal { return self.refuse(Refusal(isPolicy: false, reason: reason), now: now) }
         self.isSettled = true
-        self.state =
-            isRefusal
-            ? .refused(Refusal(isPolicy: false, reason: reason))
-            : .closed(until: now + Self.secondLook, reason: reason)
+        self.earlierRefusal = nil
+        self.state = .closed(until: now + Self.secondLook, reason: reason)
     }
 
     /// An instance that gave no answer is looked at again after this.
     private static var secondLook: Duration { .milliseconds(500) }
+    /// And one that must not be used, after this.
+    private static var lookAfterRefusal: Duration { .seconds(5) }
 
     mutating func wasLate() { self.isLate = true }
     mutating func wasPrompt() { self.isLate = false }

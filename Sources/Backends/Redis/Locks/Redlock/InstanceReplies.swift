@@ -149,15 +149,23 @@ struct InstanceInfo: Equatable, Sendable {
 
 /// What a client of a Redlock is told by a message on its channel.
 enum InstanceMessage: Equatable, Sendable {
-    case turn(OwnerKey, fence: Int64)
+    case turn(Waiter, fence: Int64, key: String)
     case revoked(OwnerKey)
+
+    /// Whose turn it is.
+    struct Waiter: Equatable, Sendable {
+        let key: OwnerKey
+        let text: String
+    }
 
     /// `nil` if it is no message of ours.
     init?(_ elements: [RESPValue]) {
-        guard let (words, owner) = PushedMessage.words(of: elements) else { return nil }
-        if words.count == 3, words[0].elementsEqual("turn".utf8) {
+        guard let (words, owner) = PushedMessage.words(of: elements, maximumCount: 4) else { return nil }
+        if words.count == 4, words[0].elementsEqual("turn".utf8) {
             guard let fence = Int64(String(decoding: words[2], as: UTF8.self)) else { return nil }
-            self = .turn(owner, fence: fence)
+            let waiter = Waiter(key: owner, text: String(decoding: words[1], as: UTF8.self))
+            // The name of a lock may have spaces.
+            self = .turn(waiter, fence: fence, key: String(decoding: words[3], as: UTF8.self))
         } else if words.count == 2, words[0].elementsEqual("revoked".utf8) {
             self = .revoked(owner)
         } else {

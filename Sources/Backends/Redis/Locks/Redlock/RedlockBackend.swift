@@ -157,13 +157,15 @@ public final class RedlockBackend: LockBackend {
 
     /// Renews grants: one command for each on each instance, all in one go; a quorum has to renew.
     public func renew(_ renewals: [LockRenewal]) async -> [LockRenewalReply] {
-        if renewals.isEmpty { return [] }
+        guard let shortest = renewals.map(\.claim.lease).min() else { return [] }
+        // Nobody hears of its renewal before all are decided: one instance that hangs must not use up a short lease.
+        let timeout = self.configuration.timeout(lease: shortest)
         return await withUnsafeContinuation { (continuation: UnsafeContinuation<[LockRenewalReply], Never>) in
             self.onLoop { core in
                 var replies: [LockRenewalReply?] = Array(repeating: nil, count: renewals.count)
                 var missing = renewals.count
                 for (index, renewal) in renewals.enumerated() {
-                    core.renew(renewal.claim, deadline: renewal.deadline) { reply in
+                    core.renew(renewal.claim, deadline: renewal.deadline, timeout: timeout) { reply in
                         replies[index] = reply
                         missing -= 1
                         if missing == 0 { continuation.resume(returning: replies.compactMap { $0 }) }
@@ -250,10 +252,12 @@ private final class InstanceDelegate: RedisClientDelegate {
     func connected(_ id: RedisConnectionID, greeting: RedisGreeting) { self.core?.value.connected(self.index) }
 
     func disconnected(_ id: RedisConnectionID, _ error: RedisError) {
-        self.core?.value.disconnected(self.index, error)
+        self.core?.value.disconnected(self.index, error, wasConnected: true)
     }
 
-    func notConnected(_ error: RedisError) { self.core?.value.disconnected(self.index, error) }
+    func notConnected(_ error: RedisError) {
+        self.core?.value.disconnected(self.index, error, wasConnected: false)
+    }
 
     func pushed(_ elements: [RESPValue], on id: RedisConnectionID) {
         self.core?.value.pushed(elements, from: self.index)

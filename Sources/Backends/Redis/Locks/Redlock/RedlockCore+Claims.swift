@@ -6,6 +6,7 @@ import RedisClient
 /// Claims: what is asked for, and how it ends.
 extension RedlockCore {
     func request(_ request: AcquireRequest, _ continuation: RequestContinuation) {
+        if self.refuseIfStopped(continuation) { return }
         let key: String
         do throws(LockError) {
             key = try self.check(request.claim)
@@ -112,7 +113,14 @@ extension RedlockCore {
             .number(Int64(self.configuration.maximumWaitersPerLock)),
         ]
         let deadline = Instant.now + self.configuration.timeout(lease: claim.claim.lease)
-        self.submit(.instanceWait, to: instance, key: claim.key, arguments, deadline: deadline) { result in
+        self.submit(
+            .instanceWait,
+            to: instance,
+            key: claim.key,
+            arguments,
+            deadline: deadline,
+            isWanted: { self.claims[attempt] === claim && claim.registered.contains(gate) }
+        ) { result in
             guard self.claims[attempt] === claim else { return }
             self.waited(claim, at: instance, result)
         }
@@ -125,7 +133,7 @@ extension RedlockCore {
         case .failure(let error):
             if error.code == .outcomeUnknown { instance.machine.wasLate() }
         case .success(let reply):
-            instance.machine.wasPrompt()
+            self.answered(instance, reply)
             switch InstanceWaitReply(reply.value) {
             case .turn(let fence):
                 self.told(fence, to: claim)
@@ -166,9 +174,12 @@ extension RedlockCore {
     }
 
     func turn(_ claim: Claim, at index: Int) {
+        let instance = self.instances[index]
+        // It must not vote before it is known who it is. And who needs no turn any more gives it back.
+        guard instance.machine.isOpen, claim.machine.isTrying else { return self.leaveQueue(claim, on: instance) }
         if let round = claim.round {
             // The round goes on where it was refused before.
-            if round.machine.turn(index) { self.ask(self.instances[index], round, claim) }
+            if round.machine.turn(index) { self.ask(instance, round, claim) }
             return
         }
         self.wakeups.remove(claim.claim.attempt)

@@ -66,12 +66,15 @@ extension RedlockCore {
         for index in order {
             // An instance that has not answered yet may put the claim into its queue before it hears of the release.
             let isRegistered = claim.registered.remove(index) != nil
+            // An instance that was away all the time has nothing of it.
+            let mayHold = isRegistered || claim.won?.machine.mayHold(index) != false
             self.release(
                 claim.key,
                 isRegistered ? arguments + [self.owner(claim.claim.owner.secret, of: claim.claim)] : arguments,
                 lease: claim.claim.lease,
                 on: self.instances[index],
-                command: isRegistered ? nil : command
+                command: isRegistered ? nil : command,
+                isKept: mayHold
             ) { answer in
                 let vote: Ballot.Vote
                 switch answer {
@@ -97,14 +100,15 @@ extension RedlockCore {
         }
     }
 
-    func renew(_ claim: LockClaim, deadline: Instant, then: @escaping (LockRenewalReply) -> Void) {
+    /// - Parameter timeout: how long an instance may take.
+    func renew(_ claim: LockClaim, deadline: Instant, timeout: Duration, then: @escaping (LockRenewalReply) -> Void) {
         guard let held = self.claims[claim.attempt], let owner = held.owner, held.machine.state == .held else {
             return then(.lost(.notOwner))
         }
         let arguments = [self.owner(owner, of: claim), .number(claim.lease.wholeMilliseconds)]
         // Validity counts from before the first of the requests leaves.
         let sentAt = Instant.now
-        let until = min(deadline, sentAt + self.configuration.requestTimeout)
+        let until = min(deadline, sentAt + timeout)
         var votes = Ballot(count: self.instances.count)
         var wasRevoked = false
         func vote(_ vote: Ballot.Vote, isRevoked: Bool = false) {
@@ -123,14 +127,15 @@ extension RedlockCore {
             }
         }
         for instance in self.instances {
-            guard instance.client.state.isConnected else {
+            // One that has turned out to be another server must not vote twice.
+            guard instance.client.state.isConnected, !instance.machine.isRefused else {
                 vote(.none)
                 continue
             }
             self.submit(.instanceRenew, to: instance, key: held.key, arguments, deadline: until) { result in
                 switch result {
                 case .success(let reply):
-                    instance.machine.wasPrompt()
+                    self.answered(instance, reply)
                     switch reply.value.int {
                     case 1: vote(.yes)
                     case 0: vote(.no)

@@ -20,6 +20,8 @@ extension RedlockCore {
         var looks = 0
         /// What was found, when nothing but looking was asked for.
         var found: InstanceNodeReply?
+        /// A connection was lost, and it is not known yet that no other can be made.
+        var isComingBack = false
 
         struct Leftover {
             let key: String
@@ -43,13 +45,25 @@ extension RedlockCore {
     func connected(_ index: Int) {
         let instance = self.instances[index]
         instance.machine.connected()
+        instance.isComingBack = true
+        self.introduce(instance)
+        // So that the server knows the script before it is needed: the text of a release that is not known would come after the
+        // requests that were sent meanwhile. It releases nothing.
+        self.submit(
+            .instanceRelease, to: instance, key: "dlock.node", [.text(""), .number(1)], deadline: self.deadline(nil)
+        ) { _ in }
+        self.releaseLeftovers(of: instance)
+        self.releasesChanged()
+    }
+
+    /// Asks an instance who it is.
+    func introduce(_ instance: Instance) {
         instance.looks += 1
         let look = instance.looks
         self.send(RedisCommand("INFO", "server", "replication", "memory"), to: instance) { result in
             guard instance.looks == look else { return }
             self.introduced(instance, result)
         }
-        self.releaseLeftovers(of: instance)
     }
 
     private func introduced(_ instance: Instance, _ result: Exchange) {
@@ -62,11 +76,11 @@ extension RedlockCore {
             instance.machine.lookFailed("its answer to INFO makes no sense", isRefusal: true, now: .now)
             return self.settled()
         }
-        guard instance.machine.introduced(info) else { return self.settled() }
+        guard instance.machine.introduced(info, now: .now) else { return self.settled() }
         for other in self.instances where other !== instance && other.machine.runID == info.runID {
             // Unless the other one was that server before, and is another one now.
             guard other.client.state.isConnected else { continue }
-            instance.machine.isTwin(of: other.name)
+            instance.machine.isTwin(of: other.name, now: .now)
             return self.settled()
         }
         self.look(instance)
@@ -122,28 +136,39 @@ extension RedlockCore {
     private func lookFailed(_ instance: Instance, _ error: RedisError, _ what: String) {
         instance.machine.lookFailed(
             LockError(error).message,
-            isRefusal: error.code == .refused && LockError(error).code == .serverRefused,
+            isRefusal: error.code == .refused && LockError(error).code == .serverRefused
+                && !Self.passingRefusals.contains(error.serverCode ?? ""),
             now: .now
         )
         self.settled()
     }
 
-    func disconnected(_ index: Int, _ error: RedisError) {
+    /// With these a server says that it cannot write at the moment, not that it must not be used.
+    private static let passingRefusals: Set<String> = ["OOM", "MISCONF", "READONLY", "NOREPLICAS", "LOADING", "BUSY"]
+
+    /// - Parameter wasConnected: a connection has ended; otherwise none could be made.
+    func disconnected(_ index: Int, _ error: RedisError, wasConnected: Bool) {
         let instance = self.instances[index]
         instance.looks += 1
+        instance.isComingBack = wasConnected
         instance.machine.disconnected(error.reason, isRefusal: error.code == .unusableServer)
+        // Those who wait there keep their places: they are left when they are not needed any more.
         for claim in self.claims.values {
-            claim.registered.remove(index)
             self.perform(claim.machine.lost(index, gate: self.gate(of: claim)), for: claim)
         }
         self.settled()
+        self.releasesChanged()
     }
 
     func pushed(_ elements: [RESPValue], from index: Int) {
         guard let message = InstanceMessage(elements) else { return }
         switch message {
-        case .turn(let waiter, let fence):
-            guard let attempt = self.waiters[waiter], let claim = self.claims[attempt] else { return }
+        case .turn(let waiter, let fence, let key):
+            guard let attempt = self.waiters[waiter.key], let claim = self.claims[attempt] else {
+                // Nobody wants it any more: the next one is not to be kept waiting.
+                let arguments: [ScriptArgument] = [.text(""), .number(1_000), .text(waiter.text)]
+                return self.release(key, arguments, lease: .seconds(1), on: self.instances[index])
+            }
             self.told(fence, to: claim)
             self.turn(claim, at: index)
         case .revoked(let owner):
@@ -157,18 +182,21 @@ extension RedlockCore {
     /// Releases on one instance what this client must not leave there. It is repeated until the instance has answered, or the
     /// lease is over.
     ///
-    /// - Parameter then: what the instance answered; `nil`: nothing, or it cannot be reached now.
+    /// - Parameters:
+    ///   - isKept: whether there may be something to release, if the instance cannot be reached now.
+    ///   - then: what the instance answered; `nil`: nothing, or it cannot be reached now.
     func release(
         _ key: String,
         _ arguments: [ScriptArgument],
         lease: Duration,
         on instance: Instance,
         command: RedisCommand? = nil,
+        isKept: Bool = true,
         then: @escaping (Int64?) -> Void = { _ in }
     ) {
         let leftover = Instance.Leftover(key: key, arguments: arguments, until: .now + lease)
         guard instance.client.state.isConnected else {
-            self.keep(leftover, for: instance)
+            if isKept { self.keep(leftover, for: instance) }
             return then(nil)
         }
         self.releasesOut += 1
@@ -180,10 +208,13 @@ extension RedlockCore {
             deadline: self.deadline(nil),
             command: command
         ) { result in
-            defer { self.releaseEnded() }
+            defer {
+                self.releasesOut -= 1
+                self.releasesChanged()
+            }
             switch result {
             case .success(let reply):
-                instance.machine.wasPrompt()
+                self.answered(instance, reply)
                 then(reply.value.int)
             case .failure:
                 self.keep(leftover, for: instance)

@@ -4,6 +4,13 @@ import RESP
 import RedisClient
 
 /// Rounds: what is asked of all instances, and what comes of it.
+extension RedlockCore.Claim {
+    /// Whether this round is under way, or was granted and is still held.
+    func isOf(_ round: RedlockCore.Round) -> Bool {
+        self.round === round || self.won === round && self.machine.state == .held
+    }
+}
+
 extension RedlockCore {
     func startRound(of claim: Claim, hasTurn: Bool) {
         let now = Instant.now
@@ -34,6 +41,8 @@ extension RedlockCore {
         claim.round = round
         self.wakeups.set(claim.claim.attempt, to: round.deadline)
         for index in self.instances.indices where round.machine.isAsked(index) {
+            // A connection may be found lost while it is written to, and with it the round.
+            guard claim.round === round else { break }
             self.ask(self.instances[index], round, claim)
         }
         if hasTurn { self.armTimer() }
@@ -51,7 +60,12 @@ extension RedlockCore {
             ]
         }
         self.submit(
-            .instanceAcquire, to: instance, key: claim.key, arguments, deadline: round.deadline
+            .instanceAcquire,
+            to: instance,
+            key: claim.key,
+            arguments,
+            deadline: round.deadline,
+            isWanted: { claim.isOf(round) }
         ) { result in
             self.answered(instance, round, claim, result)
         }
@@ -65,7 +79,7 @@ extension RedlockCore {
             if error.code == .outcomeUnknown { instance.machine.wasLate() }
             answer = .failed(LockError(error).message)
         case .success(let reply):
-            instance.machine.wasPrompt()
+            self.answered(instance, reply)
             guard let acquired = InstanceAcquireReply(reply.value) else {
                 answer = .failed("its answer makes no sense")
                 break
@@ -74,7 +88,8 @@ extension RedlockCore {
             if let told { self.times.told(told.time, by: instance.index, sentAt: reply.sentAt) }
             switch acquired.outcome {
             case .granted:
-                claim.registered.remove(instance.index)
+                // The same script took it out of the queue there, unless it has been asked for again since then.
+                if round.hasTurn, claim.isOf(round) { claim.registered.remove(instance.index) }
                 answer = .granted
             case .behind(let holder): answer = .behind(holder: holder)
             case .tooFarAhead: answer = .tooFarAhead
@@ -115,7 +130,7 @@ extension RedlockCore {
         guard let token = FencingToken(rawValue: round.machine.token) else { preconditionFailure("a token of 0") }
         let attempt = claim.claim.attempt
         claim.machine.granted()
-        claim.owner = round.owner
+        claim.won = round
         self.wakeups.remove(attempt)
         self.patience.remove(attempt)
         self.recent.granted(claim.claim.name, token: token.rawValue)
@@ -140,6 +155,11 @@ extension RedlockCore {
         let failure = round.machine.failure
         if failure.isBusy { self.recent.contended(claim.claim.name, now: .now) }
         self.perform(claim.machine.roundFailed(failure, gate: self.gate(of: claim)), for: claim)
+    }
+
+    /// An instance has answered. Only an answer that came in time shows that it is not late any more.
+    func answered(_ instance: Instance, _ reply: RedisReply) {
+        if reply.sentAt.duration(to: .now) <= self.configuration.instanceTimeout { instance.machine.wasPrompt() }
     }
 
     /// Releases a lost round wherever it may have been granted, also where no answer has come.

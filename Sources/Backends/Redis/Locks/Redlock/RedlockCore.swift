@@ -44,6 +44,7 @@ final class RedlockCore {
     /// Releases that are out.
     var releasesOut = 0
     private var whenAllReleased: (() -> Void)?
+    private var isStopped = false
 
     var recent = RecentLocks()
     var times: ServerTimes
@@ -66,8 +67,10 @@ final class RedlockCore {
         var request: RequestContinuation?
         var round: Round?
         /// Whose key it is, when it is held.
-        var owner: LockOwner.Secret?
+        var owner: LockOwner.Secret? { self.won?.owner }
         var grant: LockGrant?
+        /// The round that was granted.
+        var won: Round?
         /// The next token has to be above this.
         var lowestToken: Int64 = 0
         /// The instances in whose queue it may stand, or that may have reserved the lock for it.
@@ -122,7 +125,9 @@ final class RedlockCore {
 
     /// Calls a script on an instance; if the server does not know it, sends its text, once.
     ///
-    /// - Parameter command: the call, if it was encoded before.
+    /// - Parameters:
+    ///   - command: the call, if it was encoded before.
+    ///   - isWanted: asked when the text has to be sent. What has been taken back meanwhile must not come after that.
     func submit(
         _ script: RedisScript,
         to instance: Instance,
@@ -130,13 +135,16 @@ final class RedlockCore {
         _ arguments: [ScriptArgument],
         deadline: Instant,
         command: RedisCommand? = nil,
+        isWanted: @escaping () -> Bool = { true },
         then: @escaping (Exchange) -> Void
     ) {
         let command = command ?? script.command(.byHash, key: key, arguments)
         // Called on the event loop, where all of it lives.
-        nonisolated(unsafe) let (core, instance, then) = (self, instance, then)
+        nonisolated(unsafe) let (core, instance, isWanted, then) = (self, instance, isWanted, then)
         instance.client.submit(command, deadline: deadline) { result in
-            guard case .failure(let error) = result, error.serverCode == "NOSCRIPT" else { return then(result) }
+            guard case .failure(let error) = result, error.serverCode == "NOSCRIPT", isWanted() else {
+                return then(result)
+            }
             core.eventLoop.assertInEventLoop()
             let withText = script.command(.withText, key: key, arguments)
             instance.client.submit(withText, deadline: deadline) { then($0) }
@@ -273,7 +281,7 @@ final class RedlockCore {
         for instance in self.instances {
             if let opensAt = instance.machine.opensAt, opensAt <= now {
                 instance.machine.looksAgain()
-                self.look(instance)
+                self.introduce(instance)
             }
         }
         if let settlingUntil, settlingUntil <= now { self.settled() }
@@ -290,7 +298,7 @@ final class RedlockCore {
     /// Calls when no release is out any more, or when that takes too long.
     func whenReleased(_ body: @escaping () -> Void) {
         self.flushReleases()
-        guard self.releasesOut > 0 else { return body() }
+        guard !self.isAllReleased else { return body() }
         self.whenAllReleased = body
         let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
         self.eventLoop.scheduleTask(in: TimeAmount(self.configuration.instanceTimeout)) {
@@ -298,12 +306,27 @@ final class RedlockCore {
         }
     }
 
-    func releaseEnded() {
-        self.releasesOut -= 1
-        if self.releasesOut == 0 { exchange(&self.whenAllReleased, with: nil)?() }
+    /// Nothing is out, and nothing waits for an instance that may be there again in a moment.
+    private var isAllReleased: Bool {
+        self.releasesOut == 0
+            && !self.instances.contains { !$0.leftovers.isEmpty && $0.isComingBack && !$0.client.state.isConnected }
+    }
+
+    func releasesChanged() {
+        guard self.whenAllReleased != nil, self.isAllReleased else { return }
+        exchange(&self.whenAllReleased, with: nil)?()
+    }
+
+    /// Nothing is carried out any more.
+    func refuseIfStopped(_ continuation: RequestContinuation) -> Bool {
+        if self.isStopped {
+            continuation.resume(returning: .failure(LockError(.clientNotRunning, "the backend was stopped")))
+        }
+        return self.isStopped
     }
 
     func stopped() {
+        self.isStopped = true
         self.isSettling = false
         self.settled()
         self.timer.cancel()

@@ -77,6 +77,7 @@ local function reserve(milliseconds)
         if entry and tonumber(string.sub(entry, 1, 13)) >= now().milliseconds then
             call('SET', KEYS[1], owner .. '+q+t', 'PX', milliseconds)
             local message = 'turn ' .. string.sub(owner, 1, 27) .. ' ' .. string.format('%d', lastToken())
+                .. ' ' .. KEYS[1]
             if call('PUBLISH', channel(owner), message) > 0 then
                 next = owner
                 call('HDEL', waiters, owner)

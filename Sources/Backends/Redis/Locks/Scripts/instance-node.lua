@@ -20,6 +20,7 @@
 -- every lease that it may have granted is over, and no token that is not above what it can have granted: those were never
 -- further ahead of the clock than clocks may differ.
 
+if not string.find(ARGV[1], '^%x+$') then return redis.error_reply('ERR a run_id is needed') end
 local call = redis.call
 local node = call('GET', KEYS[1])
 local time = call('TIME')
