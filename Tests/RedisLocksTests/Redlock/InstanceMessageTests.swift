@@ -108,7 +108,11 @@ struct RedlockLostMessageTests {
                 }
                 #expect(cancelled > 0)
                 for proxy in proxies { proxy.passAll() }
-                try await eventually(within: .seconds(10), "nothing is left") { try servers.allLockKeys().isEmpty }
+                do {
+                    try await eventually(within: .seconds(10), "nothing is left") { try servers.allLockKeys().isEmpty }
+                } catch {
+                    Issue.record("\(try servers.describeLockKeys())")
+                }
             }
         }
     }

@@ -45,6 +45,22 @@ extension RedlockServers {
             .filter { $0 != "dlock.node" && !$0.hasPrefix("dlock.fence:") }
     }
 
+    /// What stands in them, for a test that has failed.
+    func describeLockKeys() throws -> [String] {
+        try self.servers.indices.flatMap { index in
+            try self.lockKeys(index).map { key in
+                let type = try self[index].command("TYPE", key).string
+                let value =
+                    switch type {
+                    case "string": try self[index].command("GET", key)
+                    case "list": try self[index].command("LRANGE", key, "0", "-1")
+                    case _: try self[index].command("HGETALL", key)
+                    }
+                return "\(index): \(key) = \(value), \(try self[index].command("PTTL", key))"
+            }
+        }
+    }
+
     func allLockKeys() throws -> [String] { try self.servers.indices.flatMap { try self.lockKeys($0) } }
 }
 
