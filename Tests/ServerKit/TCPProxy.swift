@@ -143,6 +143,8 @@ private final class Relay: ChannelInboundHandler {
     private let direction: TCPProxy.Direction
     private let other: any Channel
     private var lastArrival = NIODeadline.uptimeNanoseconds(0)
+    /// How many parts are still to be passed on.
+    private var lateParts = 0
 
     init(_ proxy: TCPProxy, _ direction: TCPProxy.Direction, to other: any Channel) {
         self.proxy = proxy
@@ -156,11 +158,15 @@ private final class Relay: ChannelInboundHandler {
         if let part = bytes.readSlice(length: fate.passing), fate.passing > 0 {
             let other = self.other
             let now = NIODeadline.now()
-            // What comes after late bytes is late, too, whatever the rule is by then.
-            if fate.delay != nil || self.lastArrival > now {
+            // What comes after late bytes is late, too, whatever the rule is by then. On a busy machine they may be here still
+            // although their time has come.
+            if fate.delay != nil || self.lateParts > 0 {
                 let delay = fate.delay.map { TimeAmount.nanoseconds(Int64($0 / .nanoseconds(1))) } ?? .zero
                 self.lastArrival = max(now + delay, self.lastArrival + .nanoseconds(1))
+                self.lateParts += 1
+                let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
                 context.eventLoop.scheduleTask(deadline: self.lastArrival) {
+                    bound.value.lateParts -= 1
                     other.writeAndFlush(part, promise: nil)
                 }
             } else {

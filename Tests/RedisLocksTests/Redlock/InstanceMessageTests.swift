@@ -42,7 +42,8 @@ struct RedlockLostMessageTests {
             }
             #expect(bytesOfCycle >= 4)
             var last = first
-            for bytes in 0...bytesOfCycle {
+            // Each byte once: the odd ones with one instance, the even ones with two.
+            for bytes in stride(from: count % 2, through: bytesOfCycle, by: 2) {
                 try await withLockClient(url) { locks in
                     _ = try await token(locks)
                     for proxy in proxies.prefix(count) { proxy.set(.cut(afterBytes: bytes), direction) }

@@ -9,7 +9,8 @@ struct Plan: Sendable {
     var leaseInMilliseconds: Int
 
     /// The time that a buyer takes to pay, between reading the stock and writing it.
-    static let paymentInMicroseconds: UInt32 = 2_000
+    /// Several times as long as a seller that waits for a lock takes to look again: who is let in beside another one meets it.
+    static let paymentInMicroseconds: UInt32 = 10_000
 
     /// The shop in this plan's database.
     func shop() throws -> any SaleShop {

@@ -119,7 +119,8 @@ extension RedlockCore {
             key: claim.key,
             arguments,
             deadline: deadline,
-            isWanted: { self.claims[attempt] === claim && claim.registered.contains(gate) }
+            // If a round has begun meanwhile, its request is out: the text would come after it, and join the queue once more.
+            isWanted: { self.claims[attempt] === claim && claim.machine.state == .queued(gate: gate) }
         ) { result in
             guard self.claims[attempt] === claim else { return }
             self.waited(claim, at: instance, result)
