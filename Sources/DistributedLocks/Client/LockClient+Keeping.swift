@@ -129,7 +129,7 @@ extension LockClient {
             state.removeAttempt(claim.attempt)
             return state.cleanup.added(claim, until: until, start: now)
         }
-        if !isTaken, !self.backend.releaseInOrder(claim) {
+        if !isTaken, !self.backend.releaseInOrder(claim, heldFor: .zero, ended: { _ in }) {
             self.logger.warning(
                 "too many claims to take back: this one ends with its lease",
                 metadata: [LogKey.name: "\(claim.name)", LogKey.attempt: "\(claim.attempt)"]

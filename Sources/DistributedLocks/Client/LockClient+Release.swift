@@ -24,19 +24,49 @@ extension LockClient {
             state.releasesUnderWay += 1
             return true
         }
-        defer { if wasKnown { self.releaseEnded() } }
-        if wasKnown { self.metrics.holdTime.record(duration: self.now() - hold.grantedAt) }
+        let heldFor = self.now() - hold.grantedAt
+        if wasKnown { self.metrics.holdTime.record(duration: heldFor) }
         if let reason = loss {
             // The owner may still be on the store (a broken lock waits for this), so it is taken back all the same.
-            if wasKnown { self.cleanUp(hold.claim) }
+            if wasKnown {
+                self.cleanUp(hold.claim)
+                self.releaseEnded()
+            }
             return reason
         }
-        guard isFirst else { return nil }
-        if !awaitsAnswer, self.backend.releaseInOrder(hold.claim) { return nil }
-        let reply: ReleaseReply
+        guard isFirst else {
+            if wasKnown { self.releaseEnded() }
+            return nil
+        }
+        if !awaitsAnswer {
+            let isUnderWay = self.backend.releaseInOrder(hold.claim, heldFor: heldFor) { result in
+                _ = self.releaseAnswered(hold, result)
+                if wasKnown { self.releaseEnded() }
+            }
+            if isUnderWay { return nil }
+        }
+        let result: Result<ReleaseReply, LockError>
         do {
-            reply = try await self.exchangeRelease(hold.claim)
+            result = .success(try await self.exchangeRelease(hold.claim))
         } catch {
+            result = .failure(error)
+        }
+        defer { if wasKnown { self.releaseEnded() } }
+        return self.releaseAnswered(hold, result)
+    }
+
+    private func releaseAnswered(_ hold: Hold, _ result: Result<ReleaseReply, LockError>) -> LockError.LossReason? {
+        switch result {
+        case .success(.released):
+            return nil
+        case .success(.notHeld):
+            self.metrics.lost.increment()
+            self.logger.warning(
+                "a lock was lost before it was released",
+                metadata: [LogKey.name: "\(hold.claim.name)", LogKey.token: "\(hold.token)"]
+            )
+            return .notOwner
+        case .failure(let error):
             self.metrics.releaseFailures.increment()
             self.logger.warning(
                 "a release failed and is repeated in the background",
@@ -44,17 +74,6 @@ extension LockClient {
             )
             self.cleanUp(hold.claim)
             return nil
-        }
-        switch reply {
-        case .released:
-            return nil
-        case .notHeld:
-            self.metrics.lost.increment()
-            self.logger.warning(
-                "a lock was lost before it was released",
-                metadata: [LogKey.name: "\(hold.claim.name)", LogKey.token: "\(hold.token)"]
-            )
-            return .notOwner
         }
     }
 

@@ -69,11 +69,20 @@ public protocol LockBackend: Sendable {
 
     /// Releases a grant without waiting for the answer, for scoped calls.
     ///
-    /// Only where nothing that this client asks later can overtake the release, and where the backend itself repeats it until
-    /// the store has confirmed it or cannot know of the claim any more.
+    /// Only where nothing that this client asks later can overtake the release.
     ///
-    /// - Returns: false if the backend does no such thing: then ``release(_:)`` is called.
-    func releaseInOrder(_ claim: LockClaim) -> Bool
+    /// - Parameters:
+    ///   - heldFor: For how long the lock was held. A backend whose store may forget a lock can so wait for the answer where
+    ///     that costs little beside it.
+    ///   - ended: Called once, also before this returns: when the store has answered, or it is not known whether it was done;
+    ///     then it is tried again as after ``release(_:)``. A backend that repeats the release itself until the store has
+    ///     confirmed it, or cannot know of the claim any more, calls it at once.
+    /// - Returns: false if the backend does no such thing now: then ``release(_:)`` is called, and `ended` never.
+    func releaseInOrder(
+        _ claim: LockClaim,
+        heldFor: Duration,
+        ended: @escaping @Sendable (Result<ReleaseReply, LockError>) -> Void
+    ) -> Bool
 
     /// Tells what is known of one lock, or of all locks that are held or waited for.
     func status(of name: LockName?) async throws(LockError) -> [LockStatus]
@@ -91,7 +100,11 @@ extension LockBackend {
     public var livenessDescriptors: [Int32] { [] }
 
     /// No such thing.
-    public func releaseInOrder(_ claim: LockClaim) -> Bool { false }
+    public func releaseInOrder(
+        _ claim: LockClaim,
+        heldFor: Duration,
+        ended: @escaping @Sendable (Result<ReleaseReply, LockError>) -> Void
+    ) -> Bool { false }
 
     /// None.
     public var taskExecutor: (any TaskExecutor)? { nil }

@@ -15,17 +15,25 @@ struct LostMessageTests {
     ) async throws {
         try await RedisServer.withServer { server async throws in
             try await TCPProxy.withProxy(toPort: server.port) { proxy in
-                let (first, bytesOfCycle) = try await withLocks(proxy.url) { locks async throws in
-                    _ = try await token(locks)
-                    let before = proxy.passedBytes(direction)
-                    return (try await token(locks), proxy.passedBytes(direction) - before)
+                /// Takes the lock, and waits until the release has been carried out.
+                func cycle(_ locks: LockClient) async throws -> FencingToken {
+                    let token = try await token(locks)
+                    try await eventually("it is released") { try server.command("EXISTS", "dlock:a").integer == 0 }
+                    return token
                 }
-                #expect(bytesOfCycle >= 20)
+                let (first, bytesOfCycle) = try await withLocks(proxy.url) { locks async throws in
+                    _ = try await cycle(locks)
+                    let before = proxy.passedBytes(direction)
+                    let token = try await cycle(locks)
+                    // A token of 13 digits, and a 1.
+                    try await eventually("the answers have come") { proxy.passedBytes(direction) - before >= 20 }
+                    return (token, proxy.passedBytes(direction) - before)
+                }
                 var last = first
                 for bytes in 0..<bytesOfCycle {
                     // A client for each, because one whose connections do not last waits longer and longer.
                     try await withLocks(proxy.url) { locks async throws in
-                        _ = try await token(locks)
+                        _ = try await cycle(locks)
                         proxy.set(.cut(afterBytes: bytes), direction)
                         let next = try await token(locks)
                         #expect(next > last)

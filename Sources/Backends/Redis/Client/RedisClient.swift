@@ -201,22 +201,25 @@ package final class RedisClient: Sendable {
     /// Sends a command; `completion` is called once, on the event loop. It cannot be cancelled.
     ///
     /// If the caller is on the event loop, and the request cannot be sent or kept, that is before this returns.
+    ///
+    /// - Parameter isUrgent: false: it leaves with the next request, at the latest at the end of this turn of the event loop.
     package func submit(
         _ command: RedisCommand,
         deadline: ContinuousClock.Instant,
         onlyOn connection: RedisConnectionID? = nil,
+        isUrgent: Bool = true,
         completion: @escaping @Sendable (Outcome) -> Void
     ) {
-        self.put(
-            RedisRequest(
-                id: self.inbox.nextID(),
-                bytes: command.bytes,
-                deadline: deadline,
-                completion: .callback(completion),
-                endsWithTag: command.endsWithTag,
-                onlyOn: connection
-            )
+        let request = RedisRequest(
+            id: self.inbox.nextID(),
+            bytes: command.bytes,
+            deadline: deadline,
+            completion: RedisCompletion.callback(completion),
+            endsWithTag: command.endsWithTag,
+            onlyOn: connection
         )
+        if !isUrgent, self.eventLoop.inEventLoop { return self.loop.value.submitWithNext(request) }
+        self.put(request)
     }
 
     private func put(_ request: RedisRequest<RedisCompletion>) {

@@ -69,6 +69,14 @@ final class RedisClientLoop {
         self.afterRequests()
     }
 
+    /// A request that leaves with the next one, at the latest at the end of this turn.
+    func submitWithNext(_ request: Request) {
+        self.drainBefore()
+        self.take(request, now: self.connection?.gatheringSince ?? .now)
+        if self.gatherings == 0 { self.connection?.flushAtEndOfTurn() }
+        self.armTimer()
+    }
+
     func submit(_ requests: [Request]) {
         self.drainBefore()
         let now = self.connection?.gatheringSince ?? .now

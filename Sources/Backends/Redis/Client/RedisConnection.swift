@@ -91,15 +91,16 @@ final class RedisConnection: ChannelInboundHandler {
     /// Writes at once if nothing else is out; else at the end of this turn of the event loop.
     func flushSoon() {
         guard self.batchStart != nil, !self.isReading else { return }
-        if self.batchIsAlone {
-            self.flush()
-        } else if !self.isFlushScheduled {
-            self.isFlushScheduled = true
-            let connection = NIOLoopBound(self, eventLoop: self.client.eventLoop)
-            self.client.eventLoop.execute {
-                connection.value.isFlushScheduled = false
-                connection.value.flush()
-            }
+        if self.batchIsAlone { self.flush() } else { self.flushAtEndOfTurn() }
+    }
+
+    func flushAtEndOfTurn() {
+        guard self.batchStart != nil, !self.isReading, !self.isFlushScheduled else { return }
+        self.isFlushScheduled = true
+        let connection = NIOLoopBound(self, eventLoop: self.client.eventLoop)
+        self.client.eventLoop.execute {
+            connection.value.isFlushScheduled = false
+            connection.value.flush()
         }
     }
 

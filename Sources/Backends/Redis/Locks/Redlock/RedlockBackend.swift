@@ -143,8 +143,13 @@ public final class RedlockBackend: LockBackend {
     /// The requests of a connection are carried out in their order, and a release is repeated until its instance has answered it
     /// or the lease is over. Its answer would say nothing that matters: an instance that has forgotten the lock grants it to
     /// nobody before the lease is over.
-    public func releaseInOrder(_ claim: LockClaim) -> Bool {
+    public func releaseInOrder(
+        _ claim: LockClaim,
+        heldFor: Duration,
+        ended: @escaping @Sendable (Result<ReleaseReply, LockError>) -> Void
+    ) -> Bool {
         self.onLoop { $0.withdraw(claim.attempt) }
+        ended(.success(.released))
         return true
     }
 

@@ -88,23 +88,6 @@ extension RedisLockBackend {
         guard reply.value.int != nil else { throw .strangeReply(.cancel) }
     }
 
-    /// Releases a lock and hands it over: one round trip.
-    public func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply {
-        self.ended(claim.attempt)
-        let reply = try await self.call(
-            self.scripts.release,
-            key: try self.configuration.key(of: claim.name),
-            [self.owner(of: claim)],
-            deadline: self.deadline(nil),
-            inAnyCase: true
-        )
-        switch reply.value.int {
-        case 1: return .released
-        case 0: return .notHeld
-        default: throw .strangeReply(.release)
-        }
-    }
-
     /// Renews grants: one command for each, all in one go.
     public func renew(_ renewals: [LockRenewal]) async -> [LockRenewalReply] {
         let answers = await self.renew(renewals, .byHash)
@@ -229,7 +212,7 @@ extension RedisLockBackend {
     }
 
     /// An operator who denies EVAL has to load the scripts.
-    private func explained(_ error: RedisError, _ script: RedisScript) -> LockError {
+    func explained(_ error: RedisError, _ script: RedisScript) -> LockError {
         guard error.code == .refused, error.serverCode == "NOPERM" else { return LockError(error) }
         return LockError(
             .serverRefused,

@@ -8,6 +8,7 @@ extension RedisLockBackend {
     func connected(_ id: RedisConnectionID) {
         let mayBeAnother = self.monitor != nil
         let touches = self.state.withLock { state in
+            state.connection = id
             // Another server has another clock, which nobody has stepped.
             if mayBeAnother { state.clock = ServerClock(origin: .now) }
             return state.waiting.connected()

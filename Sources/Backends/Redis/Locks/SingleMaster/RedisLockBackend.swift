@@ -24,6 +24,10 @@ public final class RedisLockBackend: LockBackend {
         var alarmSetFor: ContinuousClock.Instant?
         var clock = ServerClock(origin: ContinuousClock.now)
         var suffix: (metadata: OwnerMetadata, bytes: [UInt8])?
+        /// The one that carries requests now.
+        var connection: RedisConnectionID?
+        /// Where the server knows the script of releases.
+        var releaseScriptIsKnownOn: RedisConnectionID?
     }
 
     /// Names the server and the database, without credentials.
@@ -156,7 +160,9 @@ public final class RedisLockBackend: LockBackend {
             self.backend?.connected(id)
         }
 
-        func disconnected(_ id: RedisConnectionID, _ error: RedisError) {}
+        func disconnected(_ id: RedisConnectionID, _ error: RedisError) {
+            self.backend?.state.withLock { $0.connection = nil }
+        }
 
         func pushed(_ elements: [RESPValue], on id: RedisConnectionID) {
             self.backend?.pushed(elements, connection: id)
