@@ -1,5 +1,6 @@
 """Takes all measurements in turns and prints one row for each goal."""
 
+import contextlib
 import json
 import os
 import statistics
@@ -8,6 +9,7 @@ import sys
 
 import peers
 import raw
+import redsync
 from server import Server
 
 ROUNDS = int(os.environ.get("ROUNDS", 5))
@@ -37,7 +39,9 @@ def cycles(result):
 
 def main(dlock):
     rounds = []
-    with Server() as server:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(Server())
+        go = redsync.available(stack)
         loaded = raw.scripts(dlock)
         for script in loaded.values():
             assert server.client.script_load(script["text"]) == script["sha1"]
@@ -56,6 +60,9 @@ def main(dlock):
                     say(f"round {number} of {ROUNDS}: {library}, {workers}")
                     server.client.flushall()
                     each[library, workers] = peers.measure(library, server.port, workers, SECONDS)
+            for workload, words in redsync.WORKLOADS.items() if go else ():
+                say(f"round {number} of {ROUNDS}: redsync, {workload}")
+                each["redsync", workload] = go.measure([server.port], SECONDS, *words)
             say(f"round {number} of {ROUNDS}: idle")
             each["idle"] = bench(dlock, server, "idle")
             rounds.append(each)
@@ -119,6 +126,9 @@ def report(rounds):
         (calls / result["idle"]["waiters"] - 2) / result["idle"]["seconds"] for result, calls, _ in idle
     )
     goal("idle, script calls a second and waiter (<= 0.6)", f"{per_waiter:.2f}", per_waiter <= 0.6)
+    redsync.report(
+        rounds, {name: [each[name][0]["cyclesPerSecond"]["median"] for each in rounds] for name in ("seq", "wide-64", "hot-16")}
+    )
     print(f"\nMedians of {len(rounds)} rounds that took turns.")
 
 

@@ -11,6 +11,7 @@ import time
 
 import pottery_locks
 import raw
+import redsync
 from server import Server
 
 ROUNDS = int(os.environ.get("ROUNDS", 5))
@@ -51,6 +52,7 @@ def main(dlock):
         url = "redlock://" + ",".join(f"127.0.0.1:{port}" for port in ports)
         subprocess.run([dlock, "init", "--backend", url], check=True, stdout=subprocess.DEVNULL)
         loaded = raw.scripts(dlock)
+        go = redsync.available(stack)
         with Server() as alone:
             for script in loaded.values():
                 assert alone.client.script_load(script["text"]) == script["sha1"]
@@ -80,6 +82,9 @@ def main(dlock):
                 for workers in (1, 16):
                     say(f"round {number} of {ROUNDS}: pottery, {workers}")
                     each["pottery", workers] = pottery_locks.measure(ports, workers, SECONDS)
+                for workload, words in redsync.WORKLOADS.items() if go else ():
+                    say(f"round {number} of {ROUNDS}: redsync, {workload}")
+                    each["redsync", workload] = go.measure(ports, SECONDS, *words)
                 rounds.append(each)
     say("")
     report(rounds)
@@ -110,6 +115,7 @@ def report(rounds):
     for each in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(each, widths)).rstrip())
     print()
+    redsync.report(rounds, {workload: [each[workload]["cyclesPerSecond"]["median"] for each in rounds] for workload in REDSYNC})
     p99 = median(each["hot-16"]["waitMicroseconds"]["p99"] for each in rounds) / 1e3
     print(f"hot-16, wait p99 (<= 50 ms): {p99:.1f} ms  {'ok' if p99 <= 50 else 'MISSED'}")
     for hung in (1, 2):

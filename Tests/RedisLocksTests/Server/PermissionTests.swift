@@ -64,14 +64,27 @@ struct PermissionTests {
         for entry in try server.command("ACL", "LOG").list ?? [] { Issue.record("\(entry)") }
     }
 
-    @Test func `the documented user with INFO and the node's key can do everything on a Redlock`() async throws {
+    @Test(arguments: [true, false])
+    func `the documented user with INFO and the node's key can do everything on a Redlock`(hasEval: Bool) async throws {
         try await RedlockServers.withServers(3) { servers async throws in
             for server in servers.servers {
-                let rules = try Self.documentedRules() + ["+info", "~dlock.node"]
+                let rules = try Self.documentedRules().filter { hasEval || $0 != "+eval" } + ["+info", "~dlock.node"]
                 #expect(try server.command(rules) == .text("OK"))
             }
             let url = servers.url.replacing("redlock://", with: "redlock://locks:secret@")
-            try await LockBackends.initialize(url: LockURL(url))
+            if hasEval {
+                try await LockBackends.initialize(url: LockURL(url))
+            } else {
+                try await withLocks(url) { locks async throws in
+                    let error = await #expect(throws: LockError.self) { try await token(locks) }
+                    #expect(
+                        error?.code == .invalidConfiguration && error?.message.contains("dlock scripts load") == true)
+                }
+                for server in servers.servers { try server.command("ACL", "LOG", "RESET") }
+                // By an operator.
+                try await LockBackends.initialize(url: LockURL(servers.url))
+                try await LockBackends.loadServerScripts(url: LockURL(servers.url))
+            }
             try await withLocks(url) { locks async throws in
                 let first = try await token(locks)
                 let holder = Holder(locks, "a", lease: .seconds(2))

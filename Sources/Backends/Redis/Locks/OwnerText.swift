@@ -134,22 +134,22 @@ struct OwnerKey: Hashable, Sendable {
 
 /// Base64 with the URL alphabet and without padding (RFC 4648, section 5).
 enum Base64URL {
-    private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
+    private static let alphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
+    @inline(__always)
     static func encode(_ bytes: UnsafeRawBufferPointer, _ write: (UInt8) -> Void) {
-        Self.alphabet.withUnsafeBufferPointer { alphabet in
-            var pending: UInt32 = 0
-            var pendingBits: UInt32 = 0
-            for byte in bytes {
-                pending = pending << 8 | UInt32(byte)
-                pendingBits += 8
-                while pendingBits >= 6 {
-                    pendingBits -= 6
-                    write(alphabet[Int(pending >> pendingBits & 63)])
-                }
+        let alphabet = Self.alphabet.utf8Start
+        var pending: UInt32 = 0
+        var pendingBits: UInt32 = 0
+        for byte in bytes {
+            pending = pending << 8 | UInt32(byte)
+            pendingBits += 8
+            while pendingBits >= 6 {
+                pendingBits -= 6
+                write(alphabet[Int(pending >> pendingBits & 63)])
             }
-            if pendingBits > 0 { write(alphabet[Int(pending << (6 - pendingBits) & 63)]) }
         }
+        if pendingBits > 0 { write(alphabet[Int(pending << (6 - pendingBits) & 63)]) }
     }
 
     static func value(of character: UInt8) -> UInt8? {

@@ -37,6 +37,17 @@ extension LockError {
         }
     }
 
+    /// What it means for a call of a script. An operator who denies EVAL has to load the scripts.
+    init(_ error: RedisError, calling script: RedisScript) {
+        self.init(error)
+        guard error.code == .refused, error.serverCode == "NOPERM" else { return }
+        self = LockError(
+            .serverRefused,
+            "\(error.message) (the script '\(script.name)' is not loaded on the server, and this user may not use EVAL: "
+                + "load the scripts with `dlock scripts load`)"
+        )
+    }
+
     static func strangeReply(_ script: RedisScript) -> LockError {
         LockError(.serverRefused, "the server's answer to the script '\(script.name)' makes no sense")
     }

@@ -15,6 +15,10 @@ struct RedisScript: Sendable {
     /// Its last argument is the epoch of the connection that carries the call: see Scripts/epoch.lua.
     let takesEpoch: Bool
 
+    /// How a call by hash begins, by the number of its arguments. They are encoded once, as calls are most of the work.
+    private let heads: [[UInt8]]
+    private static let headCount = 12
+
     private init(_ name: String, _ body: [UInt8], takesEpoch: Bool = false) {
         self.name = takesEpoch ? "sentinel-" + name : name
         self.takesEpoch = takesEpoch
@@ -25,6 +29,9 @@ struct RedisScript: Sendable {
         guard let hash = Self.hashes[self.name] else { preconditionFailure("no hash of \(self.name) in SHA1SUMS") }
         self.hash = hash
         precondition(hash.utf8.count == 40)
+        self.heads = (0..<Self.headCount).map { count in
+            Array("*\(4 + count)\r\n$7\r\nEVALSHA\r\n$40\r\n\(hash)\r\n$1\r\n1\r\n".utf8)
+        }
     }
 
     private static let shared: [Substring: Substring] = [
@@ -114,24 +121,41 @@ enum ScriptCall {
 extension RedisScript {
     /// The command that calls the script for one lock.
     func command(_ call: ScriptCall, key: String, _ arguments: [ScriptArgument]) -> RedisCommand {
-        // Enough for the words of the command, the key, an owner and some numbers.
-        let capacity = 512 + key.utf8.count + (call == .withText ? self.text.utf8.count : 0)
-        var bytes = ByteBufferAllocator().buffer(capacity: capacity)
-        let count = arguments.reduce(0) { $0 + $1.count }
-        bytes.writeRESPArrayHeader(count: 4 + count + (self.takesEpoch ? 1 : 0))
+        var count = self.takesEpoch ? 1 : 0
+        var room = RESPWriter.bulkRoom(key.utf8.count)
+        for argument in arguments {
+            count += argument.count
+            room += argument.room
+        }
+        var bytes: ByteBuffer
         switch call {
         case .byHash:
-            bytes.writeStaticString("$7\r\nEVALSHA\r\n$40\r\n")
-            bytes.writeString(self.hash)
-            bytes.writeStaticString("\r\n$1\r\n1\r\n")
+            let head = self.heads[count]
+            room += head.count
+            bytes = ByteBufferAllocator().buffer(capacity: room)
+            self.write(head, key, arguments, room: room, to: &bytes)
         case .withText:
-            bytes.writeStaticString("$4\r\nEVAL\r\n")
+            bytes = ByteBufferAllocator().buffer(capacity: room + self.text.utf8.count + 64)
+            bytes.writeRESPArrayHeader(count: 4 + count)
+            bytes.writeRESPBulk("EVAL")
             bytes.writeRESPBulk(self.text)
-            bytes.writeStaticString("$1\r\n1\r\n")
+            bytes.writeRESPBulk("1")
+            self.write([], key, arguments, room: room, to: &bytes)
         }
-        bytes.writeRESPBulk(key)
-        bytes.writeArguments(arguments)
         return RedisCommand(bytes: bytes, endsWithTag: self.takesEpoch)
+    }
+
+    /// All in one go, as looking whether there is room is most of the work.
+    private func write(
+        _ head: [UInt8], _ key: String, _ arguments: [ScriptArgument], room: Int, to bytes: inout ByteBuffer
+    ) {
+        bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { target in
+            var writer = RESPWriter(target)
+            head.withUnsafeBytes { writer.write($0) }
+            writer.writeBulk(key)
+            for argument in arguments { writer.write(argument) }
+            return writer.lengthInBytes
+        }
     }
 }
 
@@ -147,44 +171,46 @@ enum ScriptArgument {
     var count: Int {
         if case .encoded(_, let count) = self { count } else { 1 }
     }
+
+    /// The room that it takes at most.
+    var room: Int {
+        switch self {
+        case .owner(_, let suffix): RESPWriter.bulkRoom(OwnerText.secretLength + suffix.count)
+        case .number: RESPWriter.numberRoom
+        case .text(let text): RESPWriter.bulkRoom(text.utf8.count)
+        case .encoded(let bytes, _): bytes.readableBytes
+        }
+    }
 }
 
 extension ScriptArgument {
     /// Encodes arguments that are sent more than once.
     static func encoded(_ arguments: [ScriptArgument]) -> ScriptArgument {
-        var bytes = ByteBufferAllocator().buffer(capacity: 256)
-        bytes.writeArguments(arguments)
+        let room = arguments.reduce(0) { $0 + $1.room }
+        var bytes = ByteBufferAllocator().buffer(capacity: room)
+        bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { target in
+            var writer = RESPWriter(target)
+            for argument in arguments { writer.write(argument) }
+            return writer.lengthInBytes
+        }
         return .encoded(bytes, count: arguments.reduce(0) { $0 + $1.count })
     }
 }
 
-extension ByteBuffer {
-    fileprivate mutating func writeArguments(_ arguments: [ScriptArgument]) {
-        for argument in arguments {
-            switch argument {
-            case .owner(let secret, let suffix):
-                self.writeStaticString("$")
-                self.writeString(String(OwnerText.secretLength + suffix.count))
-                self.writeStaticString("\r\n")
-                _ = secret.withUnsafeBytes { secret in
-                    self.writeWithUnsafeMutableBytes(minimumWritableBytes: OwnerText.secretLength) { target in
-                        var index = 0
-                        Base64URL.encode(secret) {
-                            target[index] = $0
-                            index += 1
-                        }
-                        return index
-                    }
-                }
-                self.writeBytes(suffix)
-                self.writeStaticString("\r\n")
-            case .number(let number):
-                self.writeRESPBulk(number)
-            case .text(let text):
-                self.writeRESPBulk(text)
-            case .encoded(let encoded, _):
-                self.writeImmutableBuffer(encoded)
-            }
+extension RESPWriter {
+    fileprivate mutating func write(_ argument: ScriptArgument) {
+        switch argument {
+        case .owner(let secret, let suffix):
+            self.writeBulkHead(lengthInBytes: OwnerText.secretLength + suffix.count)
+            secret.withUnsafeBytes { secret in Base64URL.encode(secret) { self.write($0) } }
+            suffix.withUnsafeBytes { self.write($0) }
+            self.writeLineBreak()
+        case .number(let number):
+            self.writeBulk(number)
+        case .text(let text):
+            self.writeBulk(text)
+        case .encoded(let encoded, _):
+            encoded.withUnsafeReadableBytes { self.write($0) }
         }
     }
 }

@@ -6,8 +6,8 @@ extension ByteBuffer {
     /// Writes a command, whose name is the first argument.
     package mutating func writeRESPCommand(_ arguments: [String]) {
         self.reserveCapacity(
-            minimumWritableBytes: arguments.reduce(RESPLineWriter.maximumLengthInBytes) {
-                $0 + RESPLineWriter.maximumLengthInBytes + $1.utf8.count + 2
+            minimumWritableBytes: arguments.reduce(RESPWriter.maximumLengthInBytes) {
+                $0 + RESPWriter.maximumLengthInBytes + $1.utf8.count + 2
             }
         )
         self.writeRESPArrayHeader(count: arguments.count)
@@ -56,10 +56,10 @@ extension ByteBuffer {
     }
 
     private mutating func writeRESPBulk(isNegative: Bool, _ magnitude: UInt64) {
-        self.writeWithUnsafeMutableBytes(minimumWritableBytes: 2 * RESPLineWriter.maximumLengthInBytes) { bytes in
-            var line = RESPLineWriter(bytes)
+        self.writeWithUnsafeMutableBytes(minimumWritableBytes: 2 * RESPWriter.maximumLengthInBytes) { bytes in
+            var line = RESPWriter(bytes)
             line.write(UInt8(ascii: "$"))
-            line.writeDecimal(UInt64(RESPLineWriter.digitCount(magnitude) + (isNegative ? 1 : 0)))
+            line.writeDecimal(UInt64(RESPWriter.digitCount(magnitude) + (isNegative ? 1 : 0)))
             line.writeLineBreak()
             if isNegative { line.write(UInt8(ascii: "-")) }
             line.writeDecimal(magnitude)
@@ -72,8 +72,8 @@ extension ByteBuffer {
     package mutating func writeDecimal(_ number: some FixedWidthInteger) {
         let isNegative = number < 0
         let magnitude = UInt64(number.magnitude)
-        self.writeWithUnsafeMutableBytes(minimumWritableBytes: RESPLineWriter.maximumLengthInBytes) { bytes in
-            var line = RESPLineWriter(bytes)
+        self.writeWithUnsafeMutableBytes(minimumWritableBytes: RESPWriter.maximumLengthInBytes) { bytes in
+            var line = RESPWriter(bytes)
             if isNegative { line.write(UInt8(ascii: "-")) }
             line.writeDecimal(magnitude)
             return line.lengthInBytes
@@ -82,8 +82,8 @@ extension ByteBuffer {
 
     /// Writes a line that is a number.
     mutating func writeRESPLine(_ type: RESPType, isNegative: Bool = false, _ magnitude: UInt64) {
-        self.writeWithUnsafeMutableBytes(minimumWritableBytes: RESPLineWriter.maximumLengthInBytes) { bytes in
-            var line = RESPLineWriter(bytes)
+        self.writeWithUnsafeMutableBytes(minimumWritableBytes: RESPWriter.maximumLengthInBytes) { bytes in
+            var line = RESPWriter(bytes)
             line.write(type.rawValue)
             if isNegative { line.write(UInt8(ascii: "-")) }
             line.writeDecimal(magnitude)
@@ -94,9 +94,9 @@ extension ByteBuffer {
 
     /// Writes a value that is a length and so many bytes. All at once, as checking for room is most of the work.
     mutating func writeRESPPayload(_ type: RESPType, _ payload: UnsafeRawBufferPointer) {
-        let room = RESPLineWriter.maximumLengthInBytes + payload.count + 2
+        let room = RESPWriter.maximumLengthInBytes + payload.count + 2
         self.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { bytes in
-            var line = RESPLineWriter(bytes)
+            var line = RESPWriter(bytes)
             line.write(type.rawValue)
             line.writeDecimal(UInt64(payload.count))
             line.writeLineBreak()
@@ -107,30 +107,61 @@ extension ByteBuffer {
     }
 }
 
-/// Writes into memory that has room enough.
-private struct RESPLineWriter {
+/// Writes into memory that has room enough: whoever makes it counts before.
+package struct RESPWriter {
     /// Of a line that is a number: its type, a sign, 20 digits, CRLF.
     static let maximumLengthInBytes = 24
 
     private let bytes: UnsafeMutableRawBufferPointer
-    private(set) var lengthInBytes = 0
+    package private(set) var lengthInBytes = 0
 
-    init(_ bytes: UnsafeMutableRawBufferPointer) {
+    package init(_ bytes: UnsafeMutableRawBufferPointer) {
         self.bytes = bytes
     }
 
-    mutating func write(_ byte: UInt8) {
+    /// The room that a bulk string of so many bytes takes at most.
+    package static func bulkRoom(_ lengthInBytes: Int) -> Int { Self.maximumLengthInBytes + lengthInBytes + 2 }
+    /// And a number as a bulk string.
+    package static var numberRoom: Int { 2 * Self.maximumLengthInBytes }
+
+    package mutating func writeBulk(_ text: String) {
+        var text = text
+        text.withUTF8 { bytes in
+            self.writeBulkHead(lengthInBytes: bytes.count)
+            self.write(UnsafeRawBufferPointer(bytes))
+        }
+        self.writeLineBreak()
+    }
+
+    package mutating func writeBulk(_ number: Int64) {
+        let magnitude = number.magnitude
+        self.writeBulkHead(lengthInBytes: Self.digitCount(magnitude) + (number < 0 ? 1 : 0))
+        if number < 0 { self.write(UInt8(ascii: "-")) }
+        self.writeDecimal(magnitude)
+        self.writeLineBreak()
+    }
+
+    /// So many bytes have to follow, and a line break.
+    package mutating func writeBulkHead(lengthInBytes: Int) {
+        self.write(UInt8(ascii: "$"))
+        self.writeDecimal(UInt64(lengthInBytes))
+        self.writeLineBreak()
+    }
+
+    package mutating func write(_ byte: UInt8) {
         self.bytes[self.lengthInBytes] = byte
         self.lengthInBytes += 1
     }
 
-    mutating func writeLineBreak() {
+    package mutating func writeLineBreak() {
         self.write(UInt8(ascii: "\r"))
         self.write(UInt8(ascii: "\n"))
     }
 
-    mutating func write(_ payload: UnsafeRawBufferPointer) {
-        UnsafeMutableRawBufferPointer(rebasing: self.bytes[self.lengthInBytes...]).copyMemory(from: payload)
+    package mutating func write(_ payload: UnsafeRawBufferPointer) {
+        precondition(payload.count <= self.bytes.count - self.lengthInBytes, "no room for \(payload.count) bytes")
+        guard let target = self.bytes.baseAddress, let source = payload.baseAddress else { return }
+        (target + self.lengthInBytes).copyMemory(from: source, byteCount: payload.count)
         self.lengthInBytes += payload.count
     }
 

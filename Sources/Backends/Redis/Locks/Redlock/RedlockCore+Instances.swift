@@ -70,7 +70,7 @@ extension RedlockCore {
         let reply: RedisReply
         switch result {
         case .success(let success): reply = success
-        case .failure(let error): return self.lookFailed(instance, error, "INFO")
+        case .failure(let error): return self.lookFailed(instance, error)
         }
         guard let info = InstanceInfo(reply.value) else {
             instance.machine.lookFailed("its answer to INFO makes no sense", isRefusal: true, now: .now)
@@ -115,7 +115,7 @@ extension RedlockCore {
         let reply: RedisReply
         switch result {
         case .success(let success): reply = success
-        case .failure(let error): return self.lookFailed(instance, error, RedisScript.instanceNode.name)
+        case .failure(let error): return self.lookFailed(instance, error, calling: .instanceNode)
         }
         guard let node = InstanceNodeReply(reply.value) else {
             instance.machine.lookFailed("its answer makes no sense", isRefusal: true, now: .now)
@@ -133,10 +133,11 @@ extension RedlockCore {
         self.settled()
     }
 
-    private func lookFailed(_ instance: Instance, _ error: RedisError, _ what: String) {
+    private func lookFailed(_ instance: Instance, _ error: RedisError, calling script: RedisScript? = nil) {
+        let described = script.map { LockError(error, calling: $0) } ?? LockError(error)
         instance.machine.lookFailed(
-            LockError(error).message,
-            isRefusal: error.code == .refused && LockError(error).code == .serverRefused
+            described.message,
+            isRefusal: error.code == .refused && described.code == .serverRefused
                 && !Self.passingRefusals.contains(error.serverCode ?? ""),
             now: .now
         )

@@ -133,7 +133,7 @@ extension RedisLockBackend {
         switch answer.result {
         case .failure(let error):
             _ = self.isElsewhere(error, self.renewingClient)
-            return .failed(self.explained(error, .renew))
+            return .failed(LockError(error, calling: .renew))
         case .success(let reply):
             guard let renewal = RenewReply(reply.value) else { return .failed(.strangeReply(.renew)) }
             self.serverTime(renewal.serverMilliseconds, sentAt: reply.sentAt)
@@ -189,7 +189,7 @@ extension RedisLockBackend {
                 return try await self.client.send(script.command(.withText, key: key, arguments), deadline: deadline)
             } catch {
                 if self.isWorthAnotherLookup(error, &lookups) { continue }
-                throw self.explained(error, script)
+                throw LockError(error, calling: script)
             }
         }
     }
@@ -209,16 +209,6 @@ extension RedisLockBackend {
         else { return false }
         client.reconnect(connection, error.reason)
         return true
-    }
-
-    /// An operator who denies EVAL has to load the scripts.
-    func explained(_ error: RedisError, _ script: RedisScript) -> LockError {
-        guard error.code == .refused, error.serverCode == "NOPERM" else { return LockError(error) }
-        return LockError(
-            .serverRefused,
-            "\(error.message) (the script '\(script.name)' is not loaded on the server, and this user may not use EVAL: "
-                + "load the scripts with `dlock scripts load`)"
-        )
     }
 
     func owner(of claim: LockClaim) -> ScriptArgument {

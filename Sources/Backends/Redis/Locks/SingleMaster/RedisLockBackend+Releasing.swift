@@ -70,7 +70,7 @@ extension RedisLockBackend {
                 return .success(try self.releaseAnswered(reply))
             case .failure(let error):
                 _ = self.isElsewhere(error, self.client)
-                throw self.explained(error, self.scripts.release)
+                throw LockError(error, calling: self.scripts.release)
             }
         } catch {
             return .failure(error)
