@@ -255,7 +255,9 @@ let package = Package(
         ),
         .testTarget(
             name: "EmbeddedLocksTests",
-            dependencies: ["DistributedLocks", "EmbeddedLocks", .product(name: "GRDB", package: "GRDB.swift")],
+            dependencies: [
+                "DistributedLocks", "EmbeddedLocks", "ServerKit", .product(name: "GRDB", package: "GRDB.swift"),
+            ],
             swiftSettings: settings
         ),
         .testTarget(

@@ -49,6 +49,8 @@ clean_up() {
         maker=${name#dlk-}
         [ -e "/proc/${maker%%-*}" ] || ip netns del "$name" 2>/dev/null || true
     done
+    # Small disks that tests have mounted.
+    grep -o " $TMPDIR/[^ ]*" /proc/mounts 2>/dev/null | xargs -r umount -l || true
     rm -rf "$TMPDIR"
     exit "$status"
 }

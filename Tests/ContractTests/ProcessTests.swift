@@ -46,7 +46,10 @@ struct ProcessTests {
                 let before = agents[0].lines.count
                 agents[0].signal(SIGCONT)
                 try await eventually("the first one knows") { agents[0].isOver }
-                #expect(agents[0].said("lost leaseExpired") || agents[0].said("lost sessionEnded"))
+                #expect(
+                    agents[0].said("lost leaseExpired") || agents[0].said("lost sessionEnded"),
+                    "\(agents[0].lines.suffix(3))"
+                )
                 // What it had checked before it was stopped may still be on its way; after that it says valid no more.
                 let after = agents[0].lines.dropFirst(before)
                 #expect(after.count(where: { $0 == "valid" }) <= 1)

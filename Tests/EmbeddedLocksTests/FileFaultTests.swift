@@ -1,6 +1,7 @@
 import DistributedLocks
 import Foundation
 import GRDB
+import ServerKit
 import Testing
 
 @testable import EmbeddedLocks
@@ -53,6 +54,29 @@ struct FileFaultTests {
             }
             let version = try await DatabaseQueue(path: path).read { try Int.fetchOne($0, sql: "PRAGMA user_version") }
             #expect(version == 99)
+        }
+    }
+
+    @Test(.enabled(if: TemporaryDisk.isPossible))
+    func `a full disk is told, and when there is room locks go on with higher tokens`() async throws {
+        try await TemporaryDisk.withDisk(kilobytes: 512) { disk in
+            let path = disk.folder.appending(path: "locks.db").path
+            try await withClient(path) { client in
+                let before = try await client.withLock("a") { $0.token }
+                try disk.fill()
+                // What the log has room for in its last page is still granted.
+                var error: LockError?
+                for _ in 0..<10_000 where error == nil { error = await acquireError(client) }
+                #expect(error?.code == .serverRefused)
+                #expect(error?.message.contains("is full") == true)
+                try disk.makeRoom()
+                let after = try await client.withLock("a", waitingAtMost: .seconds(60)) { $0.token }
+                #expect(after > before)
+            }
+            let verdict = try await DatabaseQueue(path: path).read {
+                try String.fetchOne($0, sql: "PRAGMA integrity_check")
+            }
+            #expect(verdict == "ok")
         }
     }
 

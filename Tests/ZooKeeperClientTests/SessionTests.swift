@@ -29,7 +29,7 @@ import Transport
             Issue.record("a granted session is attached")
             return
         }
-        #expect(machine.setUpFinished() == true)
+        #expect(machine.setUpFinished(now: self.start) == true)
     }
 
     @Test func `the first greeting asks for a session, the next ones for the same`() {
@@ -43,7 +43,7 @@ import Transport
         }
         #expect(session.timeout == .seconds(6))
         #expect(!machine.isOpen)
-        #expect(machine.setUpFinished() == true)
+        #expect(machine.setUpFinished(now: self.start) == true)
         #expect(machine.isOpen)
         machine.saw(zxid: 55)
         machine.saw(zxid: 44)
@@ -77,6 +77,33 @@ import Transport
             #expect(machine.timerFired(now: until) == .connect(server: server))
         }
         #expect(pauses == [50, 100, 200, 400, 500, 500].map { .milliseconds($0) })
+    }
+
+    @Test func `a server that takes the session and closes at once is not tried without a pause`() {
+        var machine = self.machine(servers: 1)
+        self.open(&machine)
+        var pauses: [Duration] = []
+        var now = self.start
+        for _ in 0..<5 {
+            now = now.advanced(by: .milliseconds(100))
+            guard case .wait(let until) = machine.ended(now: now, random: 0.5) else {
+                Issue.record("a pause")
+                return
+            }
+            pauses.append(now.duration(to: until))
+            #expect(machine.timerFired(now: until) == .connect(server: 0))
+            now = until
+            _ = machine.greeted(self.granted())
+            #expect(machine.setUpFinished(now: now) == true)
+        }
+        #expect(pauses == [50, 100, 200, 400, 500].map { .milliseconds($0) })
+        // One that was of use for a while is tried again at once, as are the others.
+        now = now.advanced(by: .seconds(1))
+        var other = self.machine(servers: 2)
+        self.open(&other)
+        #expect(other.ended(now: self.start.advanced(by: .seconds(1)), random: 0.5) == .connect(server: 1))
+        #expect(other.ended(now: now, random: 0.5) == .connect(server: 0))
+        #expect(machine.ended(now: now, random: 0.5) == .connect(server: 0))
     }
 
     @Test func `an expired session is told, and a new one asked for from the same server`() {

@@ -29,17 +29,37 @@ extension ZooKeeperLockBackend {
     func withNode(_ path: String, _ body: () async throws -> Void) async throws {
         let running = Task { try await self.run() }
         defer { running.cancel() }
-        let (core, whole) = (self.core, self.configuration.chroot + path)
-        try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
+        let whole = self.configuration.chroot + path
+        _ = try await self.answer(.create(path: whole, data: [], access: .open, mode: .ephemeral))
+        try await body()
+    }
+
+    /// Has a server carry out one request after another, as an operator would. Paths are whole: nothing is put before them.
+    func carryOut(_ requests: [ZooKeeperRequest]) async throws {
+        let running = Task { try await self.run() }
+        defer { running.cancel() }
+        for request in requests { _ = try await self.answer(request) }
+    }
+
+    /// The names of a node's children.
+    func children(_ path: String) async throws -> [String] {
+        let running = Task { try await self.run() }
+        defer { running.cancel() }
+        guard case .children(let children, _) = try await self.answer(.getChildren(path: path)) else { return [] }
+        return children
+    }
+
+    private func answer(_ request: ZooKeeperRequest) async throws -> ZooKeeperAnswer {
+        let core = self.core
+        return try await withCheckedThrowingContinuation { (done: CheckedContinuation<ZooKeeperAnswer, any Error>) in
             self.eventLoop.execute {
                 core.value.whenOpen(within: .seconds(10)) { error in
                     if let error { return done.resume(throwing: error) }
-                    core.value.client.submit(.create(path: whole, data: [], access: .open, mode: .ephemeral)) {
-                        done.resume(with: $0.map { _ in }.mapError { $0 as any Error })
+                    core.value.client.submit(request) {
+                        done.resume(with: $0.map(\.answer).mapError { $0 as any Error })
                     }
                 }
             }
         }
-        try await body()
     }
 }

@@ -56,6 +56,18 @@ import Testing
         #expect(self.seconds(chain) == .seconds(10))
     }
 
+    @Test func `nothing is granted for a moment only`() {
+        var chain = self.chain()
+        let end = self.start + .seconds(4) - self.drift
+        #expect(chain.isWorthGranting(now: end - chain.interval))
+        #expect(!chain.isWorthGranting(now: end - chain.interval + .milliseconds(1)))
+        #expect(!chain.isWorthGranting(now: end + .seconds(1)))
+        // The slowest answer that is waited for leaves enough.
+        _ = chain.writeStarted()
+        chain.answered(sentAt: self.start + .seconds(1))
+        #expect(chain.isWorthGranting(now: self.start + .seconds(1) + chain.patience))
+    }
+
     @Test func `one write is out at a time, and none counts from a connection that has ended`() {
         var chain = self.chain()
         #expect(chain.writeStarted() == true)

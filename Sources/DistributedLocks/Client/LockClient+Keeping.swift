@@ -144,7 +144,8 @@ extension LockClient {
             state.attempts[attempt]?.machine.lost(reason)
             return state.holds[attempt]
         }
-        if let hold { self.lose(hold, reason) }
+        // What a process hears that was stopped past its lease came later than the end of the lease.
+        if let hold { self.lose(hold, hold.loss() ?? reason) }
     }
 
     /// Declares a grant lost: its body is cancelled now. The hold stays known until its holder lets go of it.

@@ -290,7 +290,7 @@ package final class ZooKeeperClient {
 
     /// What must come first on the connection is done: from now on everything is sent.
     package func setUpFinished() {
-        if self.machine.setUpFinished() { self.lastError = nil }
+        if self.machine.setUpFinished(now: .now) { self.lastError = nil }
     }
 
     /// Leaves the server for another one; the session lives on.

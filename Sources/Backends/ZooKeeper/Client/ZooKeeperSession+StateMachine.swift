@@ -35,7 +35,7 @@ struct ZooKeeperSessionStateMachine {
         case idle
         case connecting
         case settingUp
-        case open
+        case open(since: Instant)
         case backingOff(until: Instant)
         case stopping
         case stopped
@@ -79,7 +79,9 @@ struct ZooKeeperSessionStateMachine {
         self.server = first % configuration.endpoints.count
     }
 
-    var isOpen: Bool { self.state == .open }
+    var isOpen: Bool {
+        if case .open = self.state { true } else { false }
+    }
     /// A connection is wanted, or being made.
     var isConnecting: Bool { self.state == .connecting }
     var isSettingUp: Bool { self.state == .settingUp }
@@ -130,13 +132,15 @@ struct ZooKeeperSessionStateMachine {
     }
 
     /// What must come first is done. False if the connection ended meanwhile.
-    mutating func setUpFinished() -> Bool {
+    mutating func setUpFinished(now: Instant) -> Bool {
         guard self.state == .settingUp else { return false }
-        self.state = .open
-        self.triedInVain = 0
-        self.roundsInVain = 0
+        self.state = .open(since: now)
         return true
     }
+
+    /// A connection that ends earlier was of no use: otherwise a server that takes the session and closes at once would be tried
+    /// again and again without a pause.
+    private static var usefulTime: Duration { .seconds(1) }
 
     mutating func saw(zxid: Int64) {
         self.lastZxid = max(self.lastZxid, zxid)
@@ -147,10 +151,11 @@ struct ZooKeeperSessionStateMachine {
     /// - Parameter random: from 0 to below 1.
     mutating func ended(now: Instant, random: Double) -> EndedAction {
         switch self.state {
-        case .open:
+        case .open(let since) where since.duration(to: now) >= Self.usefulTime:
             // The session lives on; every server is worth a try, this one last.
             self.triedInVain = 0
-        case .connecting, .settingUp:
+            self.roundsInVain = 0
+        case .connecting, .settingUp, .open:
             self.triedInVain += 1
         case .stopping, .stopped:
             self.state = .stopped

@@ -37,6 +37,11 @@ struct ValidityChainStateMachine {
     /// eighths of the timeout, and an eighth is left to prove at another server that the session lives.
     var patience: Duration { self.timeout / 4 }
 
+    /// A grant that ends in a moment is worth nothing: then the next write is waited for. Each that is answered in time leaves more.
+    func isWorthGranting(now: Instant) -> Bool {
+        self.deadline.map { now.duration(to: $0) >= self.interval } ?? false
+    }
+
     /// The session was attached. Making a session is a write of its own; attaching one again is not.
     mutating func attached(sentAt: Instant, isNew: Bool) {
         self.links = [sentAt]

@@ -129,7 +129,7 @@ extension ZooKeeperLockCore {
             let nodes = children.compactMap { ContenderNode(name: $0) }
             for contender in contenders {
                 self.perform(
-                    contender.machine.listed(nodes, pzxid: stat.pzxid, isValid: self.validity() != nil),
+                    contender.machine.listed(nodes, pzxid: stat.pzxid, isValid: self.mayGrant),
                     for: contender
                 )
             }
@@ -216,7 +216,7 @@ extension ZooKeeperLockCore {
 
     private func identify(_ node: ContenderNode, _ contender: Contender) {
         self.askStat(of: node, contender) { stat in
-            contender.machine.identified(stat?.czxid, isValid: self.validity() != nil)
+            contender.machine.identified(stat?.czxid, isValid: self.mayGrant)
         }
     }
 

@@ -204,6 +204,7 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
     private func told() {
         guard let validUntil = self.validity() else { return }
         self.sink?.receive(.sessionExtended(until: validUntil))
+        guard self.mayGrant else { return }
         for contender in Array(self.contenders.values) {
             if case .first = contender.machine.state {
                 self.perform(contender.machine.validityReturned(), for: contender)

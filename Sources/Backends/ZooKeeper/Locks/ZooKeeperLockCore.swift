@@ -107,6 +107,9 @@ final class ZooKeeperLockCore {
         return deadline
     }
 
+    /// Whether what is granted now may be relied on for a while.
+    var mayGrant: Bool { self.validity() != nil && self.chain?.isWorthGranting(now: .now) == true }
+
     // MARK: Claims
 
     func request(_ request: AcquireRequest, _ continuation: RequestContinuation) {
