@@ -38,7 +38,10 @@ extension ZooKeeperLockBackend {
     func carryOut(_ requests: [ZooKeeperRequest]) async throws {
         let running = Task { try await self.run() }
         defer { running.cancel() }
-        for request in requests { _ = try await self.answer(request) }
+        for request in requests {
+            guard case .multi(let parts) = try await self.answer(request) else { continue }
+            for case .failed(let code) in parts { throw ServerKitError("a part was refused: \(code)") }
+        }
     }
 
     /// The names of a node's children.

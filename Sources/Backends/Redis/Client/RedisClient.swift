@@ -218,12 +218,12 @@ package final class RedisClient: Sendable {
             endsWithTag: command.endsWithTag,
             onlyOn: connection
         )
-        if !isUrgent, self.eventLoop.inEventLoop { return self.loop.value.submitWithNext(request) }
-        self.put(request)
+        self.put(request, isUrgent: isUrgent)
     }
 
-    private func put(_ request: RedisRequest<RedisCompletion>) {
-        if self.eventLoop.inEventLoop { return self.loop.value.submit(request) }
+    /// - Parameter isUrgent: from another thread the event loop is told at once in any case: what follows is there before it is.
+    private func put(_ request: RedisRequest<RedisCompletion>, isUrgent: Bool = true) {
+        if self.eventLoop.inEventLoop { return self.loop.value.submit(request, isUrgent: isUrgent) }
         switch self.inbox.put(request) {
         case .wake: self.wake()
         case .nothing: break

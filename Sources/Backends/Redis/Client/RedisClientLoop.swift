@@ -63,18 +63,12 @@ final class RedisClientLoop {
     // MARK: Requests
 
     /// A request from a caller that is on the event loop.
-    func submit(_ request: Request) {
+    ///
+    /// - Parameter isUrgent: false: it leaves with the next one, at the latest at the end of this turn.
+    func submit(_ request: Request, isUrgent: Bool = true) {
         self.drainBefore()
         self.take(request, now: self.connection?.gatheringSince ?? .now)
-        self.afterRequests()
-    }
-
-    /// A request that leaves with the next one, at the latest at the end of this turn.
-    func submitWithNext(_ request: Request) {
-        self.drainBefore()
-        self.take(request, now: self.connection?.gatheringSince ?? .now)
-        if self.gatherings == 0 { self.connection?.flushAtEndOfTurn() }
-        self.armTimer()
+        self.afterRequests(isUrgent: isUrgent)
     }
 
     func submit(_ requests: [Request]) {
@@ -131,8 +125,10 @@ final class RedisClientLoop {
         if self.gatherings == 0 { self.connection?.flushSoon() }
     }
 
-    private func afterRequests() {
-        if self.gatherings == 0 { self.connection?.flushSoon() }
+    private func afterRequests(isUrgent: Bool = true) {
+        if self.gatherings == 0 {
+            if isUrgent { self.connection?.flushSoon() } else { self.connection?.flushAtEndOfTurn() }
+        }
         self.armTimer()
     }
 

@@ -153,7 +153,7 @@ extension RedisScript {
             var writer = RESPWriter(target)
             head.withUnsafeBytes { writer.write($0) }
             writer.writeBulk(key)
-            for argument in arguments { writer.write(argument) }
+            writer.write(arguments)
             return writer.lengthInBytes
         }
     }
@@ -190,7 +190,7 @@ extension ScriptArgument {
         var bytes = ByteBufferAllocator().buffer(capacity: room)
         bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { target in
             var writer = RESPWriter(target)
-            for argument in arguments { writer.write(argument) }
+            writer.write(arguments)
             return writer.lengthInBytes
         }
         return .encoded(bytes, count: arguments.reduce(0) { $0 + $1.count })
@@ -198,7 +198,11 @@ extension ScriptArgument {
 }
 
 extension RESPWriter {
-    fileprivate mutating func write(_ argument: ScriptArgument) {
+    fileprivate mutating func write(_ arguments: [ScriptArgument]) {
+        for argument in arguments { self.write(argument) }
+    }
+
+    private mutating func write(_ argument: ScriptArgument) {
         switch argument {
         case .owner(let secret, let suffix):
             self.writeBulkHead(lengthInBytes: OwnerText.secretLength + suffix.count)

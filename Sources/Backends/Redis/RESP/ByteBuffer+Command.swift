@@ -7,7 +7,7 @@ extension ByteBuffer {
     package mutating func writeRESPCommand(_ arguments: [String]) {
         self.reserveCapacity(
             minimumWritableBytes: arguments.reduce(RESPWriter.maximumLengthInBytes) {
-                $0 + RESPWriter.maximumLengthInBytes + $1.utf8.count + 2
+                $0 + RESPWriter.bulkRoom($1.utf8.count)
             }
         )
         self.writeRESPArrayHeader(count: arguments.count)
@@ -56,15 +56,10 @@ extension ByteBuffer {
     }
 
     private mutating func writeRESPBulk(isNegative: Bool, _ magnitude: UInt64) {
-        self.writeWithUnsafeMutableBytes(minimumWritableBytes: 2 * RESPWriter.maximumLengthInBytes) { bytes in
-            var line = RESPWriter(bytes)
-            line.write(UInt8(ascii: "$"))
-            line.writeDecimal(UInt64(RESPWriter.digitCount(magnitude) + (isNegative ? 1 : 0)))
-            line.writeLineBreak()
-            if isNegative { line.write(UInt8(ascii: "-")) }
-            line.writeDecimal(magnitude)
-            line.writeLineBreak()
-            return line.lengthInBytes
+        self.writeWithUnsafeMutableBytes(minimumWritableBytes: RESPWriter.numberRoom) { bytes in
+            var writer = RESPWriter(bytes)
+            writer.writeBulk(isNegative: isNegative, magnitude)
+            return writer.lengthInBytes
         }
     }
 
@@ -94,8 +89,7 @@ extension ByteBuffer {
 
     /// Writes a value that is a length and so many bytes. All at once, as checking for room is most of the work.
     mutating func writeRESPPayload(_ type: RESPType, _ payload: UnsafeRawBufferPointer) {
-        let room = RESPWriter.maximumLengthInBytes + payload.count + 2
-        self.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { bytes in
+        self.writeWithUnsafeMutableBytes(minimumWritableBytes: RESPWriter.bulkRoom(payload.count)) { bytes in
             var line = RESPWriter(bytes)
             line.write(type.rawValue)
             line.writeDecimal(UInt64(payload.count))
@@ -134,9 +128,12 @@ package struct RESPWriter {
     }
 
     package mutating func writeBulk(_ number: Int64) {
-        let magnitude = number.magnitude
-        self.writeBulkHead(lengthInBytes: Self.digitCount(magnitude) + (number < 0 ? 1 : 0))
-        if number < 0 { self.write(UInt8(ascii: "-")) }
+        self.writeBulk(isNegative: number < 0, number.magnitude)
+    }
+
+    mutating func writeBulk(isNegative: Bool, _ magnitude: UInt64) {
+        self.writeBulkHead(lengthInBytes: Self.digitCount(magnitude) + (isNegative ? 1 : 0))
+        if isNegative { self.write(UInt8(ascii: "-")) }
         self.writeDecimal(magnitude)
         self.writeLineBreak()
     }
