@@ -87,6 +87,13 @@ struct AcquireStateMachine: Sendable {
         }
     }
 
+    var isQueued: Bool {
+        switch self.state {
+        case .queued: true
+        case .requesting, .backingOff, .finished: false
+        }
+    }
+
     /// The reply to the request arrived.
     mutating func replyArrived(_ reply: AcquireReply) -> ReplyAction {
         switch self.state {

@@ -138,6 +138,11 @@ extension LockClient {
         }
     }
 
+    /// How many callers wait in a queue and know it. A store knows of a waiter before its client hears that it is queued.
+    package var queuedCount: Int {
+        self.state.withLock { state in state.attempts.values.count { $0.machine.isQueued } }
+    }
+
     private func requestFailed(_ error: LockError, for attempt: AttemptID) -> AcquireStateMachine.FailureAction {
         let now = self.clock.now()
         let jitter = Double.random(in: 0..<1)

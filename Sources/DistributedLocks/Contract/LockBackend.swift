@@ -72,6 +72,7 @@ public protocol LockBackend: Sendable {
     /// Only where nothing that this client asks later can overtake the release.
     ///
     /// - Parameters:
+    ///   - claim: The grant.
     ///   - heldFor: For how long the lock was held. A backend whose store may forget a lock can so wait for the answer where
     ///     that costs little beside it.
     ///   - ended: Called once, also before this returns: when the store has answered, or it is not known whether it was done;
