@@ -25,6 +25,7 @@ package final class TCPProxy: Sendable {
     private struct State {
         var rules: [Direction: Rule] = [:]
         var passed: [Direction: Int] = [:]
+        var vanished: [Direction: [UInt8]] = [:]
         var isRefusing = false
         var channels: [ObjectIdentifier: any Channel] = [:]
         var accepted = 0
@@ -40,6 +41,11 @@ package final class TCPProxy: Sendable {
     package var acceptedCount: Int { self.state.withLock { $0.accepted } }
 
     package func passedBytes(_ direction: Direction) -> Int { self.state.withLock { $0.passed[direction] ?? 0 } }
+
+    /// The bytes that did not pass.
+    package func vanishedBytes(_ direction: Direction) -> [UInt8] {
+        self.state.withLock { $0.vanished[direction] ?? [] }
+    }
 
     private init(serverPort: Int) { self.serverPort = serverPort }
 
@@ -131,6 +137,10 @@ package final class TCPProxy: Sendable {
         }
     }
 
+    fileprivate func vanished(_ bytes: [UInt8], _ direction: Direction) {
+        self.state.withLock { $0.vanished[direction, default: []] += bytes }
+    }
+
     fileprivate func closed(_ channel: any Channel) {
         self.state.withLock { $0.channels[ObjectIdentifier(channel)] = nil }
     }
@@ -174,6 +184,7 @@ private final class Relay: ChannelInboundHandler {
                 if fate.isDuplicated { other.writeAndFlush(part, promise: nil) }
             }
         }
+        self.proxy.vanished(Array(bytes.readableBytesView), self.direction)
         if fate.isCut {
             self.other.close(promise: nil)
             context.close(promise: nil)

@@ -1,8 +1,11 @@
 import DistributedLocks
 import Foundation
+import Jute
 import LockURLs
 import ServerKit
 import Testing
+
+@testable import ZooKeeperLocks
 
 /// What happens when connections are lost, at any byte.
 @Suite(.enabled(if: ZooKeeperServer.isRequired), .timeLimit(.minutes(3)))
@@ -64,6 +67,45 @@ struct LostMessageTests {
                 }
             }
         }
+    }
+
+    // Z1. A server that reads the last bytes of a connection late carries a create out after it has been sought in vain. That
+    // instant cannot be met from outside, so the same node is made by another session.
+    @Test(arguments: ["0000000000", "2000000000"])
+    func `a create that is carried out after all keeps nobody waiting`(sequence: String) async throws {
+        let server = try await ZooKeeperServer.shared()
+        try await TCPProxy.withProxy(toPort: server.port) { proxy in
+            let url = server.chroot(timeout: 20)
+            let operatorsBackend = try #require(try LockBackends.backend(url: url) as? ZooKeeperLockBackend)
+            try await withLockClient(url) { others in
+                try await withLockClient(through(proxy, url)) { locks in
+                    _ = try await token(locks)
+                    proxy.set(.swallow(afterBytes: 0), .toServer)
+                    let holder = Holder(locks, "a")
+                    try await eventually("it was asked for") { self.uuid(in: proxy.vanishedBytes(.toServer)) != nil }
+                    let uuid = try #require(self.uuid(in: proxy.vanishedBytes(.toServer)))
+                    proxy.cutAll()
+                    proxy.passAll()
+                    await holder.isHeld()
+                    let lock = operatorsBackend.configuration.chroot + "/dlock/a"
+                    try await operatorsBackend.carryOut([
+                        .create(path: "\(lock)/c-\(uuid)-\(sequence)", data: [], access: .open, mode: .persistent)
+                    ])
+                    let next = Holder(others, "a")
+                    holder.letGo()
+                    let held = try await holder.end()
+                    await next.isHeld()
+                    next.letGo()
+                    #expect(try await next.end() > held)
+                    try await eventually("it is free") { try await others.status(of: "a").holder == nil }
+                }
+            }
+        }
+    }
+
+    /// Of the contender whose node was to be made: its name has no number yet.
+    private func uuid(in bytes: [UInt8]) -> String? {
+        String(decoding: bytes, as: UTF8.self).firstMatch(of: /\/c-([0-9a-f]{32})-(?!\d)/).map { String($0.output.1) }
     }
 
     @Test func `a waiter that reconnects keeps its place, and hears of what it missed`() async throws {

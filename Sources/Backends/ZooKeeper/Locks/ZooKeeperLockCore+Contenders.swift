@@ -119,14 +119,18 @@ extension ZooKeeperLockCore {
     }
 
     private func listed(_ contender: Contender, _ result: Result<ZooKeeperReply, ZooKeeperError>) {
-        self.listed([contender], result)
+        self.listed([contender], in: contender.lock, result)
     }
 
-    private func listed(_ contenders: [Contender], _ result: Result<ZooKeeperReply, ZooKeeperError>) {
+    private func listed(
+        _ contenders: [Contender],
+        in lock: String,
+        _ result: Result<ZooKeeperReply, ZooKeeperError>
+    ) {
         switch result {
         case .success(let reply):
             guard case .children(let children, let stat) = reply.answer else { return }
-            let nodes = children.compactMap { ContenderNode(name: $0) }
+            let nodes = self.withoutGhosts(children.compactMap { ContenderNode(name: $0) }, of: lock)
             for contender in contenders {
                 self.perform(
                     contender.machine.listed(nodes, pzxid: stat.pzxid, isValid: self.mayGrant),
@@ -185,7 +189,7 @@ extension ZooKeeperLockCore {
 
     private func sendList(_ lock: String) {
         guard let contenders = self.listing.removeValue(forKey: lock) else { return }
-        self.submit(.getChildren(path: lock)) { self.listed(contenders, $0) }
+        self.submit(.getChildren(path: lock)) { self.listed(contenders, in: lock, $0) }
     }
 
     // MARK: Finding a node whose making was not confirmed
@@ -198,8 +202,10 @@ extension ZooKeeperLockCore {
             case .success(let reply):
                 guard case .children(let children, _) = reply.answer else { return }
                 let found = children.lazy.compactMap { ContenderNode(name: $0) }.first { $0.has(uuid: contender.uuid) }
+                if found == nil { self.expectGhost(of: contender) }
                 self.perform(contender.machine.sought(found), for: contender)
             case .failure(let error) where error.serverCode == .noNode:
+                self.expectGhost(of: contender)
                 self.perform(contender.machine.sought(nil), for: contender)
             case .failure(let error):
                 self.retry(contender, after: error)

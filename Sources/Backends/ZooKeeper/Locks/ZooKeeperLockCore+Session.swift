@@ -41,6 +41,7 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
         self.logger.warning("the session has expired", metadata: ["zookeeper.session": "\(session)"])
         self.session = nil
         self.chain = nil
+        self.ghosts = [:]
         self.sink?.receive(.sessionLost)
         for contender in Array(self.contenders.values) {
             contender.timer?.cancel()
@@ -236,6 +237,7 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
     /// Nobody must wait for ever when the backend ends.
     func stopped() {
         self.beatTimer.cancel()
+        self.ghostTimer.cancel()
         let error = LockError(.clientNotRunning, "the backend has ended")
         for contender in Array(self.contenders.values) {
             self.answer(contender, .failure(error))

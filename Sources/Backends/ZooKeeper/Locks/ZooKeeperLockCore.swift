@@ -43,6 +43,11 @@ final class ZooKeeperLockCore {
     /// Locks whose parents were there a moment ago.
     var knownLocks: Set<String> = []
 
+    /// Locks, and the UUIDs of nodes there that were not found and may still come to be; with how many looks are left.
+    var ghosts: [String: [String: Int]] = [:]
+    let ghostTimer: EventLoopTimer
+    var isGhostTimerArmed = false
+
     var chain: ValidityChainStateMachine?
     var session: ZooKeeperSession?
     /// What has to be done first in a session has been done.
@@ -95,6 +100,7 @@ final class ZooKeeperLockCore {
         self.facts = facts
         self.logger = logger
         self.beatTimer = EventLoopTimer(eventLoop: eventLoop)
+        self.ghostTimer = EventLoopTimer(eventLoop: eventLoop)
         self.client = ZooKeeperClient(configuration: configuration.client, eventLoop: eventLoop, logger: logger)
         self.client.delegate = self
     }
