@@ -18,7 +18,7 @@ composed() {
 {
     for script in *.lua; do
         name=${script%.lua}
-        case $name in common | epoch | instance-common) continue ;; esac
+        case $name in base | common | epoch | instance-common) continue ;; esac
         echo "$(composed "$script") $name"
     done
     # Where there are Sentinels, the scripts that can grant begin with epoch.lua.

@@ -7,7 +7,7 @@ import Testing
 
 /// A backend whose answers to releases come when the caller has gone on.
 @Suite(.timeLimit(.minutes(1))) struct ReleaseInOrderTests {
-    private final class Backend: LockBackend {
+    private final class Backend: ForwardingBackend {
         typealias Ended = @Sendable (Result<ReleaseReply, LockError>) -> Void
 
         let base: InMemoryLockBackend
@@ -15,16 +15,6 @@ import Testing
         let withdrawn = Mutex<[LockClaim]>([])
 
         init(_ base: InMemoryLockBackend) { self.base = base }
-
-        var identity: String { self.base.identity }
-        var capabilities: LockCapabilities { self.base.capabilities }
-
-        func start(delivering sink: any LockEventSink) { self.base.start(delivering: sink) }
-        func run() async throws { try await self.base.run() }
-
-        func request(_ request: AcquireRequest) async throws(LockError) -> AcquireReply {
-            try await self.base.request(request)
-        }
 
         func withdraw(_ claim: LockClaim) async throws(LockError) {
             self.withdrawn.withLock { $0.append(claim) }
@@ -34,13 +24,6 @@ import Testing
         func releaseInOrder(_ claim: LockClaim, heldFor: Duration, ended: @escaping Ended) -> Bool {
             self.released.withLock { $0.append((claim, heldFor, ended)) }
             return true
-        }
-
-        func renew(_ renewals: [LockRenewal]) async -> [LockRenewalReply] { await self.base.renew(renewals) }
-        func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply { try await self.base.release(claim) }
-        func status(of name: LockName?) async throws(LockError) -> [LockStatus] { try await self.base.status(of: name) }
-        func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
-            try await self.base.revoke(name, immediately: immediately)
         }
     }
 

@@ -7,7 +7,7 @@ import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct TelemetryTests {
     /// A store that remembers the secrets it was shown.
-    private struct ListeningBackend: LockBackend {
+    private struct ListeningBackend: ForwardingBackend {
         final class Secrets: Sendable {
             let all = Mutex<[LockOwner.Secret]>([])
         }
@@ -15,23 +15,9 @@ import Testing
         let base: InMemoryLockBackend
         let secrets = Secrets()
 
-        var identity: String { self.base.identity }
-        var capabilities: LockCapabilities { self.base.capabilities }
-
-        func start(delivering sink: any LockEventSink) { self.base.start(delivering: sink) }
-        func run() async throws { try await self.base.run() }
-
         func request(_ request: AcquireRequest) async throws(LockError) -> AcquireReply {
             self.secrets.all.withLock { $0.append(request.claim.owner.secret) }
             return try await self.base.request(request)
-        }
-
-        func withdraw(_ claim: LockClaim) async throws(LockError) { try await self.base.withdraw(claim) }
-        func renew(_ renewals: [LockRenewal]) async -> [LockRenewalReply] { await self.base.renew(renewals) }
-        func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply { try await self.base.release(claim) }
-        func status(of name: LockName?) async throws(LockError) -> [LockStatus] { try await self.base.status(of: name) }
-        func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
-            try await self.base.revoke(name, immediately: immediately)
         }
     }
 

@@ -86,4 +86,25 @@ struct ClockStepTests {
             #expect(try await token(locks) > held)
         }
     }
+
+    // R8: what a client has seen it remembers, whatever the server says.
+    @Test
+    func `a server that forgot everything and whose clock is behind what was seen is refused, and leaves nothing`()
+        async throws
+    {
+        try await Self.withSteppedServer { server, clock, locks, _ async throws in
+            try clock.set(.seconds(3_600))
+            let before = try await token(locks)
+            try clock.set(.zero)
+            try server.restart()
+            let error = await #expect(throws: LockError.self) { try await token(locks) }
+            #expect(error?.code == .serverRefused, "\(error as Any)")
+            #expect(error?.message.contains("\(before)") == true, "\(error as Any)")
+            try await eventually("the refused grant was given back") {
+                try server.command("EXISTS", "dlock:a") == .integer(0)
+            }
+            try clock.set(.seconds(7_200))
+            #expect(try await token(locks) > before)
+        }
+    }
 }

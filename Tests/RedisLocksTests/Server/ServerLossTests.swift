@@ -79,6 +79,43 @@ struct ServerLossTests {
         }
     }
 
+    // R7
+    @Test func `a server that loads its data is waited for, and keeps a lock that it has on its disk`() async throws {
+        let slowly = ["--key-load-delay", "60000", "--loading-process-events-interval-bytes", "1024"]
+        try await RedisServer.withServer(RedisServer.Options(arguments: slowly)) { server async throws in
+            try await withLocks(server.url) { locks async throws in
+                let holder = Holder(locks, "a", lease: .seconds(30))
+                await holder.isHeld()
+                try server.withConnection { connection in
+                    let value = String(repeating: "v", count: 100)
+                    for number in 0..<100 { _ = try connection.command("SET", "k\(number)", value) }
+                    _ = try connection.command("SAVE")
+                }
+                server.kill()
+                // Returns when it has loaded.
+                async let started: Void = server.start()
+                // The client may still know of the end only, until it has tried again.
+                try await eventually("it is told why") {
+                    let error = await #expect(throws: LockError.self) {
+                        try await locks.withLock("b", waitingAtMost: .milliseconds(200)) { _ in }
+                    }
+                    #expect(error?.code == .unreachable, "\(error as Any)")
+                    return error?.message.contains("LOADING") == true
+                }
+                let other = try await token(locks, "b")
+                try await started
+                let busy = await #expect(throws: LockError.self) {
+                    try await locks.withLock("a", waitingAtMost: .milliseconds(200)) { _ in }
+                }
+                #expect(busy?.code == .timedOut, "\(busy as Any)")
+                holder.letGo()
+                let held = try await holder.end()
+                #expect(try await token(locks) > held)
+                #expect(try await token(locks, "b") > other)
+            }
+        }
+    }
+
     // S11
     @Test func `a lock is lost no later than its validity ends when the server hangs`() async throws {
         try await RedisServer.withServer { server async throws in

@@ -12,7 +12,7 @@ import Darwin
 /// An owner as it stands in Redis: `secret:client:pid:host:label`.
 ///
 /// The secret has 27 characters (160 bits, base64url), the client 16 (96 bits): the scripts take them apart by position.
-/// The rest is for people, without the `+` that begins a mark (see Scripts/common.lua). The client names the channel by
+/// The rest is for people, without the `+` that begins a mark (see Scripts/base.lua). The client names the channel by
 /// which the owner is told of its grant.
 struct OwnerText {
     static let secretLength = 27

@@ -35,6 +35,7 @@ struct RedisScript: Sendable {
     }
 
     private static let shared: [Substring: Substring] = [
+        "--@include base": Substring(decoding: PackageResources.base_lua, as: UTF8.self),
         "--@include common": Substring(decoding: PackageResources.common_lua, as: UTF8.self),
         "--@include instance-common": Substring(decoding: PackageResources.instance_common_lua, as: UTF8.self),
     ]

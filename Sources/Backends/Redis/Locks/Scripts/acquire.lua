@@ -28,6 +28,7 @@ if not holder then
     if last and last < ticks then return ticks end
 end
 
+--@include base
 --@include common
 
 local owner, lease = ARGV[1], ARGV[2]

@@ -10,6 +10,7 @@ local holder = call('GET', KEYS[1])
 if not holder then return false end
 local fence
 
+--@include base
 --@include common
 
 -- Another library's holder hears nothing.

@@ -9,6 +9,7 @@ local call = redis.call
 local holder = call('GET', KEYS[1])
 local fence
 
+--@include base
 --@include common
 
 leaveQueue(ARGV[1])

@@ -8,30 +8,12 @@
 --   dlock.queue:{K}      a list of owners, the next one first
 --   dlock.waiters:{K}    a hash: owner -> the end of its registration and when it joined (server milliseconds, 13 digits
 --                        each), and its lease in milliseconds
--- An owner is: secret (27 characters), ":", client (16 characters), ":", what people see (without "+").
 --
 -- Somebody may be waiting wherever a mark says so; nobody waits where a key is there and has no mark. So a release
 -- without waiters looks at one key only, and so does an acquire.
 
-local queue = 'dlock.queue:{' .. KEYS[1] .. '}'
-local waiters = 'dlock.waiters:{' .. KEYS[1] .. '}'
-local clock
-
--- Server time: 16-microsecond ticks since 2025-01-01, and milliseconds since 1970.
-local function now()
-    if not clock then
-        local time = call('TIME')
-        local seconds, microseconds = tonumber(time[1]), tonumber(time[2])
-        clock = {
-            ticks = (seconds - 1735689600) * 62500 + math.floor(microseconds / 16),
-            milliseconds = seconds * 1000 + math.floor(microseconds / 1000),
-        }
-    end
-    return clock
-end
-
 local function lastToken()
-    if fence == nil then fence = call('GET', 'dlock.fence:{' .. KEYS[1] .. '}') end
+    if fence == nil then fence = call('GET', fenceKey) end
     return fence and tonumber(string.match(fence, '^%d+'))
 end
 
@@ -41,7 +23,7 @@ local function setFence(token, marks)
     local keep = 86400000
     if ahead > 0 then keep = keep + math.ceil(ahead * 0.016) end
     fence = string.format('%d', token) .. marks
-    call('SET', 'dlock.fence:{' .. KEYS[1] .. '}', fence, 'PX', string.format('%d', keep))
+    call('SET', fenceKey, fence, 'PX', string.format('%d', keep))
 end
 
 local function nextToken()
@@ -56,30 +38,10 @@ local function mint()
     return token
 end
 
-local function isOurs(holder)
-    return string.find(holder, '^[%w_-]+:[%w_-]+:') and string.sub(holder, 28, 28) == ':'
-end
-
-local function isOwner(holder, owner)
-    return holder and string.sub(holder, 1, 27) == string.sub(owner, 1, 27)
-end
-
-local function isMarked(holder, letter)
-    return isOurs(holder) and string.find(holder, '+' .. letter, 45, true)
-end
-
 local function registered(registration, lease, previous)
     local ms = now().milliseconds
     local joined = previous and string.sub(previous, 14, 26) or string.format('%d', ms)
     return string.format('%d', ms + registration) .. joined .. lease
-end
-
-local function channel(owner)
-    return 'dlock.push:' .. string.sub(owner, 29, 44)
-end
-
-local function leaveQueue(owner)
-    if call('HDEL', waiters, owner) == 1 then call('LREM', queue, 1, owner) end
 end
 
 -- Gives the lock to the first waiter that is alive and can be reached, with the lease that it asked for, and tells it so.

@@ -37,6 +37,7 @@ if last and token > last and token > floor and token <= ticks + tonumber(ARGV[6]
     if not ARGV[7] then return { 0, math.max(last, floor), ticks, holder } end
 end
 
+--@include base
 --@include instance-common
 
 local owner, lease, waiter = ARGV[2], ARGV[4], ARGV[7]

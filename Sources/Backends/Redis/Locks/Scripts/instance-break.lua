@@ -10,6 +10,7 @@ local call = redis.call
 local holder = call('GET', KEYS[1])
 if not holder then return false end
 
+--@include base
 --@include instance-common
 
 -- Another library's holder hears nothing. A reservation is nobody's lock.

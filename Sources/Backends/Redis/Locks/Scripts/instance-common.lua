@@ -13,24 +13,6 @@
 -- A reservation grants nothing: it keeps others out until the waiter has asked a quorum with a token of its own. So queues
 -- decide who tries next, and only ever that.
 
-local queue = 'dlock.queue:{' .. KEYS[1] .. '}'
-local waiters = 'dlock.waiters:{' .. KEYS[1] .. '}'
-local fenceKey = 'dlock.fence:{' .. KEYS[1] .. '}'
-local clock
-
--- Server time: 16-microsecond ticks since 2025-01-01, and milliseconds since 1970.
-local function now()
-    if not clock then
-        local time = call('TIME')
-        local seconds, microseconds = tonumber(time[1]), tonumber(time[2])
-        clock = {
-            ticks = (seconds - 1735689600) * 62500 + math.floor(microseconds / 16),
-            milliseconds = seconds * 1000 + math.floor(microseconds / 1000),
-        }
-    end
-    return clock
-end
-
 local function lastToken()
     local fence = call('GET', fenceKey)
     return fence and tonumber(string.match(fence, '^%d+')) or 0
@@ -39,26 +21,6 @@ end
 -- A token is at most a bounded skew ahead of the clock, so a day and a bit from now is a day after it.
 local function setFence(token, marks)
     call('SET', fenceKey, string.format('%d', token) .. marks, 'PX', '90000000')
-end
-
-local function isOurs(holder)
-    return string.find(holder, '^[%w_-]+:[%w_-]+:') and string.sub(holder, 28, 28) == ':'
-end
-
-local function isOwner(holder, owner)
-    return holder and string.sub(holder, 1, 27) == string.sub(owner, 1, 27)
-end
-
-local function isMarked(holder, letter)
-    return isOurs(holder) and string.find(holder, '+' .. letter, 45, true)
-end
-
-local function channel(owner)
-    return 'dlock.push:' .. string.sub(owner, 29, 44)
-end
-
-local function leaveQueue(owner)
-    if call('HDEL', waiters, owner) == 1 then call('LREM', queue, 1, owner) end
 end
 
 -- Reserves the lock for the first waiter that is alive and can be reached, and tells it so. Returns its owner.

@@ -15,6 +15,7 @@ if not ARGV[3] then
     if not holder then return 0 end
 end
 
+--@include base
 --@include instance-common
 
 if ARGV[3] then

@@ -9,6 +9,7 @@
 local call = redis.call
 local holder = call('GET', KEYS[1])
 
+--@include base
 --@include instance-common
 
 if not isOwner(holder, ARGV[1]) then return 0 end

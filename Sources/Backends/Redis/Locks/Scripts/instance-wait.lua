@@ -16,6 +16,7 @@
 local call = redis.call
 if call('GET', 'dlock.node') ~= ARGV[1] then return { -9 } end
 
+--@include base
 --@include instance-common
 
 local waiter, milliseconds = ARGV[2], ARGV[4]

@@ -12,6 +12,7 @@ if holder == ARGV[1] then return call('DEL', KEYS[1]) end
 if not holder then return 0 end
 local fence
 
+--@include base
 --@include common
 
 if not isOwner(holder, ARGV[1]) then return 0 end

@@ -13,6 +13,7 @@ local call = redis.call
 local holder = call('GET', KEYS[1])
 local fence
 
+--@include base
 --@include common
 
 local owner = ARGV[1]
