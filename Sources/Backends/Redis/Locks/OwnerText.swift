@@ -139,17 +139,27 @@ enum Base64URL {
     @inline(__always)
     static func encode(_ bytes: UnsafeRawBufferPointer, _ write: (UInt8) -> Void) {
         let alphabet = Self.alphabet.utf8Start
-        var pending: UInt32 = 0
-        var pendingBits: UInt32 = 0
-        for byte in bytes {
-            pending = pending << 8 | UInt32(byte)
-            pendingBits += 8
-            while pendingBits >= 6 {
-                pendingBits -= 6
-                write(alphabet[Int(pending >> pendingBits & 63)])
-            }
+        var index = 0
+        while index + 3 <= bytes.count {
+            let bits = Int(bytes[index]) << 16 | Int(bytes[index + 1]) << 8 | Int(bytes[index + 2])
+            write(alphabet[bits >> 18])
+            write(alphabet[bits >> 12 & 63])
+            write(alphabet[bits >> 6 & 63])
+            write(alphabet[bits & 63])
+            index += 3
         }
-        if pendingBits > 0 { write(alphabet[Int(pending << (6 - pendingBits) & 63)]) }
+        switch bytes.count - index {
+        case 1:
+            let bits = Int(bytes[index]) << 4
+            write(alphabet[bits >> 6])
+            write(alphabet[bits & 63])
+        case 2:
+            let bits = Int(bytes[index]) << 10 | Int(bytes[index + 1]) << 2
+            write(alphabet[bits >> 12])
+            write(alphabet[bits >> 6 & 63])
+            write(alphabet[bits & 63])
+        default: break
+        }
     }
 
     static func value(of character: UInt8) -> UInt8? {

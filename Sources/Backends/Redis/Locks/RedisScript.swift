@@ -207,7 +207,17 @@ extension RESPWriter {
         switch argument {
         case .owner(let secret, let suffix):
             self.writeBulkHead(lengthInBytes: OwnerText.secretLength + suffix.count)
-            secret.withUnsafeBytes { secret in Base64URL.encode(secret) { self.write($0) } }
+            // In one piece, as each write looks whether there is room.
+            withUnsafeTemporaryAllocation(of: UInt8.self, capacity: OwnerText.secretLength) { text in
+                var length = 0
+                secret.withUnsafeBytes { secret in
+                    Base64URL.encode(secret) { character in
+                        text[length] = character
+                        length += 1
+                    }
+                }
+                self.write(UnsafeRawBufferPointer(text))
+            }
             suffix.withUnsafeBytes { self.write($0) }
             self.writeLineBreak()
         case .number(let number):

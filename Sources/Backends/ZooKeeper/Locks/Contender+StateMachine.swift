@@ -179,16 +179,18 @@ struct ContenderStateMachine {
     ///   - pzxid: The transaction that last created or deleted a contender.
     ///   - isValid: Whether the session can be relied on now.
     mutating func listed(_ contenders: [ContenderNode], pzxid: Int64, isValid: Bool) -> Action {
-        guard case .placed(let node, let czxid) = self.state else { return .none }
+        guard case .placed(let node, let known) = self.state else { return .none }
         guard let place = ContenderNode.place(of: node, among: contenders) else {
             // An operator has deleted it.
             self.state = .over
             return .gone
         }
+        // If nothing has happened among the contenders since, that transaction was the one that created the node.
+        let czxid = known ?? (pzxid == self.createdZxid ? pzxid : nil)
+        self.state = .placed(node, czxid: czxid)
         guard let predecessor = place.predecessor else {
             self.forgetWatches()
-            // If nothing has happened among the contenders since, that transaction was the one that created the node.
-            guard let czxid = czxid ?? (pzxid == self.createdZxid ? pzxid : nil) else {
+            guard let czxid else {
                 self.state = .first(node, czxid: nil)
                 return .identify(node)
             }
