@@ -146,6 +146,10 @@ struct RedlockLostMessageTests {
         try await withRedlock(3) { servers, url in
             try await withLockClient(url) { locks in
                 _ = try await token(locks)
+                // A turn that comes while the client connects is given back within a second or not at all: it has ended then.
+                try await eventually("the first instance has taken part") {
+                    try servers[0].command("EXISTS", "dlock.fence:{dlock:a}").integer == 1
+                }
                 let channels = try #require(servers[0].command("PUBSUB", "CHANNELS", "dlock.push:*").list)
                 let client = try #require(channels.first?.string.dropFirst("dlock.push:".count))
                 let waiter = String(repeating: "w", count: 27)
