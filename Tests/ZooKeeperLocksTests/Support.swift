@@ -35,9 +35,13 @@ extension ZooKeeperLockBackend {
     }
 
     /// Has a server carry out one request after another, as an operator would. Paths are whole: nothing is put before them.
-    func carryOut(_ requests: [ZooKeeperRequest]) async throws {
+    ///
+    /// - Parameter attached: called when there is a session, before the first request.
+    func carryOut(_ requests: [ZooKeeperRequest], attached: () async throws -> Void = {}) async throws {
         let running = Task { try await self.run() }
         defer { running.cancel() }
+        _ = try await self.answer(.exists(path: "/"))
+        try await attached()
         for request in requests {
             guard case .multi(let parts) = try await self.answer(request) else { continue }
             for case .failed(let code) in parts { throw ServerKitError("a part was refused: \(code)") }

@@ -81,7 +81,9 @@ struct ServerLossTests {
 
     // R7
     @Test func `a server that loads its data is waited for, and keeps a lock that it has on its disk`() async throws {
-        let slowly = ["--key-load-delay", "60000", "--loading-process-events-interval-bytes", "1024"]
+        let slowly = [
+            "--key-load-delay", "40000", "--loading-process-events-interval-bytes", "1024", "--rdbcompression", "no",
+        ]
         try await RedisServer.withServer(RedisServer.Options(arguments: slowly)) { server async throws in
             try await withLocks(server.url) { locks async throws in
                 let holder = Holder(locks, "a", lease: .seconds(30))
@@ -105,7 +107,7 @@ struct ServerLossTests {
                 let other = try await token(locks, "b")
                 try await started
                 let busy = await #expect(throws: LockError.self) {
-                    try await locks.withLock("a", waitingAtMost: .milliseconds(200)) { _ in }
+                    try await locks.withLock("a", waitingAtMost: .seconds(2)) { _ in }
                 }
                 #expect(busy?.code == .timedOut, "\(busy as Any)")
                 holder.letGo()

@@ -84,13 +84,15 @@ struct LostMessageTests {
                     let holder = Holder(locks, "a")
                     try await eventually("it was asked for") { self.uuid(in: proxy.vanishedBytes(.toServer)) != nil }
                     let uuid = try #require(self.uuid(in: proxy.vanishedBytes(.toServer)))
-                    proxy.cutAll()
-                    proxy.passAll()
-                    await holder.isHeld()
                     let lock = operatorsBackend.configuration.chroot + "/dlock/a"
-                    try await operatorsBackend.carryOut([
-                        .create(path: "\(lock)/c-\(uuid)-\(sequence)", data: [], access: .open, mode: .persistent)
-                    ])
+                    // The operator's session is there before: the ghost has to come within seconds of the search.
+                    try await operatorsBackend.carryOut(
+                        [.create(path: "\(lock)/c-\(uuid)-\(sequence)", data: [], access: .open, mode: .persistent)]
+                    ) {
+                        proxy.cutAll()
+                        proxy.passAll()
+                        await holder.isHeld()
+                    }
                     let next = Holder(others, "a")
                     holder.letGo()
                     let held = try await holder.end()

@@ -112,7 +112,9 @@ struct ContenderNode: Hashable, Sendable {
         return Int32(exactly: isNegative ? -number : number)
     }
 
-    func has(uuid: String) -> Bool { self.name.hasPrefix(Self.stem(uuid: uuid)) }
+    var uuid: String {
+        String(decoding: self.name.utf8.dropFirst(Self.prefix.utf8.count).prefix(Self.uuidLength), as: UTF8.self)
+    }
 
     /// Contenders in the order in which they came, as seen from one of them. The sequence is the parent's change counter, an
     /// int32 that goes on at -2^31 after 2^31 - 1; contenders that are there at the same time are never 2^31 apart.

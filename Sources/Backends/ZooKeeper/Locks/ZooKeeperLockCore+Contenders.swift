@@ -195,17 +195,19 @@ extension ZooKeeperLockCore {
     // MARK: Finding a node whose making was not confirmed
 
     private func seek(_ contender: Contender) {
+        // Asked twice, the claim may have made another node before the second answer comes.
+        let uuid = contender.uuid
         // Without it a server that lags behind would hide the node, and the claim would wait for itself.
         self.submit(.sync(path: contender.lock)) { _ in }
         self.submit(.getChildren(path: contender.lock)) { result in
             switch result {
             case .success(let reply):
                 guard case .children(let children, _) = reply.answer else { return }
-                let found = children.lazy.compactMap { ContenderNode(name: $0) }.first { $0.has(uuid: contender.uuid) }
-                if found == nil { self.expectGhost(of: contender) }
+                let found = children.lazy.compactMap { ContenderNode(name: $0) }.first { $0.uuid == uuid }
+                if found == nil { self.expectGhost(uuid, of: contender.lock) }
                 self.perform(contender.machine.sought(found), for: contender)
             case .failure(let error) where error.serverCode == .noNode:
-                self.expectGhost(of: contender)
+                self.expectGhost(uuid, of: contender.lock)
                 self.perform(contender.machine.sought(nil), for: contender)
             case .failure(let error):
                 self.retry(contender, after: error)

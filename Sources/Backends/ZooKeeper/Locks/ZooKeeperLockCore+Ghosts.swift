@@ -10,27 +10,35 @@ import ZooKeeperClient
 /// a node belongs to nobody, stands for as long as the session, and everybody behind it would wait for it. So a UUID that
 /// was not found is remembered for a few seconds, and its node is deleted wherever it is seen.
 extension ZooKeeperLockCore {
+    /// A node that was not found and may still come to be.
+    struct Ghost {
+        var looksLeft = ZooKeeperLockCore.looks
+        var isBeingDeleted = false
+    }
+
     /// How often a lock is looked at for a node that was not found.
     private static let looks = 3
     private static let pause = Duration.seconds(1)
 
-    /// The node of this contender was not found. It may still come.
-    func expectGhost(of contender: Contender) {
-        self.ghosts[contender.lock, default: [:]][contender.uuid] = Self.looks
+    /// The node that was to have this UUID was not found. It may still come.
+    func expectGhost(_ uuid: String, of lock: String) {
+        self.ghosts[lock, default: [:]][uuid] = Ghost()
         self.armGhostTimer()
     }
 
     /// Deletes the ghosts among the contenders of a lock; returns the others.
     func withoutGhosts(_ nodes: [ContenderNode], of lock: String) -> [ContenderNode] {
-        guard let uuids = self.ghosts[lock]?.keys else { return nodes }
+        guard let ghosts = self.ghosts[lock] else { return nodes }
         return nodes.filter { node in
-            guard let uuid = uuids.first(where: { node.has(uuid: $0) }) else { return true }
-            self.lay(node, uuid: uuid, of: lock)
+            let uuid = node.uuid
+            guard let ghost = ghosts[uuid] else { return true }
+            if !ghost.isBeingDeleted { self.lay(node, uuid: uuid, of: lock) }
             return false
         }
     }
 
     private func lay(_ node: ContenderNode, uuid: String, of lock: String) {
+        self.ghosts[lock]?[uuid]?.isBeingDeleted = true
         self.logger.notice(
             "a node whose making was given up came to be after all, and is deleted",
             metadata: ["zookeeper.path": "\(lock)/\(node.name)"]
@@ -39,8 +47,8 @@ extension ZooKeeperLockCore {
             switch result {
             case .success: self.forgetGhost(uuid, of: lock)
             case .failure(let error) where error.serverCode == .noNode: self.forgetGhost(uuid, of: lock)
-            // It is seen again by the next look.
-            case .failure: self.ghosts[lock]?[uuid]? += 1
+            // It is there, and nobody else deletes it: the next look sees it again.
+            case .failure: self.ghosts[lock]?[uuid]?.isBeingDeleted = false
             }
         }
     }
@@ -61,22 +69,26 @@ extension ZooKeeperLockCore {
         guard !self.ghosts.isEmpty else { return }
         self.armGhostTimer()
         guard self.client.isOpen else { return }
-        for (lock, uuids) in self.ghosts {
+        for (lock, ghosts) in self.ghosts {
             self.submit(.getChildren(path: lock)) { result in
+                var seen: Set<String> = []
                 switch result {
                 case .success(let reply):
                     guard case .children(let children, _) = reply.answer else { return }
-                    _ = self.withoutGhosts(children.compactMap { ContenderNode(name: $0) }, of: lock)
+                    let nodes = children.compactMap { ContenderNode(name: $0) }
+                    _ = self.withoutGhosts(nodes, of: lock)
+                    seen = Set(nodes.map(\.uuid))
                 case .failure(let error):
                     guard error.serverCode != nil else { return }
                 }
-                for uuid in uuids.keys { self.lookedForGhost(uuid, of: lock) }
+                // What is there is forgotten when it has been deleted.
+                for uuid in ghosts.keys where !seen.contains(uuid) { self.lookedForGhost(uuid, of: lock) }
             }
         }
     }
 
     private func lookedForGhost(_ uuid: String, of lock: String) {
-        guard let left = self.ghosts[lock]?[uuid] else { return }
-        if left > 1 { self.ghosts[lock]?[uuid] = left - 1 } else { self.forgetGhost(uuid, of: lock) }
+        guard let ghost = self.ghosts[lock]?[uuid], !ghost.isBeingDeleted else { return }
+        if ghost.looksLeft > 1 { self.ghosts[lock]?[uuid]?.looksLeft -= 1 } else { self.forgetGhost(uuid, of: lock) }
     }
 }
