@@ -127,6 +127,13 @@ package final class RedisServer: Sendable {
         throw ServerKitError("redis-server did not start: \(said.suffix(500))")
     }
 
+    /// Starts the server while the test goes on: waiting for it blocks a thread, which must not be one that tasks run on.
+    package func startOnThread() async throws {
+        try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
+            Thread { done.resume(with: Result { try self.start() }) }.start()
+        }
+    }
+
     /// Ends the server at once.
     package func kill() { self.process.withLock { $0?.end() } }
 

@@ -81,9 +81,7 @@ struct ServerLossTests {
 
     // R7
     @Test func `a server that loads its data is waited for, and keeps a lock that it has on its disk`() async throws {
-        let slowly = [
-            "--key-load-delay", "40000", "--loading-process-events-interval-bytes", "1024", "--rdbcompression", "no",
-        ]
+        let slowly = ["--key-load-delay", "40000", "--loading-process-events-interval-bytes", "1024"]
         try await RedisServer.withServer(RedisServer.Options(arguments: slowly)) { server async throws in
             try await withLocks(server.url) { locks async throws in
                 let holder = Holder(locks, "a", lease: .seconds(30))
@@ -95,7 +93,7 @@ struct ServerLossTests {
                 }
                 server.kill()
                 // Returns when it has loaded.
-                async let started: Void = server.start()
+                async let started: Void = server.startOnThread()
                 // The client may still know of the end only, until it has tried again.
                 try await eventually("it is told why") {
                     let error = await #expect(throws: LockError.self) {
