@@ -161,7 +161,10 @@ import Testing
             let handle = try await locks.acquire("a", lease: .seconds(30))
             let waiter = Task { try await locks.withLock("a", waitingAtMost: .seconds(5)) { _ in } }
             // The store knows of the waiter before the client hears that it waits; until then it would say "no answer".
-            while locks.queuedCount < 1 { await Task.yield() }
+            while locks.queuedCount < 1 {
+                try Task.checkCancellation()
+                await Task.yield()
+            }
             try await clock.waitForSleeper(until: began + .seconds(5))
             clock.advance(by: .seconds(5))
             let error = await lockError(of: waiter)

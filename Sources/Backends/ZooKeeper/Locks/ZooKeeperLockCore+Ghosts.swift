@@ -22,8 +22,9 @@ extension ZooKeeperLockCore {
 
     /// The node that was to have this UUID was not found. It may still come.
     func expectGhost(_ uuid: String, of lock: String) {
+        // It is armed wherever there are others.
+        if self.ghosts.isEmpty { self.armGhostTimer() }
         self.ghosts[lock, default: [:]][uuid] = Ghost()
-        self.armGhostTimer()
     }
 
     /// Deletes the ghosts among the contenders of a lock; returns the others.
@@ -59,13 +60,10 @@ extension ZooKeeperLockCore {
     }
 
     private func armGhostTimer() {
-        guard !self.isGhostTimerArmed else { return }
-        self.isGhostTimerArmed = true
         self.ghostTimer.arm(.now + Self.pause) { self.lookForGhosts() }
     }
 
     private func lookForGhosts() {
-        self.isGhostTimerArmed = false
         guard !self.ghosts.isEmpty else { return }
         self.armGhostTimer()
         guard self.client.isOpen else { return }

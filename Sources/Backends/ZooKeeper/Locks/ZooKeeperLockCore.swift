@@ -46,7 +46,6 @@ final class ZooKeeperLockCore {
     /// Locks, and the UUIDs of nodes there that were not found and may still come to be.
     var ghosts: [String: [String: Ghost]] = [:]
     let ghostTimer: EventLoopTimer
-    var isGhostTimerArmed = false
 
     var chain: ValidityChainStateMachine?
     var session: ZooKeeperSession?
