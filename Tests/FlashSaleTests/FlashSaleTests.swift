@@ -44,7 +44,8 @@ import Testing
         try await during()
         try await eventually(within: .seconds(120), "the sale is over") { child.hasEnded }
         let said = try String(contentsOfFile: log, encoding: .utf8)
-        #expect(child.waitForEnd() == 0, "\(said)")
+        let status = await child.waitForEnd()
+        #expect(status == 0, "\(said)")
         return try JSONDecoder().decode([Outcome].self, from: Data(contentsOf: output))
     }
 
@@ -81,11 +82,11 @@ import Testing
                         try await eventually(within: .seconds(90), "half is sold") {
                             FileManager.default.fileExists(atPath: half.path)
                         }
-                        try redis.restart()
+                        try await redis.restart()
                         _ = FileManager.default.createFile(atPath: restarted.path, contents: nil)
                     }
                     Self.expectExact(try #require(outcomes.first))
-                    let stock = try postgres.psql("SELECT stock FROM items; SELECT count(*) FROM sales;").lines
+                    let stock = try await postgres.psql("SELECT stock FROM items; SELECT count(*) FROM sales;").lines
                     #expect(stock == ["0", "40"])
                 }
             }

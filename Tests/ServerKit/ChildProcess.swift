@@ -72,9 +72,8 @@ package final class ChildProcess: Sendable {
     /// Waits until it has ended by itself; kills it when it has not within the limit.
     ///
     /// - Returns: its exit code, or 128 and the signal that ended it.
-    package func waitForEnd(within limit: Duration = .seconds(60)) -> Int32 {
-        let deadline = ContinuousClock.now + limit
-        while !self.hasEnded, ContinuousClock.now < deadline { usleep(2_000) }
+    package func waitForEnd(within limit: Duration = .seconds(60)) async -> Int32 {
+        try? await eventually(within: limit, "it has ended") { self.hasEnded }
         self.end()
         let status = self.status.withLock { $0 } ?? 0
         return status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + (status & 0x7F)

@@ -26,7 +26,7 @@ package final class NetworkNamespaces: Sendable {
     ) async throws -> Success {
         let hosts = NetworkNamespaces(count)
         defer { hosts.remove() }
-        try hosts.make()
+        try await onThread { try hosts.make() }
         return try await body(hosts)
     }
 

@@ -34,8 +34,16 @@ package final class PostgresServer: Sendable {
         _ body: (PostgresServer) async throws -> Success
     ) async throws -> Success {
         let server = try PostgresServer()
-        defer { server.remove() }
-        return try await body(server)
+        do {
+            try await server.initialize()
+            try await server.start()
+            let result = try await body(server)
+            await server.remove()
+            return result
+        } catch {
+            await server.remove()
+            throw error
+        }
     }
 
     private init() throws {
@@ -43,23 +51,20 @@ package final class PostgresServer: Sendable {
             path: "dlock-postgres-\(UUID().uuidString.prefix(8))")
         self.port = try FreePort.next()
         try FileManager.default.createDirectory(at: self.folder, withIntermediateDirectories: true)
-        do {
-            if geteuid() == 0 {
-                guard let user = getpwnam("postgres") else {
-                    throw ServerKitError("PostgreSQL does not run as root, and there is no user 'postgres'")
-                }
-                chown(self.folder.path, user.pointee.pw_uid, user.pointee.pw_gid)
+    }
+
+    private func initialize() async throws {
+        if geteuid() == 0 {
+            guard let user = getpwnam("postgres") else {
+                throw ServerKitError("PostgreSQL does not run as root, and there is no user 'postgres'")
             }
-            let log = self.folder.appending(path: "initdb.log").path
-            let initdb = try Self.child(
-                "initdb", ["-D", self.data, "-A", "trust", "-U", "postgres", "-N", "-E", "UTF8", "--locale=C"],
-                output: log)
-            guard initdb.waitForEnd() == 0 else { throw ServerKitError("initdb failed: \(Self.tail(log))") }
-            try self.start()
-        } catch {
-            self.remove()
-            throw error
+            chown(self.folder.path, user.pointee.pw_uid, user.pointee.pw_gid)
         }
+        let log = self.folder.appending(path: "initdb.log").path
+        let initdb = try Self.child(
+            "initdb", ["-D", self.data, "-A", "trust", "-U", "postgres", "-N", "-E", "UTF8", "--locale=C"],
+            output: log)
+        guard await initdb.waitForEnd() == 0 else { throw ServerKitError("initdb failed: \(Self.tail(log))") }
     }
 
     private var data: String { self.folder.appending(path: "data").path }
@@ -79,7 +84,7 @@ package final class PostgresServer: Sendable {
     }
 
     /// Starts the server, or starts it again, and waits until it answers.
-    package func start() throws {
+    package func start() async throws {
         let deadline = ContinuousClock.now + .seconds(30)
         while ContinuousClock.now < deadline {
             let child = try Self.child(
@@ -92,10 +97,10 @@ package final class PostgresServer: Sendable {
             self.process.withLock { $0 = child }
             // It ends at once while children of a killed predecessor are still there.
             while ContinuousClock.now < deadline, !child.hasEnded {
-                if try self.psql("SELECT 1").status == 0 { return }
-                usleep(20_000)
+                if try await self.psql("SELECT 1").status == 0 { return }
+                try await Task.sleep(for: .milliseconds(20))
             }
-            usleep(20_000)
+            try await Task.sleep(for: .milliseconds(20))
         }
         throw ServerKitError("PostgreSQL did not start: \(Self.tail(self.log))")
     }
@@ -103,13 +108,14 @@ package final class PostgresServer: Sendable {
     /// Kills the server as a power cut would: nothing is written any more.
     package func kill() { self.process.withLock { $0?.end() } }
 
-    private func remove() {
-        self.process.withLock { process in
-            // The immediate shutdown, which takes the children along; killing comes after it.
-            process?.signal(SIGQUIT)
-            _ = process?.waitForEnd(within: .seconds(5))
-            process = nil
+    private func remove() async {
+        let process = self.process.withLock { process in
+            defer { process = nil }
+            return process
         }
+        // The immediate shutdown, which takes the children along; killing comes after it.
+        process?.signal(SIGQUIT)
+        _ = await process?.waitForEnd(within: .seconds(5))
         try? FileManager.default.removeItem(at: self.folder)
     }
 
@@ -141,8 +147,8 @@ package final class PostgresServer: Sendable {
         }
 
         /// Waits for the end.
-        package func end() -> Result {
-            let status = self.child.waitForEnd()
+        package func end() async -> Result {
+            let status = await self.child.waitForEnd()
             let output = (try? String(contentsOfFile: self.files.output, encoding: .utf8)) ?? ""
             for file in [self.files.script, self.files.output] { try? FileManager.default.removeItem(atPath: file) }
             return Result(status: status, output: output)
@@ -153,5 +159,5 @@ package final class PostgresServer: Sendable {
     package func starting(_ script: String) throws -> Script { try Script(script, server: self) }
 
     /// Runs a script with psql.
-    package func psql(_ script: String) throws -> Result { try self.starting(script).end() }
+    package func psql(_ script: String) async throws -> Result { try await self.starting(script).end() }
 }

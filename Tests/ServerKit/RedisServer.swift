@@ -60,7 +60,7 @@ package final class RedisServer: Sendable {
         isolation: isolated (any Actor)? = #isolation,
         _ body: (RedisServer) async throws -> Success
     ) async throws -> Success {
-        let server = try Self.started(options)
+        let server = try await Self.started(options)
         defer { server.remove() }
         return try await body(server)
     }
@@ -73,7 +73,7 @@ package final class RedisServer: Sendable {
         self.port = try FreePort.next()
         self.tlsPort = options.certificates == nil ? 0 : try FreePort.next()
         do {
-            try self.start()
+            try self.launch()
         } catch {
             self.remove()
             throw error
@@ -81,11 +81,13 @@ package final class RedisServer: Sendable {
     }
 
     /// A server on other ports if the first ones were taken in between.
-    static func started(_ options: Options) throws -> RedisServer {
-        for _ in 0..<2 {
-            if let server = try? RedisServer(options) { return server }
+    static func started(_ options: Options) async throws -> RedisServer {
+        try await onThread {
+            for _ in 0..<2 {
+                if let server = try? RedisServer(options) { return server }
+            }
+            return try RedisServer(options)
         }
-        return try RedisServer(options)
     }
 
     func remove() {
@@ -97,7 +99,9 @@ package final class RedisServer: Sendable {
     }
 
     /// Starts the server, or starts it again, and waits until it answers.
-    package func start() throws {
+    package func start() async throws { try await onThread { try self.launch() } }
+
+    private func launch() throws {
         var arguments = [
             "--port", "\(self.port)", "--bind", "127.0.0.1", "-::1", "--dir", self.folder.path, "--save", "",
             "--appendonly", self.options.isPersistent ? "yes" : "no", "--appendfsync", "always", "--daemonize", "no",
@@ -127,20 +131,13 @@ package final class RedisServer: Sendable {
         throw ServerKitError("redis-server did not start: \(said.suffix(500))")
     }
 
-    /// Starts the server while the test goes on: waiting for it blocks a thread, which must not be one that tasks run on.
-    package func startOnThread() async throws {
-        try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
-            Thread { done.resume(with: Result { try self.start() }) }.start()
-        }
-    }
-
     /// Ends the server at once.
     package func kill() { self.process.withLock { $0?.end() } }
 
     /// Ends the server at once and starts it again; without persistence it has forgotten everything.
-    package func restart() throws {
+    package func restart() async throws {
         self.kill()
-        try self.start()
+        try await self.start()
     }
 
     /// Stops the server's process in its tracks.

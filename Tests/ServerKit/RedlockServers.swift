@@ -18,7 +18,7 @@ package struct RedlockServers: Sendable {
     ) async throws -> Success {
         var servers: [RedisServer] = []
         defer { for server in servers { server.remove() } }
-        for _ in 0..<count { servers.append(try RedisServer.started(options)) }
+        for _ in 0..<count { servers.append(try await RedisServer.started(options)) }
         return try await body(RedlockServers(servers: servers))
     }
 
@@ -26,6 +26,8 @@ package struct RedlockServers: Sendable {
     package static func shared() async throws -> RedlockServers { try await Self.theShared.value }
 
     private static let theShared = Task {
-        RedlockServers(servers: try (0..<5).map { _ in try RedisServer.started(RedisServer.Options()) })
+        var servers: [RedisServer] = []
+        for _ in 0..<5 { servers.append(try await RedisServer.started(RedisServer.Options())) }
+        return RedlockServers(servers: servers)
     }
 }

@@ -79,9 +79,11 @@ package final class SentinelSetup: Sendable {
 
     private func start() async throws {
         do {
-            try self.servers[0].startServer()
-            for server in self.servers[1...] { try server.startServer(replicaOf: self.servers[0]) }
-            try self.startSentinels()
+            try await onThread {
+                try self.servers[0].startServer()
+                for server in self.servers[1...] { try server.startServer(replicaOf: self.servers[0]) }
+            }
+            try await self.startSentinels()
             try await self.settled()
         } catch {
             self.remove()
@@ -90,7 +92,9 @@ package final class SentinelSetup: Sendable {
     }
 
     /// With files that know nothing but the master where it is now, and so begin at epoch 0.
-    package func startSentinels() throws {
+    package func startSentinels() async throws { try await onThread { try self.launchSentinels() } }
+
+    private func launchSentinels() throws {
         let master = try self.master()
         for sentinel in self.sentinels {
             let lines =
@@ -169,7 +173,7 @@ package final class SentinelSetup: Sendable {
 
     package func settled() async throws {
         try await eventually(within: .seconds(90), "the Sentinels see everything in order") {
-            (try? self.isSettled()) ?? false
+            (try? await onThread { try self.isSettled() }) ?? false
         }
     }
 
@@ -186,7 +190,7 @@ package final class SentinelSetup: Sendable {
             try self.sentinels[0].command("SENTINEL", "FAILOVER", self.name).string == "OK"
         }
         try await eventually(within: .seconds(60), "there is another master") {
-            (try? self.agreedMaster()).map { $0 !== before } ?? false
+            (try? await onThread { try self.agreedMaster() }).map { $0 !== before } ?? false
         }
     }
 
@@ -203,10 +207,10 @@ package final class SentinelSetup: Sendable {
     /// Starts a server that was killed as a replica of the present master, and waits until all is in order again.
     package func revive(_ server: SentinelNode) async throws {
         try await eventually(within: .seconds(60), "there is another master") {
-            guard let master = try? self.agreedMaster(), master !== server else { return false }
+            guard let master = try? await onThread({ try self.agreedMaster() }), master !== server else { return false }
             return try master.command("ROLE").list?.first?.string == "master"
         }
-        try server.startServer(replicaOf: self.agreedMaster())
+        try await onThread { try server.startServer(replicaOf: self.agreedMaster()) }
         try await self.settled()
     }
 }

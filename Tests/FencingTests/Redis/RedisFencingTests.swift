@@ -118,7 +118,7 @@ struct PlainRunner: RedisScriptRunner {
     @Test func `what was accepted survives a restart of a server that keeps its data`() async throws {
         try await Self.with(RedisServer.Options(isPersistent: true)) { server, redis async throws in
             try await redis.fenced("stock", stamp(7)).set("value", to: "seven")
-            try server.restart()
+            try await server.restart()
             await #expect(throws: FenceRefusal.self) {
                 try await redis.fenced("stock", stamp(6)).set("value", to: "six")
             }

@@ -34,14 +34,14 @@ import Testing
                     if let highest = rule.highest { expected.append("\(highest.token)|\(highest.domain)") }
                 }
             }
-            let result = try server.psql(script)
+            let result = try await server.psql(script)
             #expect(result.lines == expected)
         }
     }
 
     @Test func `the function accepts and refuses as the rule does, and a refusal ends the transaction`() async throws {
         try await PostgresServer.withServer { server async throws in
-            let loaded = try server.psql("\\set ON_ERROR_STOP on\n\(FenceSQL.postgreSQL)\n\(FenceSQL.postgreSQL)")
+            let loaded = try await server.psql("\\set ON_ERROR_STOP on\n\(FenceSQL.postgreSQL)\n\(FenceSQL.postgreSQL)")
             #expect(loaded.status == 0, "\(loaded.output)")
             var script = "\\set VERBOSITY sqlstate\n"
             var expected: [String] = []
@@ -57,10 +57,10 @@ import Testing
                     }
                 }
             }
-            let decided = try server.psql(script).lines.map { $0.hasPrefix("ok") ? "ok" : String($0.suffix(5)) }
+            let decided = try await server.psql(script).lines.map { $0.hasPrefix("ok") ? "ok" : String($0.suffix(5)) }
             #expect(decided == expected)
 
-            let stale = try server.psql(
+            let stale = try await server.psql(
                 """
                 CREATE TABLE writes (token BIGINT NOT NULL);
                 BEGIN; SELECT fence('stock', 9007199254740993); INSERT INTO writes VALUES (9007199254740993); COMMIT;
@@ -75,7 +75,8 @@ import Testing
 
     @Test func `many connections with random tokens never write a lower one after a higher`() async throws {
         try await PostgresServer.withServer { server async throws in
-            _ = try server.psql(FenceSQL.postgreSQL + "CREATE TABLE writes (id BIGSERIAL, token BIGINT NOT NULL);")
+            _ = try await server.psql(
+                FenceSQL.postgreSQL + "CREATE TABLE writes (id BIGSERIAL, token BIGINT NOT NULL);")
             let scripts = try (0..<4 as Range<UInt64>).map { worker in
                 var generator = SeededGenerator(seed: worker)
                 var script = "\\set VERBOSITY sqlstate\n"
@@ -86,9 +87,10 @@ import Testing
                 }
                 return try server.starting(script)
             }
-            let refused = scripts.map { $0.end() }.flatMap(\.lines).count { $0.contains("LF001") }
+            var refused = 0
+            for script in scripts { refused += await script.end().lines.count { $0.contains("LF001") } }
             // Rows are numbered inside the transactions, which run one after another.
-            let written = try server.psql("SELECT token FROM writes ORDER BY id").lines.compactMap { Int64($0) }
+            let written = try await server.psql("SELECT token FROM writes ORDER BY id").lines.compactMap { Int64($0) }
             #expect(written == written.sorted())
             #expect(written.count + refused == 400)
             #expect(refused > 0)
@@ -97,8 +99,9 @@ import Testing
 
     @Test func `a later holder waits for one that was accepted, and a stale one that waited is refused`() async throws {
         try await PostgresServer.withServer { server async throws in
-            _ = try server.psql(FenceSQL.postgreSQL + "CREATE TABLE writes (id BIGSERIAL, token BIGINT NOT NULL);")
-            _ = try server.psql("BEGIN; SELECT fence('stock', 5); INSERT INTO writes (token) VALUES (5); COMMIT;")
+            _ = try await server.psql(
+                FenceSQL.postgreSQL + "CREATE TABLE writes (id BIGSERIAL, token BIGINT NOT NULL);")
+            _ = try await server.psql("BEGIN; SELECT fence('stock', 5); INSERT INTO writes (token) VALUES (5); COMMIT;")
             // 6 is accepted and takes its time, as one does that is stopped.
             let gate = try await Self.closedGate(server)
             let holding = try server.starting(
@@ -106,25 +109,26 @@ import Testing
                 BEGIN; SELECT fence('stock', 6); SELECT pg_advisory_lock_shared(1);
                 INSERT INTO writes (token) VALUES (6); COMMIT;
                 """)
-            try await eventually("6 is inside") { try Self.blocked(server) == 1 }
+            try await eventually("6 is inside") { try await Self.blocked(server) == 1 }
             let seven = try server.starting(
                 "BEGIN; SELECT fence('stock', 7); INSERT INTO writes (token) VALUES (7); COMMIT;")
-            try await eventually("7 waits") { try Self.blocked(server) == 2 }
+            try await eventually("7 waits") { try await Self.blocked(server) == 2 }
             let stale = try server.starting(
                 "BEGIN; SELECT fence('stock', 5); INSERT INTO writes (token) VALUES (5); COMMIT;")
-            try await eventually("5 waits") { try Self.blocked(server) == 3 }
-            try Self.open(gate, server)
-            #expect(!holding.end().output.contains("ERROR"))
-            #expect(!seven.end().output.contains("ERROR"))
-            #expect(stale.end().output.contains("LF001"))
-            #expect(try server.psql("SELECT token FROM writes ORDER BY id").lines == ["5", "6", "7"])
+            try await eventually("5 waits") { try await Self.blocked(server) == 3 }
+            try await Self.open(gate, server)
+            #expect(await !holding.end().output.contains("ERROR"))
+            #expect(await !seven.end().output.contains("ERROR"))
+            #expect(await stale.end().output.contains("LF001"))
+            #expect(try await server.psql("SELECT token FROM writes ORDER BY id").lines == ["5", "6", "7"])
         }
     }
 
     @Test func `under repeatable read nothing slips through either`() async throws {
         try await PostgresServer.withServer { server async throws in
-            _ = try server.psql(FenceSQL.postgreSQL + "CREATE TABLE writes (id BIGSERIAL, token BIGINT NOT NULL);")
-            _ = try server.psql("SELECT fence('stock', 5)")
+            _ = try await server.psql(
+                FenceSQL.postgreSQL + "CREATE TABLE writes (id BIGSERIAL, token BIGINT NOT NULL);")
+            _ = try await server.psql("SELECT fence('stock', 5)")
             let gate = try await Self.closedGate(server)
             // Its view of the data is from before 7 was there.
             let old = try server.starting(
@@ -133,40 +137,41 @@ import Testing
                 SELECT pg_advisory_lock_shared(1);
                 SELECT fence('stock', 6); INSERT INTO writes (token) VALUES (6); COMMIT;
                 """)
-            try await eventually("it has its view") { try Self.blocked(server) == 1 }
-            _ = try server.psql("BEGIN; SELECT fence('stock', 7); INSERT INTO writes (token) VALUES (7); COMMIT;")
-            try Self.open(gate, server)
-            let result = old.end()
+            try await eventually("it has its view") { try await Self.blocked(server) == 1 }
+            _ = try await server.psql("BEGIN; SELECT fence('stock', 7); INSERT INTO writes (token) VALUES (7); COMMIT;")
+            try await Self.open(gate, server)
+            let result = await old.end()
             #expect(result.output.contains("40001") || result.output.contains("LF001"), "\(result.output)")
-            #expect(try server.psql("SELECT token FROM writes").lines == ["7"])
+            #expect(try await server.psql("SELECT token FROM writes").lines == ["7"])
         }
     }
 
     @Test func `a rollback, and a server that is killed before the commit, leave neither token nor write`() async throws
     {
         try await PostgresServer.withServer { server async throws in
-            _ = try server.psql(Self.tables + "INSERT INTO writes (token) VALUES (1)")
-            _ = try server.psql(Self.prepare + "BEGIN; EXECUTE raise('stock', 9, 'clock'); ROLLBACK;")
-            #expect(try server.psql("SELECT count(*) FROM fences").lines == ["0"])
+            _ = try await server.psql(Self.tables + "INSERT INTO writes (token) VALUES (1)")
+            _ = try await server.psql(Self.prepare + "BEGIN; EXECUTE raise('stock', 9, 'clock'); ROLLBACK;")
+            #expect(try await server.psql("SELECT count(*) FROM fences").lines == ["0"])
             let open = try server.starting(
                 Self.prepare
                     + """
                     BEGIN; EXECUTE raise('stock', 9, 'clock'); INSERT INTO writes (token) VALUES (9);
                     SELECT pg_sleep(600); COMMIT;
                     """)
-            try await eventually("it has written") { try Self.sleepers(server) == 1 }
+            try await eventually("it has written") { try await Self.sleepers(server) == 1 }
             server.kill()
-            _ = open.end()
-            try server.start()
-            #expect(try server.psql("SELECT count(*) FROM fences").lines == ["0"])
-            #expect(try server.psql("SELECT token FROM writes").lines == ["1"])
+            _ = await open.end()
+            try await server.start()
+            #expect(try await server.psql("SELECT count(*) FROM fences").lines == ["0"])
+            #expect(try await server.psql("SELECT token FROM writes").lines == ["1"])
             // What was committed is there after the next crash.
-            _ = try server.psql(
+            _ = try await server.psql(
                 Self.prepare
                     + "BEGIN; EXECUTE raise('stock', 8, 'clock'); INSERT INTO writes (token) VALUES (8); COMMIT;")
             server.kill()
-            try server.start()
-            let after = try server.psql(Self.prepare + "EXECUTE raise('stock', 7, 'clock'); EXECUTE read('stock');")
+            try await server.start()
+            let after = try await server.psql(
+                Self.prepare + "EXECUTE raise('stock', 7, 'clock'); EXECUTE read('stock');")
             #expect(after.lines == ["8|clock"])
         }
     }
@@ -174,24 +179,27 @@ import Testing
     /// A session that holds the advisory lock 1 until it is ended, and whoever wants that lock as well.
     private static func closedGate(_ server: PostgresServer) async throws -> PostgresServer.Script {
         let gate = try server.starting("SELECT pg_advisory_lock(1); SELECT pg_sleep(600);")
-        try await eventually("the gate is closed") { try Self.sleepers(server) == 1 }
+        try await eventually("the gate is closed") { try await Self.sleepers(server) == 1 }
         return gate
     }
 
-    private static func open(_ gate: PostgresServer.Script, _ server: PostgresServer) throws {
-        _ = try server.psql(
+    private static func open(_ gate: PostgresServer.Script, _ server: PostgresServer) async throws {
+        _ = try await server.psql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
-        _ = gate.end()
+        _ = await gate.end()
     }
 
-    private static func sleepers(_ server: PostgresServer) throws -> Int {
-        Int(try server.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'").lines.first ?? "")
+    private static func sleepers(_ server: PostgresServer) async throws -> Int {
+        Int(
+            try await server.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'").lines.first
+                ?? "")
             ?? 0
     }
 
-    private static func blocked(_ server: PostgresServer) throws -> Int {
+    private static func blocked(_ server: PostgresServer) async throws -> Int {
         Int(
-            try server.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").lines.first ?? "")
+            try await server.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").lines.first
+                ?? "")
             ?? 0
     }
 }

@@ -16,7 +16,7 @@ import Testing
             try await withClient(server.endpoint, { $0.setup = [RedisCommand("SUBSCRIBE", "ch")] }) { client, _ in
                 async let early = client.text("EXISTS", "k0", "k99")
                 // Returns when it has loaded.
-                async let started: Void = server.startOnThread()
+                async let started: Void = server.start()
                 try await eventually("it was found loading") { client.lastError?.serverCode == "LOADING" }
                 try await started
                 let counted = try await early

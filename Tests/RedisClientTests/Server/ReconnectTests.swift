@@ -28,7 +28,7 @@ import Glibc
                 let refused = await client.failure("PING", deadline: .now + .milliseconds(50))
                 #expect(refused?.message.contains("not connected by the deadline: connection refused") == true)
                 async let waiting = client.send(RedisCommand("PING"), deadline: .ample)
-                try server.start()
+                try await server.start()
                 let second = try await waiting.connection
                 #expect(second > first)
                 try server.command("PUBLISH", "ch", "x")
@@ -50,7 +50,7 @@ import Glibc
                 async let early = client.text("ECHO", "early")
                 try await eventually("an attempt has failed") { client.lastError != nil }
                 #expect(client.lastError?.code == .notSent)
-                try server.start()
+                try await server.start()
                 #expect(try await early == "early")
             }
         }

@@ -71,7 +71,7 @@ struct InstanceFaultTests {
                     try servers.lockKeys(3).isEmpty && servers.lockKeys(4).isEmpty
                 }
                 // They come back empty, and there is a quorum again when they are open.
-                for index in 0..<3 { try servers[index].start() }
+                for index in 0..<3 { try await servers[index].start() }
                 let closed = await #expect(throws: LockError.self) {
                     try await locks.withLock("a", waitingAtMost: .seconds(3)) { _ in }
                 }
@@ -92,9 +92,9 @@ struct InstanceFaultTests {
                 await holder.isHeld()
                 // Each of them is closed for the longest lease from its start.
                 let forgotten = ContinuousClock.now
-                try servers[3].start()
-                try servers[4].start()
-                try servers[2].restart()
+                try await servers[3].start()
+                try await servers[4].start()
+                try await servers[2].restart()
                 // Three of five know nothing of the lock now.
                 let second = try await clients[1].acquire("a", lease: .seconds(2), waitingAtMost: .seconds(20))
                 #expect(ContinuousClock.now - forgotten >= .seconds(3))
@@ -114,7 +114,7 @@ struct InstanceFaultTests {
                 try await first.release()
                 servers[0].kill()
                 let restarted = ContinuousClock.now
-                try servers[1].restart()
+                try await servers[1].restart()
                 let handle = try await locks.acquire("a", lease: .seconds(2), waitingAtMost: .seconds(20))
                 #expect(handle.token > first.token)
                 #expect(ContinuousClock.now - restarted >= .seconds(2))
@@ -247,7 +247,7 @@ struct InstanceFaultTests {
                         let seen = await log.tokens.count
                         // Two at most at a time, and the restarted one is closed for a second.
                         servers[round % 5].stop()
-                        try servers[(round + 2) % 5].restart()
+                        try await servers[(round + 2) % 5].restart()
                         try await eventually("grants go on") { await log.tokens.count > seen + 20 }
                         servers[round % 5].resume()
                         let later = await log.tokens.count

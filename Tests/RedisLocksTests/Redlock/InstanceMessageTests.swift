@@ -168,7 +168,7 @@ struct RedlockLostMessageTests {
             func token(_ locks: LockClient) async throws -> FencingToken {
                 try await locks.withLock("a", lease: .seconds(1), waitingAtMost: .seconds(10)) { $0.token }
             }
-            try servers[0].restart()
+            try await servers[0].restart()
             _ = try servers[0].command("CONFIG", "SET", "maxmemory", "1")
             try await withLockClient(url) { locks in
                 _ = try await token(locks)

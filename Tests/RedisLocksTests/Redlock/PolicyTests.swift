@@ -49,7 +49,7 @@ struct RedlockPolicyTests {
             let again = await #expect(throws: LockError.self) { try await LockBackends.initialize(url: LockURL(url)) }
             #expect(again?.code == .invalidConfiguration)
             #expect(again?.message.contains("nothing was changed") == true)
-            try servers[1].restart()
+            try await servers[1].restart()
             _ = await #expect(throws: LockError.self) { try await LockBackends.initialize(url: LockURL(url)) }
             #expect(try servers[1].command("GET", "dlock.node") == .null)
         }
@@ -136,7 +136,7 @@ struct RedlockPolicyTests {
         let folder = FileManager.default.temporaryDirectory.appending(
             path: "dlock-clock-\(UUID().uuidString.prefix(8))")
         defer { try? FileManager.default.removeItem(at: folder) }
-        let clock = try ClockShim(folder: folder)
+        let clock = try await onThread { try ClockShim(folder: folder) }
         try await RedlockServers.withServers(2) { servers in
             try await RedisServer.withServer(RedisServer.Options(environment: clock.environment)) { wild in
                 let url = "\(servers.url),127.0.0.1:\(wild.port)"

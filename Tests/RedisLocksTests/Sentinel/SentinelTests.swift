@@ -253,7 +253,7 @@ struct SentinelTests {
             #expect(last?.epoch == 3)
             try await setup.settled()
             for sentinel in setup.sentinels { sentinel.kill() }
-            try setup.startSentinels()
+            try await setup.startSentinels()
             try await setup.settled()
             #expect(try setup.epoch() == 0)
             let (error, _) = try await self.failure(setup.url)

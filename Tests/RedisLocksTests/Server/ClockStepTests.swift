@@ -38,7 +38,7 @@ struct ClockStepTests {
         let folder = FileManager.default.temporaryDirectory.appending(
             path: "dlock-clock-\(UUID().uuidString.prefix(8))")
         defer { try? FileManager.default.removeItem(at: folder) }
-        let clock = try ClockShim(folder: folder)
+        let clock = try await onThread { try ClockShim(folder: folder) }
         try await RedisServer.withServer(RedisServer.Options(environment: clock.environment)) { server async throws in
             let warnings = Warnings()
             let backend = try RedisLockBackend(
@@ -96,7 +96,7 @@ struct ClockStepTests {
             try clock.set(.seconds(3_600))
             let before = try await token(locks)
             try clock.set(.zero)
-            try server.restart()
+            try await server.restart()
             let error = await #expect(throws: LockError.self) { try await token(locks) }
             #expect(error?.code == .serverRefused, "\(error as Any)")
             #expect(error?.message.contains("\(before)") == true, "\(error as Any)")

@@ -13,7 +13,7 @@ struct ServerLossTests {
                 let before = try await token(locks)
                 let holder = Holder(locks, "a", lease: .seconds(3))
                 await holder.isHeld()
-                try server.restart()
+                try await server.restart()
                 let loss = try await holder.loss()
                 #expect(loss.code == .lost)
                 #expect(loss.lossReason == .notOwner)
@@ -73,7 +73,7 @@ struct ServerLossTests {
                 }
                 #expect(error?.code == .unreachable)
                 #expect(ContinuousClock.now - start < .seconds(3))
-                try server.start()
+                try await server.start()
                 _ = try await token(locks)
             }
         }
@@ -93,7 +93,7 @@ struct ServerLossTests {
                 }
                 server.kill()
                 // Returns when it has loaded.
-                async let started: Void = server.startOnThread()
+                async let started: Void = server.start()
                 // The client may still know of the end only, until it has tried again.
                 try await eventually("it is told why") {
                     let error = await #expect(throws: LockError.self) {

@@ -49,19 +49,20 @@ struct CutOffFollowerTests {
         }
 
         /// `leader` or `follower`; nil while it does not serve.
-        func role(_ host: Int) -> String? {
-            self.figure("srvr", "Mode: ", host)
+        func role(_ host: Int) async -> String? {
+            await self.figure("srvr", "Mode: ", host)
         }
 
         /// How many nodes there are that end with their sessions.
-        func ephemeralCount(_ host: Int) -> Int? {
-            self.figure("mntr", "zk_ephemerals_count\t", host).flatMap { Int($0) }
+        func ephemeralCount(_ host: Int) async -> Int? {
+            await self.figure("mntr", "zk_ephemerals_count\t", host).flatMap { Int($0) }
         }
 
         /// What stands behind some words in what a server says of itself.
-        private func figure(_ command: String, _ words: String, _ host: Int) -> String? {
+        private func figure(_ command: String, _ words: String, _ host: Int) async -> String? {
             let ask = "exec 3<>/dev/tcp/127.0.0.1/2181 && printf \(command) >&3 && timeout 2 cat <&3"
-            let said = try? NetworkNamespaces.run(self.hosts.prefix(host) + ["bash", "-c", ask])
+            let command = self.hosts.prefix(host) + ["bash", "-c", ask]
+            let said = try? await onThread { try NetworkNamespaces.run(command) }
             return said?.split(whereSeparator: \.isNewline).first { $0.hasPrefix(words) }.map {
                 String($0.dropFirst(words.count))
             }
@@ -106,7 +107,8 @@ struct CutOffFollowerTests {
 
     private func settled(_ ensemble: Ensemble) async throws {
         try await eventually(within: .seconds(60), "all three serve") {
-            (1...3).allSatisfy { ensemble.role($0) != nil }
+            for host in 1...3 where await ensemble.role(host) == nil { return false }
+            return true
         }
     }
 
@@ -122,7 +124,9 @@ struct CutOffFollowerTests {
         try await self.withEnsemble { ensemble in
             var lastToken: FencingToken?
             for _ in 0..<Self.rounds {
-                let follower = try #require((1...3).last { ensemble.role($0) == "follower" })
+                var followers: [Int] = []
+                for host in 1...3 where await ensemble.role(host) == "follower" { followers.append(host) }
+                let follower = try #require(followers.last)
                 let others = (1...3).filter { $0 != follower }
                 let holder = try ensemble.agent(on: follower, servers: [follower])
                 defer { holder.end() }
@@ -131,7 +135,7 @@ struct CutOffFollowerTests {
                 defer { next.end() }
                 try await eventually("the next one asks") { next.said("asking") }
                 // Both nodes of both: the one in the queue, and the one that shows that the session lives.
-                try await eventually("it is in the queue") { ensemble.ephemeralCount(others[0]) == 4 }
+                try await eventually("it is in the queue") { await ensemble.ephemeralCount(others[0]) == 4 }
                 let pinger = try ensemble.pinger(on: follower)
                 defer { pinger.process.end() }
                 try await eventually("pings are answered") {
