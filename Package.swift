@@ -61,9 +61,12 @@ let package = Package(
         .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
     ],
     targets: [
+        .target(name: "Moments", swiftSettings: settings),
         .target(
             name: "DistributedLocks",
             dependencies: [
+                "Moments",
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
@@ -75,7 +78,7 @@ let package = Package(
         .target(
             name: "EmbeddedLocks",
             dependencies: [
-                "DistributedLocks",
+                "DistributedLocks", "Moments",
                 .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["Embedded"])),
                 .product(name: "GRDBSQLite", package: "GRDB.swift", condition: .when(traits: ["Embedded"])),
                 .product(name: "Logging", package: "swift-log"),
@@ -102,7 +105,7 @@ let package = Package(
         .target(
             name: "RedisClient",
             dependencies: [
-                "RESP", "Transport",
+                "Moments", "RESP", "Transport",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -113,7 +116,7 @@ let package = Package(
         .target(
             name: "RedisLocks",
             dependencies: [
-                "DistributedLocks", "RESP", "RedisClient", "Transport",
+                "DistributedLocks", "Moments", "RESP", "RedisClient", "Transport",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -246,7 +249,7 @@ let package = Package(
         .testTarget(
             name: "DistributedLocksTests",
             dependencies: [
-                "DistributedLocks", "LockTesting",
+                "DistributedLocks", "LockTesting", "Moments",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -256,7 +259,8 @@ let package = Package(
         .testTarget(
             name: "EmbeddedLocksTests",
             dependencies: [
-                "DistributedLocks", "EmbeddedLocks", "ServerKit", .product(name: "GRDB", package: "GRDB.swift"),
+                "DistributedLocks", "EmbeddedLocks", "Moments", "ServerKit",
+                .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: settings
         ),
@@ -283,7 +287,7 @@ let package = Package(
         .testTarget(
             name: "RedisClientTests",
             dependencies: [
-                "RESP", "RedisClient", "ServerKit", "Transport",
+                "Moments", "RESP", "RedisClient", "ServerKit", "Transport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -1,6 +1,7 @@
 import DistributedLocks
 import Foundation
 import GRDB
+import Moments
 import Synchronization
 import Testing
 

@@ -8,13 +8,17 @@ import Testing
 
     /// What a module's sources may import, beside the standard library and the C library.
     private static let allowed: [String: Set<String>] = [
-        "Sources/DistributedLocks": ["Dispatch", "HeapModule", "Logging", "Metrics", "ServiceLifecycle", "Tracing"],
-        "Sources/Backends/Embedded": ["DistributedLocks", "Dispatch", "GRDB", "GRDBSQLite"],
+        "Sources/Moments": [],
+        "Sources/DistributedLocks": [
+            "Moments", "DequeModule", "Dispatch", "HeapModule", "Logging", "Metrics", "ServiceLifecycle", "Tracing",
+        ],
+        "Sources/Backends/Embedded": ["DistributedLocks", "Moments", "Dispatch", "GRDB", "GRDBSQLite"],
         "Sources/Backends/Redis/RESP": ["NIOCore"],
         "Sources/Backends/Transport": ["NIOCore", "NIOPosix", "NIOSSL"],
-        "Sources/Backends/Redis/Client": ["RESP", "Transport", "DequeModule", "Logging", "NIOCore"],
+        "Sources/Backends/Redis/Client": ["Moments", "RESP", "Transport", "DequeModule", "Logging", "NIOCore"],
         "Sources/Backends/Redis/Locks": [
-            "DistributedLocks", "RESP", "RedisClient", "Transport", "DequeModule", "Logging", "NIOCore", "NIOPosix",
+            "DistributedLocks", "Moments", "RESP", "RedisClient", "Transport", "DequeModule", "Logging", "NIOCore",
+            "NIOPosix",
         ],
         "Sources/Backends/ZooKeeper/Jute": ["NIOCore"],
         "Sources/Backends/ZooKeeper/Client": ["Jute", "Transport", "DequeModule", "Logging", "NIOCore"],

@@ -1,5 +1,6 @@
 #if Embedded
 public import DistributedLocks
+import Moments
 import Synchronization
 
 extension EmbeddedLockBackend {

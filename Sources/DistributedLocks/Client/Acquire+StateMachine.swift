@@ -1,3 +1,5 @@
+import Moments
+
 /// Decides what becomes of one attempt to acquire one lock.
 ///
 /// States: *requesting* (a request is out, its outcome unknown), *backing off* (between two tries of the same request),

@@ -1,3 +1,5 @@
+import Moments
+
 /// Decides when claims are taken back that nobody waits for any more: abandoned attempts, and releases that failed.
 ///
 /// States of a claim: *waiting* for its next try, *trying*. It is forgotten when the store confirmed, or when its lease

@@ -1,4 +1,5 @@
 import HeapModule
+package import Moments
 
 /// The next instant of each of many keys, and the earliest of all.
 ///
@@ -71,7 +72,10 @@ package struct DeadlineQueue<Key: Hashable & Comparable & Sendable>: Sendable {
 
     /// Removes and returns the keys whose instant is not after `now`, the earliest first.
     package mutating func popDue(at now: ContinuousClock.Instant) -> [Key] {
-        let now = Moment(now)
+        self.popDue(through: Moment(now)).map(\.key)
+    }
+
+    mutating func popDue(through now: Moment) -> [(instant: Moment, key: Key)] {
         var due = self.recent.filter { $0.instant <= now }
         if !due.isEmpty { self.recent.removeAll { $0.instant <= now } }
         while let first = self.heap.min, first.instant <= now {
@@ -81,7 +85,7 @@ package struct DeadlineQueue<Key: Hashable & Comparable & Sendable>: Sendable {
                 due.append(first)
             }
         }
-        return due.sorted().map(\.key)
+        return due.sorted().map { ($0.instant, $0.key) }
     }
 
     private mutating func moveRecentToHeap() {

@@ -1,3 +1,5 @@
+import Moments
+
 /// Decides when grants are renewed and when they are lost. It never needs a reply to declare a grant lost.
 ///
 /// States of a grant: *idle* until its next renewal, *renewing* while a request is out. Events: `held`, `timerFired`,
@@ -27,7 +29,7 @@ struct KeeperStateMachine: Sendable {
 
     private let renews: Bool
     private var entries: [AttemptID: Entry] = [:]
-    private var timers = DeadlineQueue<AttemptID>()
+    private var timers = OrderedDeadlines<AttemptID>()
 
     /// Renewals that are due soon leave together with those that are due now: within this part of the lease.
     private static let batchingDivisor = 20
@@ -48,7 +50,7 @@ struct KeeperStateMachine: Sendable {
     /// All attempts that hold a lock.
     var attempts: [AttemptID] { Array(self.entries.keys) }
 
-    mutating func nextWakeup() -> ContinuousClock.Instant? { self.timers.next() }
+    mutating func nextWakeup() -> ContinuousClock.Instant? { self.timers.nextMoment()?.instant }
     mutating func nextMoment() -> Moment? { self.timers.nextMoment() }
 
     mutating func held(
@@ -74,15 +76,15 @@ struct KeeperStateMachine: Sendable {
 
     /// Forgets a grant that was released or declared lost elsewhere.
     mutating func removed(_ attempt: AttemptID) {
-        self.entries[attempt] = nil
-        self.timers.remove(attempt)
+        guard let entry = self.entries.removeValue(forKey: attempt) else { return }
+        self.timers.remove(attempt, at: entry.nextEvent)
     }
 
     mutating func timerFired(now: ContinuousClock.Instant) -> TimerAction {
         var action = TimerAction()
         var renewing: [AttemptID] = []
-        let due = self.timers.popDue(at: now)
         let now = Moment(now)
+        let due = self.timers.popDue(at: now)
         for attempt in due {
             guard let entry = self.entries[attempt] else { continue }
             if now >= entry.validUntil {
@@ -108,10 +110,7 @@ struct KeeperStateMachine: Sendable {
             }
         }
         for attempt in renewing {
-            guard var entry = self.entries[attempt] else { continue }
-            entry.renewAt = nil
-            self.entries[attempt] = entry
-            self.timers.set(attempt, to: entry.nextEvent)
+            guard let entry = self.update(attempt, { $0.renewAt = nil }) else { continue }
             action.renew.append(LockRenewal(claim: entry.claim, latest: entry.validUntil))
         }
         return action
@@ -126,22 +125,19 @@ struct KeeperStateMachine: Sendable {
         now: ContinuousClock.Instant
     ) -> ContinuousClock.Instant? {
         let now = Moment(now)
-        guard var entry = self.entries[attempt], now < entry.validUntil else { return nil }
-        entry.validUntil = max(entry.validUntil, Moment(until))
-        if self.renews {
-            entry.renewAt = Self.nextRenewal(lease: entry.claim.lease, validUntil: entry.validUntil, now: now)
-        }
-        self.entries[attempt] = entry
-        self.timers.set(attempt, to: entry.nextEvent)
-        return entry.validUntil.instant
+        guard let known = self.entries[attempt], now < known.validUntil else { return nil }
+        let renews = self.renews
+        return self.update(attempt) { entry in
+            entry.validUntil = max(entry.validUntil, Moment(until))
+            if renews {
+                entry.renewAt = Self.nextRenewal(lease: entry.claim.lease, validUntil: entry.validUntil, now: now)
+            }
+        }?.validUntil.instant
     }
 
     /// A renewal got no answer that helps: it is tried again while the grant is valid.
     mutating func renewalFailed(_ attempt: AttemptID, now: ContinuousClock.Instant) {
-        guard var entry = self.entries[attempt] else { return }
-        entry.renewAt = Moment(now) + entry.claim.lease / Self.retryDivisor
-        self.entries[attempt] = entry
-        self.timers.set(attempt, to: entry.nextEvent)
+        self.update(attempt) { $0.renewAt = Moment(now) + $0.claim.lease / Self.retryDivisor }
     }
 
     /// The backend extended the validity of one grant by itself.
@@ -150,11 +146,19 @@ struct KeeperStateMachine: Sendable {
         until: ContinuousClock.Instant,
         now: ContinuousClock.Instant
     ) -> ContinuousClock.Instant? {
-        guard var entry = self.entries[attempt], Moment(now) < entry.validUntil else { return nil }
-        entry.validUntil = max(entry.validUntil, Moment(until))
+        guard let known = self.entries[attempt], Moment(now) < known.validUntil else { return nil }
+        return self.update(attempt) { $0.validUntil = max($0.validUntil, Moment(until)) }?.validUntil.instant
+    }
+
+    /// Changes an entry, and when its next event is due.
+    @discardableResult
+    private mutating func update(_ attempt: AttemptID, _ change: (inout Entry) -> Void) -> Entry? {
+        guard var entry = self.entries[attempt] else { return nil }
+        let old = entry.nextEvent
+        change(&entry)
         self.entries[attempt] = entry
-        self.timers.set(attempt, to: entry.nextEvent)
-        return entry.validUntil.instant
+        self.timers.set(attempt, to: entry.nextEvent, insteadOf: old)
+        return entry
     }
 
     /// A third of the lease from now, and never so late that no time is left to try a second time.

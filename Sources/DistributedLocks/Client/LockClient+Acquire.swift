@@ -1,6 +1,8 @@
 import Logging
 import Metrics
+import Moments
 import Synchronization
+import Tracing
 
 extension LockClient {
     /// What one call asks for.
@@ -44,6 +46,21 @@ extension LockClient {
 
     /// Acquires, however many attempts it takes within the caller's time.
     func obtain(_ call: Call) async throws -> Hold {
+        guard self.tracing.isOn,
+            let span = self.tracing.start("lock.acquire", name: call.name, backend: self.backend.capabilities.kind)
+        else { return try await self.untracedObtain(call) }
+        do {
+            let hold = try await self.untracedObtain(call)
+            span.end()
+            return hold
+        } catch {
+            span.end(throwing: error)
+            throw error
+        }
+    }
+
+    @inline(__always)
+    private func untracedObtain(_ call: Call) async throws -> Hold {
         let started = self.now()
         let deadline = call.waitingAtMost.flatMap { call.joinsQueue ? started + $0 : nil }
         do {
@@ -61,7 +78,7 @@ extension LockClient {
                     throw CancellationError()
                 case .finished(.granted(let grant), let claim):
                     let hold = try self.hold(claim, grant: grant, call: call)
-                    self.metrics.acquireWait.record(duration: hold.grantedAt - started)
+                    self.metrics.acquireWait.record(quickly: hold.grantedAt - started)
                     return hold
                 case .finished(.failed(let failure, let withdraw), let claim):
                     if withdraw { self.cleanUp(claim) } else { self.forgetAttempt(claim) }
@@ -86,6 +103,7 @@ extension LockClient {
     ///
     /// The attempt stays known until its end has been dealt with, in one step with that: a client that stops in between
     /// must see that something is left to do, and a grant may be lost in between.
+    @inline(__always)
     private func attempt(_ call: Call, deadline: Moment?) async -> AttemptEnd {
         let exchangeDeadline = call.joinsQueue ? deadline : self.now() + self.configuration.requestTimeout
         let (claim, isRunning, pokes) = self.state.withLock { state in
@@ -101,7 +119,8 @@ extension LockClient {
             guard case .running = state.lifecycle else { return (claim, false, false) }
             state.attempts[claim.attempt] = State.Attempt(
                 machine: AcquireStateMachine(latest: exchangeDeadline),
-                claim: claim
+                claim: claim,
+                deadline: deadline
             )
             if let deadline { state.attemptDeadlines.set(claim.attempt, to: deadline) }
             return (claim, true, deadline != nil && state.needsPoke())
@@ -281,15 +300,23 @@ extension LockClient {
 extension LockClient.State {
     @discardableResult
     mutating func removeAttempt(_ attempt: AttemptID) -> Attempt? {
-        self.attemptDeadlines.remove(attempt)
-        return self.attempts.removeValue(forKey: attempt)
+        guard let entry = self.attempts.removeValue(forKey: attempt) else { return nil }
+        if let deadline = entry.deadline { self.attemptDeadlines.remove(attempt, at: deadline) }
+        return entry
+    }
+
+    /// The attempt has an end: its deadline does not matter any more.
+    private mutating func forgetDeadline(_ attempt: AttemptID, at index: Dictionary<AttemptID, Attempt>.Index) {
+        guard let deadline = self.attempts.values[index].deadline else { return }
+        self.attemptDeadlines.remove(attempt, at: deadline)
+        self.attempts.values[index].deadline = nil
     }
 
     mutating func replyArrived(_ reply: AcquireReply, for attempt: AttemptID) -> AcquireStateMachine.ReplyAction {
         guard let index = self.attempts.index(forKey: attempt) else { preconditionFailure("a reply for nobody") }
         let action = self.attempts.values[index].machine.replyArrived(reply)
         switch action {
-        case .finish, .startAnew: self.attemptDeadlines.remove(attempt)
+        case .finish, .startAnew: self.forgetDeadline(attempt, at: index)
         case .wait, .withdraw: break
         }
         return action
@@ -304,7 +331,7 @@ extension LockClient.State {
         guard let index = self.attempts.index(forKey: attempt) else { preconditionFailure("a failure for nobody") }
         let action = self.attempts.values[index].machine.requestFailed(error, now: now, jitter: jitter)
         switch action {
-        case .finish: self.attemptDeadlines.remove(attempt)
+        case .finish: self.forgetDeadline(attempt, at: index)
         case .retry, .withdraw: break
         }
         return action
@@ -333,8 +360,9 @@ extension LockClient.State {
         }
         let waiter = entry.waiter
         entry.waiter = nil
+        if let deadline = entry.deadline { self.attemptDeadlines.remove(attempt, at: deadline) }
+        entry.deadline = nil
         self.attempts[attempt] = entry
-        self.attemptDeadlines.remove(attempt)
         return (waiter, entry.end)
     }
 }

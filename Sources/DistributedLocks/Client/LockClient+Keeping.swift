@@ -1,5 +1,6 @@
 import Logging
 import Metrics
+import Moments
 import Synchronization
 
 /// The timer loop: renewals, losses, deadlines of waiting calls, and cleaning up.
@@ -202,7 +203,7 @@ extension LockClient.State {
         }
         work.heldCount = self.holds.count
         work.waiterCount = self.attempts.count
-        work.timedOut = self.attemptDeadlines.popDue(at: now)
+        work.timedOut = self.attemptDeadlines.popDue(at: Moment(now))
         work.cleanup = self.cleanup.timerFired(now: now)
         self.cleanupsUnderWay += work.cleanup.withdraw.count
         work.isStopping = self.isStopping

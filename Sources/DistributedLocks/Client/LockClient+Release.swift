@@ -1,5 +1,6 @@
 import Logging
 import Metrics
+import Moments
 import Synchronization
 
 extension LockClient {
@@ -25,7 +26,7 @@ extension LockClient {
             return true
         }
         let heldFor = self.now() - hold.grantedAt
-        if wasKnown { self.metrics.holdTime.record(duration: heldFor) }
+        if wasKnown { self.metrics.holdTime.record(quickly: heldFor) }
         if let reason = loss {
             // The owner may still be on the store (a broken lock waits for this), so it is taken back all the same.
             if wasKnown {

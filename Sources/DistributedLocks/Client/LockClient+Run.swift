@@ -1,5 +1,6 @@
 import Logging
 import Metrics
+import Moments
 public import ServiceLifecycle
 import Synchronization
 

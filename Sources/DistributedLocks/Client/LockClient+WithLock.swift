@@ -53,12 +53,21 @@ extension LockClient {
         if let outer = TaskHolds.running(call.name, backend: self.backend.identity) {
             guard reentrant else { throw self.wouldDeadlock(call.name) }
             try outer.checkValid()
-            let result = await Result(catching: body, HeldLock(outer))
-            if let reason = outer.loss() { throw self.lost(outer, reason, result) }
-            return try result.get()
+            let success: Success
+            do {
+                success = try await body(HeldLock(outer))
+            } catch {
+                if let reason = outer.loss() { throw self.lost(outer, reason, failure: error) }
+                throw error
+            }
+            if let reason = outer.loss() { throw self.lost(outer, reason, failure: nil) }
+            return success
         }
-        let hold = try await self.tracedObtain(call)
-        return try await self.run(body, under: hold, isolation: isolation)
+        let hold = try await self.obtain(call)
+        var success: Success?
+        try await self.run(under: hold, isolation: isolation) { held in success = try await body(held) }
+        guard let success else { preconditionFailure("a body ended without a result") }
+        return success
     }
 
     /// Runs a body under a lock if nobody else holds it.
@@ -79,11 +88,14 @@ extension LockClient {
         if TaskHolds.running(call.name, backend: self.backend.identity) != nil { return nil }
         let hold: Hold
         do {
-            hold = try await self.tracedObtain(call)
+            hold = try await self.obtain(call)
         } catch let error as LockError where error.code == .busy {
             return nil
         }
-        return try await self.run(body, under: hold, isolation: isolation)
+        var success: Success?
+        try await self.run(under: hold, isolation: isolation) { held in success = try await body(held) }
+        guard let success else { preconditionFailure("a body ended without a result") }
+        return success
     }
 
     /// Acquires a lock without a scope. Prefer
@@ -103,7 +115,7 @@ extension LockClient {
             holdingAtMost: holdingAtMost
         )
         if TaskHolds.running(call.name, backend: self.backend.identity) != nil { throw self.wouldDeadlock(call.name) }
-        let hold = try await self.tracedObtain(call)
+        let hold = try await self.obtain(call)
         return LockHandle(hold: hold, client: self)
     }
 
@@ -118,39 +130,45 @@ extension LockClient {
     ) async throws -> LockHandle? {
         let call = try self.checked(name, lease: lease, waitingAtMost: .zero, holdingAtMost: holdingAtMost)
         do {
-            let hold = try await self.tracedObtain(call)
+            let hold = try await self.obtain(call)
             return LockHandle(hold: hold, client: self)
         } catch let error as LockError where error.code == .busy {
             return nil
         }
     }
 
-    private func run<Success>(
-        _ body: (borrowing HeldLock) async throws -> Success,
+    /// Runs a body under a grant, and releases that.
+    ///
+    /// It is not generic: code that is goes by tables that are looked up at run time, here for every call.
+    private func run(
         under hold: Hold,
-        isolation: isolated (any Actor)?
-    ) async throws -> Success {
+        isolation: isolated (any Actor)?,
+        _ body: BodyRunner.Body
+    ) async throws {
         let span = self.holdSpan(hold)
         let holds = TaskHolds(backend: self.backend.identity, hold: hold, outer: TaskHolds.current)
         let runner = await withoutActuallyEscaping(body) { body in
             let runner = BodyRunner(body)
-            await self.runInChild(runner, under: hold, holds: holds, isolation: isolation)
+            // A discarding group waits for its one child once, and keeps no result of it.
+            await withDiscardingTaskGroup(isolation: isolation) { group in
+                group.addStartedTask { @concurrent in
+                    await withUnsafeCurrentTask { task in
+                        guard let task else { preconditionFailure("a child task has a task") }
+                        await runner.run(under: hold, in: task, holds: holds, isolation: isolation)
+                    }
+                }
+            }
             return runner
         }
-        guard let result = runner.result else { preconditionFailure("a body ended without a result") }
         let loss = await self.release(hold, lossAtReturn: runner.lossAtReturn, awaitsAnswer: false)
-        if let loss {
-            let error = self.lost(hold, loss, result)
-            span?.end(throwing: error)
-            throw error
+        guard loss != nil || runner.failure != nil else {
+            span?.end()
+            return
         }
-        if let span {
-            switch result {
-            case .success: span.end()
-            case .failure(let error): span.end(throwing: error)
-            }
-        }
-        return try result.get()
+        let error = loss.map { self.lost(hold, $0, failure: runner.failure) } ?? runner.failure
+        guard let error else { preconditionFailure("neither lost nor failed") }
+        span?.end(throwing: error)
+        throw error
     }
 
     private func holdSpan(_ hold: Hold) -> (any Span)? {
@@ -160,70 +178,24 @@ extension LockClient {
         return span
     }
 
-    private func runInChild<Success>(
-        _ runner: BodyRunner<Success>,
-        under hold: Hold,
-        holds: TaskHolds,
-        isolation: isolated (any Actor)?
-    ) async {
-        await withTaskGroup(of: Void.self, isolation: isolation) { group in
-            let run: @concurrent @Sendable () async -> Void = {
-                await withUnsafeCurrentTask { task in
-                    guard let task else { preconditionFailure("a child task has a task") }
-                    await runner.run(under: hold, in: task, holds: holds, isolation: isolation)
-                }
-            }
-            // Starts on this thread: a child that is enqueued costs waking another one.
-            if #available(macOS 26, *) {
-                group.addImmediateTask(operation: run)
-            } else {
-                group.addTask(operation: run)
-            }
-            await group.waitForAll(isolation: isolation)
-        }
-    }
-
-    private func tracedObtain(_ call: Call) async throws -> Hold {
-        guard self.tracing.isOn,
-            let span = self.tracing.start("lock.acquire", name: call.name, backend: self.backend.capabilities.kind)
-        else { return try await self.obtain(call) }
-        do {
-            let hold = try await self.obtain(call)
-            span.end()
-            return hold
-        } catch {
-            span.end(throwing: error)
-            throw error
-        }
-    }
-
     private func wouldDeadlock(_ name: LockName) -> LockError {
         LockError(.wouldDeadlock, "this task holds '\(name)' already, and would wait for itself")
     }
 
-    private func lost<Success>(
-        _ hold: Hold,
-        _ reason: LockError.LossReason,
-        _ result: Result<Success, any Error>
-    ) -> LockError {
-        let outcome: LockError.BodyOutcome
-        switch result {
-        case .success: outcome = .completed
-        case .failure(let error): outcome = .failed(error)
-        }
+    /// - Parameter failure: what the body threw; `nil` if it returned.
+    private func lost(_ hold: Hold, _ reason: LockError.LossReason, failure: (any Error)?) -> LockError {
+        let outcome: LockError.BodyOutcome = failure.map { .failed($0) } ?? .completed
         return .lost(reason, name: hold.claim.name, token: hold.token, body: outcome)
     }
 }
 
-extension Result where Failure == any Error {
-    fileprivate init(
-        catching body: (borrowing HeldLock) async throws -> Success,
-        _ held: borrowing HeldLock
-    ) async {
-        do {
-            self = .success(try await body(held))
-        } catch {
-            self = .failure(error)
+extension DiscardingTaskGroup {
+    /// Adds a child that starts on this thread, where that is possible: one that is enqueued costs waking another thread.
+    fileprivate mutating func addStartedTask(_ operation: sending @escaping @isolated(any) () async -> Void) {
+        if #available(macOS 26, *) {
+            self.addImmediateTask(operation: operation)
+        } else {
+            self.addTask(operation: operation)
         }
     }
 }

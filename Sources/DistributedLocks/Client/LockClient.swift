@@ -1,5 +1,6 @@
 import Logging
 import Metrics
+import Moments
 import Synchronization
 
 /// Takes and keeps locks on one backend.
@@ -102,6 +103,8 @@ extension LockClient {
         struct Attempt {
             var machine: AcquireStateMachine
             let claim: LockClaim
+            /// What it is set to in ``State/attemptDeadlines``; `nil` if it is not there.
+            var deadline: Moment?
             /// Resumed once: by whoever takes it out, under the mutex.
             var waiter: UnsafeContinuation<WaitEnd, Never>?
             /// What happened before the waiter was there.
@@ -121,7 +124,7 @@ extension LockClient {
         var startWaiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
         var nextID: UInt64 = 1
         var attempts: [AttemptID: Attempt] = [:]
-        var attemptDeadlines = DeadlineQueue<AttemptID>()
+        var attemptDeadlines = OrderedDeadlines<AttemptID>()
         var holds: [AttemptID: Hold] = [:]
         var keeper: KeeperStateMachine
         var cleanup = CleanupStateMachine()

@@ -1,3 +1,5 @@
+package import Moments
+
 /// Names an attempt to acquire within one client. Never used twice.
 public struct AttemptID: Hashable, Comparable, Sendable, RawRepresentable, CustomStringConvertible {
     /// The number.
@@ -41,7 +43,7 @@ public struct AcquireRequest: Sendable {
     public let joinsQueue: Bool
     /// When this exchange must have been answered; `nil` if the backend's own patience decides.
     public var deadline: ContinuousClock.Instant? { self.latest?.instant }
-    private let latest: Moment?
+    package let latest: Moment?
 
     /// Makes a request.
     public init(claim: LockClaim, joinsQueue: Bool, deadline: ContinuousClock.Instant?) {
@@ -110,7 +112,7 @@ public struct LockRenewal: Sendable {
     public let claim: LockClaim
     /// When the grant's present validity ends: a reply later than that is of no use.
     public var deadline: ContinuousClock.Instant { self.latest.instant }
-    private let latest: Moment
+    package let latest: Moment
 
     /// Makes a renewal.
     public init(claim: LockClaim, deadline: ContinuousClock.Instant) {

@@ -1,3 +1,5 @@
+package import Moments
+
 /// Where a client takes its time from.
 ///
 /// Validity is judged by `ContinuousClock`, which goes on while the machine is suspended (on Linux it is
@@ -53,5 +55,5 @@ public enum LockValidity {
 
 extension Duration {
     /// What `/` gives, without its way through generic code.
-    func divided(by divisor: Int128) -> Duration { Duration(attoseconds: self.attoseconds / divisor) }
+    package func divided(by divisor: Int128) -> Duration { Duration(attoseconds: self.attoseconds / divisor) }
 }

@@ -1,19 +1,23 @@
 /// Carries a body into a child task that hops to the caller's isolation, and its result back.
 ///
-/// This is the one unchecked box of `withLock`. The body is neither `Sendable` nor escaping, and its result need not be
-/// `Sendable`; still both may cross, because
+/// This is the one unchecked box of `withLock`. The body is neither `Sendable` nor escaping, and what it stores its result in
+/// is a variable of its caller; still it may cross, because
 ///
 /// - the caller is suspended in the task group from before the child starts until after it has ended, so that the body is
 ///   never run at the same time as code of the caller, and never after `withoutActuallyEscaping` has ended;
 /// - the child runs the body on the isolation that the caller has (`isolation`), so that actor state and non-Sendable values
 ///   which the body captured are touched where they belong;
-/// - `result` is written once, by the child, before the group is awaited, and read after that.
-final class BodyRunner<Success>: Hold.BodyTask, @unchecked Sendable {
-    private var body: ((borrowing HeldLock) async throws -> Success)?
-    private(set) var result: Result<Success, any Error>?
+/// - `failure` and `lossAtReturn` are written by the child, and read when the group has been awaited.
+final class BodyRunner: Hold.BodyTask, @unchecked Sendable {
+    /// Puts its result where its caller finds it.
+    typealias Body = (borrowing HeldLock) async throws -> Void
+
+    private var body: Body?
+    /// What the body threw.
+    private(set) var failure: (any Error)?
     private(set) var lossAtReturn: LockError.LossReason?
 
-    init(_ body: @escaping (borrowing HeldLock) async throws -> Success) {
+    init(_ body: @escaping Body) {
         self.body = body
     }
 
@@ -24,11 +28,9 @@ final class BodyRunner<Success>: Hold.BodyTask, @unchecked Sendable {
         self.task = task
         hold.bodyStarted(in: self)
         do {
-            self.result = .success(
-                try await TaskHolds.$current.withValue(holds) { try await body(HeldLock(hold)) }
-            )
+            try await TaskHolds.$current.withValue(holds) { try await body(HeldLock(hold)) }
         } catch {
-            self.result = .failure(error)
+            self.failure = error
         }
         // The instant at which the body returned decides whether the grant was valid to its end.
         self.lossAtReturn = hold.loss()

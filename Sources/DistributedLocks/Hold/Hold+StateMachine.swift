@@ -1,3 +1,5 @@
+import Moments
+
 /// Decides what is true of one grant from the instant of the grant to its end.
 ///
 /// The grant is *valid* until it is *released* or *lost*. Beside that, a body may run under it: *none*, *running*,

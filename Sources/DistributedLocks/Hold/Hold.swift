@@ -1,3 +1,4 @@
+import Moments
 import Synchronization
 
 /// One grant of this client: what the keeper, the body and the handle share.

@@ -1,3 +1,4 @@
+import Moments
 import NIOCore
 import ServerKit
 import Testing
@@ -7,7 +8,7 @@ import Transport
 
 /// Random lives of a client against what must hold in all of them.
 @Suite struct ClientRandomTests {
-    private typealias Instant = ContinuousClock.Instant
+    private typealias Instant = Moment
     private typealias Machine = RedisClientStateMachine<Int, UInt64>
 
     private struct Life {

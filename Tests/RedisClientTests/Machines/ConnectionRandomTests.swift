@@ -1,3 +1,4 @@
+import Moments
 import RESP
 import ServerKit
 import Testing
@@ -7,7 +8,7 @@ import Transport
 
 /// Random conversations against what must hold in all of them.
 @Suite struct ConnectionRandomTests {
-    private typealias Instant = ContinuousClock.Instant
+    private typealias Instant = Moment
 
     @Test(arguments: 0..<300 as Range<UInt64>)
     func `each request ends exactly once, and with its own reply`(seed: UInt64) {

@@ -1,3 +1,4 @@
+import Moments
 import RESP
 import RedisClient
 import Testing

@@ -1,5 +1,6 @@
 import Dispatch
 import Logging
+import Moments
 import NIOCore
 import NIOPosix
 import RESP

@@ -1,3 +1,4 @@
+import Moments
 import NIOCore
 import RESP
 import ServerKit

@@ -1,3 +1,4 @@
+import Moments
 import RedisClient
 import ServerKit
 import Testing

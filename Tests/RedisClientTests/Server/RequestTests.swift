@@ -1,3 +1,4 @@
+import Moments
 import NIOCore
 import NIOPosix
 import RESP

@@ -1,4 +1,5 @@
 import Logging
+import Moments
 import NIOCore
 import NIOPosix
 import RedisClient

@@ -1,4 +1,5 @@
 import Foundation
+import Moments
 import RESP
 import RedisClient
 import ServerKit

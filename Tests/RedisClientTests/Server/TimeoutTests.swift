@@ -1,3 +1,4 @@
+import Moments
 import NIOCore
 import NIOPosix
 import RedisClient
@@ -34,7 +35,7 @@ import Testing
                 let limits = [400, 100, 300, 200, 100].map { Duration.milliseconds($0) }
                 // On the event loop, so that nothing delays the requests until their deadlines.
                 let ends = try await eventLoop.flatSubmit {
-                    let now = ContinuousClock.now
+                    let now = Moment.now
                     let ends = limits.map { limit in
                         let promise = eventLoop.makePromise(of: (RedisError.Code?, Duration).self)
                         client.submit(RedisCommand("ECHO", "\(limit)"), deadline: now + limit) { outcome in

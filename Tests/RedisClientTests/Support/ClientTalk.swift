@@ -1,3 +1,4 @@
+import Moments
 import NIOCore
 import Transport
 
@@ -5,7 +6,7 @@ import Transport
 
 /// A client machine to talk to in words: each method is an event, and returns what is to be done about it.
 final class ClientTalk {
-    typealias Instant = ContinuousClock.Instant
+    typealias Instant = Moment
 
     private var machine: RedisClientStateMachine<String, String>
     let start = Instant.now

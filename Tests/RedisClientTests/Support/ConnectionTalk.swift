@@ -1,3 +1,4 @@
+import Moments
 import NIOCore
 import RESP
 import Transport
@@ -6,7 +7,7 @@ import Transport
 
 /// A connection machine to talk to in words: each method is an event, and returns what is to be done about it.
 final class ConnectionTalk {
-    typealias Instant = ContinuousClock.Instant
+    typealias Instant = Moment
 
     private var machine: RedisConnectionStateMachine<String>
     let start: Instant

@@ -1,4 +1,5 @@
 import Logging
+import Moments
 import NIOCore
 import NIOPosix
 import RESP
@@ -83,14 +84,14 @@ extension RedisServer {
     var endpoint: RedisEndpoint { .tcp(host: "127.0.0.1", port: self.port) }
 }
 
-extension ContinuousClock.Instant {
+extension Moment {
     /// Far enough for a test that does not time anything.
     static var ample: Self { .now + .seconds(30) }
 }
 
 extension RedisClient {
     /// The text of a reply.
-    func text(_ words: String..., deadline: ContinuousClock.Instant = .ample) async throws -> String {
+    func text(_ words: String..., deadline: Moment = .ample) async throws -> String {
         let value = try await self.send(RedisCommand(words), deadline: deadline).value
         return value.string ?? value.int.map(String.init) ?? "\(value)"
     }
@@ -107,7 +108,7 @@ extension RedisClient {
     }
 
     /// How a command fails; nil if it does not.
-    func failure(_ words: String..., deadline: ContinuousClock.Instant = .ample) async -> RedisError? {
+    func failure(_ words: String..., deadline: Moment = .ample) async -> RedisError? {
         do throws(RedisError) {
             _ = try await self.send(RedisCommand(words), deadline: deadline)
             return nil

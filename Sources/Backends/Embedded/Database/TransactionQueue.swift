@@ -1,6 +1,7 @@
 #if Embedded
 import DistributedLocks
 import Dispatch
+import Moments
 import Synchronization
 
 #if canImport(Glibc)

@@ -1,4 +1,5 @@
 import DequeModule
+import Moments
 import NIOCore
 
 /// Connecting, reconnecting, and the requests that wait for a connection.
@@ -12,7 +13,7 @@ import NIOCore
 ///
 /// Pure: time and random numbers are passed in, and the shell carries out what is returned.
 struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
-    typealias Instant = ContinuousClock.Instant
+    typealias Instant = Moment
     typealias Request = RedisRequest<Completion>
 
     private enum State {

@@ -1,4 +1,5 @@
 package import Logging
+package import Moments
 package import NIOCore
 package import RESP
 import Synchronization
@@ -114,7 +115,7 @@ package final class RedisClient: Sendable {
     ///   ``RedisError/Code/outcomeUnknown``, at once; its late reply is swallowed. Otherwise see ``RedisError/Code``.
     package func send(
         _ command: RedisCommand,
-        deadline: ContinuousClock.Instant,
+        deadline: Moment,
         onlyOn connection: RedisConnectionID? = nil
     ) async throws(RedisError) -> RedisReply {
         if Task.isCancelled { throw self.cancelledError }
@@ -135,7 +136,7 @@ package final class RedisClient: Sendable {
     /// - Throws: As ``send(_:deadline:)-(RedisCommand,_)``, except because of cancellation.
     package func sendInAnyCase(
         _ command: RedisCommand,
-        deadline: ContinuousClock.Instant
+        deadline: Moment
     ) async throws(RedisError) -> RedisReply {
         try await self.outcome(of: command, self.inbox.nextID(), deadline: deadline).get()
     }
@@ -143,7 +144,7 @@ package final class RedisClient: Sendable {
     private func outcome(
         of command: RedisCommand,
         _ id: RequestID,
-        deadline: ContinuousClock.Instant,
+        deadline: Moment,
         onlyOn connection: RedisConnectionID? = nil,
         whenPut: () -> Void = {}
     ) async -> Outcome {
@@ -167,7 +168,7 @@ package final class RedisClient: Sendable {
     /// - Returns: one outcome for each command, in order. Never throws; see ``send(_:deadline:)-(RedisCommand,_)``.
     package func send(
         _ commands: [RedisCommand],
-        deadline: ContinuousClock.Instant
+        deadline: Moment
     ) async -> [Outcome] {
         if commands.isEmpty { return [] }
         if Task.isCancelled { return commands.map { _ in .failure(self.cancelledError) } }
@@ -205,7 +206,7 @@ package final class RedisClient: Sendable {
     /// - Parameter isUrgent: false: it leaves with the next request, at the latest at the end of this turn of the event loop.
     package func submit(
         _ command: RedisCommand,
-        deadline: ContinuousClock.Instant,
+        deadline: Moment,
         onlyOn connection: RedisConnectionID? = nil,
         isUrgent: Bool = true,
         completion: @escaping @Sendable (Outcome) -> Void

@@ -1,5 +1,6 @@
 import DequeModule
 import Logging
+import Moments
 import NIOCore
 import RESP
 import Transport
@@ -10,7 +11,7 @@ import Transport
 /// call back in at once, so a machine's action is carried out when its method has returned.
 final class RedisClientLoop {
     typealias Request = RedisRequest<RedisCompletion>
-    typealias Instant = ContinuousClock.Instant
+    typealias Instant = Moment
 
     /// An inbox's storage is used again unless it has grown beyond this.
     private static let maximumKeptRequests = 4_096
@@ -379,7 +380,7 @@ final class RedisClientLoop {
     }
 
     private func arm(_ instant: Instant) {
-        self.timer.arm(instant) { self.timerFired() }
+        self.timer.arm(instant.instant) { self.timerFired() }
     }
 
     private func timerFired() {

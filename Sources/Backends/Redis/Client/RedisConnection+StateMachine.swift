@@ -1,4 +1,5 @@
 import DequeModule
+import Moments
 import NIOCore
 import RESP
 
@@ -13,7 +14,7 @@ import RESP
 ///
 /// Pure: time is passed in, and the shell carries out what is returned. `Completion` is what takes a request's outcome.
 struct RedisConnectionStateMachine<Completion>: ~Copyable {
-    typealias Instant = ContinuousClock.Instant
+    typealias Instant = Moment
     typealias Outcome = Result<RedisReply, RedisError>
 
     private enum State {
@@ -207,7 +208,7 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
             default:
                 return .complete(
                     completion,
-                    .success(RedisReply(value: value, sentAt: slot.sentAt, connection: self.id, tag: self.tag))
+                    .success(RedisReply(value: value, sent: slot.sentAt, connection: self.id, tag: self.tag))
                 )
             }
         case .handshake:

@@ -1,3 +1,4 @@
+import Moments
 import NIOCore
 import RESP
 import Transport
@@ -8,7 +9,7 @@ import Transport
 final class RedisConnection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
-    typealias Instant = ContinuousClock.Instant
+    typealias Instant = Moment
 
     /// A greater buffer is not kept for the next batch.
     private static let maximumKeptCapacityBytes = 1 << 20
@@ -214,7 +215,7 @@ final class RedisConnection: ChannelInboundHandler {
     }
 
     private func arm(_ instant: Instant) {
-        self.timer.arm(instant) { self.timerFired() }
+        self.timer.arm(instant.instant) { self.timerFired() }
     }
 
     private func timerFired() {

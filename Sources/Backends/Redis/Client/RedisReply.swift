@@ -1,3 +1,4 @@
+package import Moments
 package import RESP
 
 /// One connection of a client. Later connections have greater numbers.
@@ -18,7 +19,8 @@ package struct RedisReply: Sendable {
     /// Never an error: those are thrown as ``RedisError/Code/refused``.
     package let value: RESPValue
     /// An instant before the first byte of the request was handed to the connection.
-    package let sentAt: ContinuousClock.Instant
+    package var sentAt: ContinuousClock.Instant { self.sent.instant }
+    package let sent: Moment
     /// The connection that carried the request and its reply.
     package let connection: RedisConnectionID
     /// That connection's tag: see ``RedisLocation/tag``. 0 where the endpoint is fixed.
@@ -26,12 +28,12 @@ package struct RedisReply: Sendable {
 
     package init(
         value: RESPValue,
-        sentAt: ContinuousClock.Instant,
+        sent: Moment,
         connection: RedisConnectionID,
         tag: Int64 = 0
     ) {
         self.value = value
-        self.sentAt = sentAt
+        self.sent = sent
         self.connection = connection
         self.tag = tag
     }

@@ -1,3 +1,4 @@
+import Moments
 import NIOCore
 import Synchronization
 
@@ -12,12 +13,12 @@ struct RequestID: Hashable, Comparable, Sendable {
 struct RedisRequest<Completion> {
     let id: RequestID
     let bytes: ByteBuffer
-    let deadline: ContinuousClock.Instant
+    let deadline: Moment
     let completion: Completion
     /// See ``RedisCommand/endsWithTag``.
     var endsWithTag = false
     /// Set while it waits for a connection: when that is given up, a little before the deadline.
-    var waitsUntil: ContinuousClock.Instant?
+    var waitsUntil: Moment?
     /// It must not leave on any other connection; nil: on any.
     var onlyOn: RedisConnectionID?
 }

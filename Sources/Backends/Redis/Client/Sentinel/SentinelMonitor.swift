@@ -1,4 +1,5 @@
 package import Logging
+package import Moments
 package import NIOCore
 import RESP
 import Transport
@@ -113,7 +114,7 @@ package final class SentinelMonitor: RedisLocator {
     /// Asks every Sentinel what it knows of the master.
     ///
     /// - Returns: in the order of the configuration; nil: it answers nonsense.
-    package func census(deadline: ContinuousClock.Instant) async -> [Result<SentinelAnswer?, RedisError>] {
+    package func census(deadline: Moment) async -> [Result<SentinelAnswer?, RedisError>] {
         var answers: [Result<SentinelAnswer?, RedisError>] = []
         for client in self.clients {
             let outcomes = await client.send(SentinelAnswer.commands(self.name), deadline: deadline)

@@ -1,4 +1,5 @@
 import Logging
+import Moments
 import NIOCore
 import RESP
 import Transport
@@ -117,7 +118,7 @@ final class SentinelMonitorLoop {
         if case .backingOff = client.state, let error = client.lastError {
             return self.heard(Self.opinion(error), index, round)
         }
-        let deadline = ContinuousClock.now + Self.askTimeout
+        let deadline = Moment.now + Self.askTimeout
         let commands = SentinelAnswer.commands(self.configuration.master)
         let monitor = NIOLoopBound(self, eventLoop: client.eventLoop)
         let address = NIOLoopBoundBox<RedisClient.Outcome?>(nil, eventLoop: client.eventLoop)

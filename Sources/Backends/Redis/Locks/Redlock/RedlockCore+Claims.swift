@@ -94,9 +94,11 @@ extension RedlockCore {
     // MARK: Waiting
 
     /// A waiter shows that it lives this often.
-    static func touchInterval(lease: Duration) -> Duration { min(lease / 3, .seconds(2)) }
+    static func touchInterval(lease: Duration) -> Duration { min(lease.divided(by: 3), .seconds(2)) }
     /// An instance forgets a waiter that has not shown that it lives for this long.
-    static func registration(lease: Duration) -> Duration { Self.touchInterval(lease: lease) * 3 }
+    static func registration(lease: Duration) -> Duration {
+        Duration(attoseconds: Self.touchInterval(lease: lease).attoseconds * 3)
+    }
 
     /// For how long a lock is reserved for the one whose turn it is.
     func reservation(_ claim: Claim) -> ScriptArgument {

@@ -1,5 +1,6 @@
 import DistributedLocks
 import Logging
+import Moments
 import NIOCore
 import RESP
 import RedisClient
@@ -141,20 +142,20 @@ final class RedlockCore {
         let command = command ?? script.command(.byHash, key: key, arguments)
         // Called on the event loop, where all of it lives.
         nonisolated(unsafe) let (core, instance, isWanted, then) = (self, instance, isWanted, then)
-        instance.client.submit(command, deadline: deadline) { result in
+        instance.client.submit(command, deadline: Moment(deadline)) { result in
             guard case .failure(let error) = result, error.serverCode == "NOSCRIPT", isWanted() else {
                 return then(result)
             }
             core.eventLoop.assertInEventLoop()
             let withText = script.command(.withText, key: key, arguments)
-            instance.client.submit(withText, deadline: deadline) { then($0) }
+            instance.client.submit(withText, deadline: Moment(deadline)) { then($0) }
         }
     }
 
     func send(_ command: RedisCommand, to instance: Instance, then: @escaping (Exchange) -> Void) {
         // Called on the event loop, where all of it lives.
         nonisolated(unsafe) let then = then
-        instance.client.submit(command, deadline: self.deadline(nil)) { then($0) }
+        instance.client.submit(command, deadline: Moment(self.deadline(nil))) { then($0) }
     }
 
     func owner(_ secret: LockOwner.Secret, of claim: LockClaim) -> ScriptArgument {

@@ -1,4 +1,5 @@
 import DistributedLocks
+import Moments
 import RESP
 import RedisClient
 
@@ -59,7 +60,7 @@ extension RedisLockBackend {
         }
     }
 
-    private func waiting(for claim: LockClaim) -> (RedisCommand, deadline: ContinuousClock.Instant) {
+    private func waiting(for claim: LockClaim) -> (RedisCommand, deadline: Moment) {
         // Less than the silence after which a connection is given up.
         let longest = min(self.configuration.replicationTimeout, claim.lease / 3, self.configuration.silenceTimeout / 2)
         let command = RedisCommand("WAIT", "\(self.configuration.replicationAcks)", "\(longest.wholeMilliseconds)")

@@ -1,5 +1,6 @@
 public import DistributedLocks
 import Logging
+import Moments
 import NIOCore
 import RESP
 import RedisClient
@@ -10,23 +11,20 @@ extension RedisLockBackend {
     public func request(_ request: AcquireRequest) async throws(LockError) -> AcquireReply {
         let claim = request.claim
         let key = try self.configuration.key(of: claim.name)
-        let suffix = self.state.withLock { state in
+        let maximumWaiters = self.configuration.maximumWaitersPerLock
+        let (suffix, times) = self.state.withLock { state in
             state.waiting.requested(claim)
-            return state.suffix(of: claim.owner.metadata, client: self.clientName)
-        }
-        var arguments: [ScriptArgument] = [
-            .owner(claim.owner.secret, suffix: suffix), .number(claim.lease.wholeMilliseconds),
-        ]
-        if request.joinsQueue {
-            arguments.append(.number(WaitingStateMachine.registration(lease: claim.lease).wholeMilliseconds))
-            arguments.append(.number(Int64(self.configuration.maximumWaitersPerLock)))
+            return (
+                state.suffix(of: claim.owner.metadata, client: self.clientName),
+                state.times(lease: claim.lease, maximumWaiters: request.joinsQueue ? maximumWaiters : nil)
+            )
         }
         do {
             let reply = try await self.call(
                 self.scripts.acquire,
                 key: key,
-                arguments,
-                deadline: self.deadline(request.deadline)
+                [.owner(claim.owner.secret, suffix: suffix), times],
+                deadline: self.deadline(request.latest)
             )
             let answer = try self.acquireAnswered(claim, reply)
             if self.confirmsGrants, case .granted = answer { try await self.confirm(claim, on: reply.connection) }
@@ -46,7 +44,7 @@ extension RedisLockBackend {
                 LockGrant(
                     token: token,
                     tokenDomain: .clock,
-                    validUntil: LockValidity.deadline(lease: claim.lease, sentAt: reply.sentAt)
+                    validity: LockValidity.deadline(lease: claim.lease, sentAt: reply.sent)
                 )
             )
         case .queued(let place):
@@ -125,7 +123,7 @@ extension RedisLockBackend {
             )
         }
         // A reply after the earliest deadline would be too late for that grant, but not for the others.
-        let results = await self.renewingClient.send(commands, deadline: self.deadline(renewals.map(\.deadline).max()))
+        let results = await self.renewingClient.send(commands, deadline: self.deadline(renewals.map(\.latest).max()))
         return zip(claims, results).map { RenewAnswer(claim: $0, result: $1) }
     }
 
@@ -171,7 +169,7 @@ extension RedisLockBackend {
         _ script: RedisScript,
         key: String,
         _ arguments: [ScriptArgument],
-        deadline: ContinuousClock.Instant,
+        deadline: Moment,
         inAnyCase: Bool = false
     ) async throws(LockError) -> RedisReply {
         var lookups = 0
@@ -218,8 +216,8 @@ extension RedisLockBackend {
         )
     }
 
-    func deadline(_ deadline: ContinuousClock.Instant?) -> ContinuousClock.Instant {
-        let patience = ContinuousClock.now + self.configuration.requestTimeout
+    func deadline(_ deadline: Moment?) -> Moment {
+        let patience = Moment.now + self.configuration.requestTimeout
         return deadline.map { min($0, patience) } ?? patience
     }
 
@@ -237,6 +235,21 @@ extension RedisLockBackend.State {
         return bytes
     }
 
+    /// What an acquire says after the owner; most leases are those of the call before.
+    ///
+    /// - Parameter maximumWaiters: `nil` if it does not join the queue.
+    mutating func times(lease: Duration, maximumWaiters: Int?) -> ScriptArgument {
+        if let times, times.lease == lease, times.maximumWaiters == maximumWaiters { return times.arguments }
+        var arguments: [ScriptArgument] = [.number(lease.wholeMilliseconds)]
+        if let maximumWaiters {
+            arguments.append(.number(WaitingStateMachine.registration(lease: lease).wholeMilliseconds))
+            arguments.append(.number(Int64(maximumWaiters)))
+        }
+        let encoded = ScriptArgument.encoded(arguments)
+        self.times = (lease, maximumWaiters, encoded)
+        return encoded
+    }
+
     /// Whether the timer loop sleeps longer than it may.
     mutating func needsPoke() -> Bool {
         guard let next = self.waiting.nextWakeup() else { return false }
@@ -247,7 +260,7 @@ extension RedisLockBackend.State {
 extension Duration {
     /// Rounded up: a lease is never shorter on the server than the client believes.
     var wholeMilliseconds: Int64 {
-        let (seconds, attoseconds) = self.components
-        return seconds * 1_000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000
+        let (whole, rest) = self.attoseconds.quotientAndRemainder(dividingBy: 1_000_000_000_000_000)
+        return Int64(rest > 0 ? whole + 1 : whole)
     }
 }

@@ -24,6 +24,7 @@ public final class RedisLockBackend: LockBackend {
         var alarmSetFor: ContinuousClock.Instant?
         var clock = ServerClock(origin: ContinuousClock.now)
         var suffix: (metadata: OwnerMetadata, bytes: [UInt8])?
+        var times: (lease: Duration, maximumWaiters: Int?, arguments: ScriptArgument)?
         /// The one that carries requests now.
         var connection: RedisConnectionID?
         /// Where the server knows the script of releases.

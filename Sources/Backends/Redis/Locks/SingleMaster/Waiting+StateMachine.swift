@@ -1,4 +1,5 @@
 import DistributedLocks
+import Moments
 import RedisClient
 
 /// Decides what a client does for the claims that it has on one Redis master: when it touches those that wait, and what a
@@ -31,7 +32,7 @@ struct WaitingStateMachine: Sendable {
     }
 
     private struct Anchor {
-        let sentAt: ContinuousClock.Instant
+        let sentAt: Moment
         let connection: RedisConnectionID
     }
 
@@ -63,9 +64,11 @@ struct WaitingStateMachine: Sendable {
     private var wakeups = DeadlineQueue<AttemptID>()
 
     /// A waiter shows that it lives this often.
-    static func touchInterval(lease: Duration) -> Duration { min(lease / 3, .seconds(2)) }
+    static func touchInterval(lease: Duration) -> Duration { min(lease.divided(by: 3), .seconds(2)) }
     /// The server forgets a waiter that has not shown that it lives for this long.
-    static func registration(lease: Duration) -> Duration { Self.touchInterval(lease: lease) * 3 }
+    static func registration(lease: Duration) -> Duration {
+        Duration(attoseconds: Self.touchInterval(lease: lease).attoseconds * 3)
+    }
 
     /// How many claims are known. For tests of what is left behind.
     var count: Int { self.entries.count }
@@ -75,9 +78,8 @@ struct WaitingStateMachine: Sendable {
 
     /// An acquire is about to leave. A claim that waits stays where it is: its anchor is still true.
     mutating func requested(_ claim: LockClaim) {
-        if self.entries[claim.attempt] == nil {
-            self.entries[claim.attempt] = Entry(claim: claim, state: .requesting(nil))
-        }
+        let new = Entry(claim: claim, state: .requesting(nil))
+        if let known = self.entries.updateValue(new, forKey: claim.attempt) { self.entries[claim.attempt] = known }
     }
 
     /// An acquire was answered with a grant. False if nobody wants it any more.
@@ -103,7 +105,7 @@ struct WaitingStateMachine: Sendable {
             return .ignore
         case .requesting(let early):
             let owner = OwnerKey(entry.claim.owner.secret)
-            entry.state = .queued(Queued(anchor: Anchor(sentAt: sentAt, connection: connection)))
+            entry.state = .queued(Queued(anchor: Anchor(sentAt: Moment(sentAt), connection: connection)))
             self.entries[attempt] = entry
             self.waiting[owner] = attempt
             self.wakeups.set(attempt, to: self.nextTouch(of: entry.claim, reply, now: now))
@@ -112,7 +114,7 @@ struct WaitingStateMachine: Sendable {
         case .queued(var queued):
             // The same claim was asked for again, because the first answer was not seen.
             if connection >= queued.anchor.connection {
-                queued.anchor = Anchor(sentAt: sentAt, connection: connection)
+                queued.anchor = Anchor(sentAt: Moment(sentAt), connection: connection)
             }
             entry.state = .queued(queued)
             self.entries[attempt] = entry
@@ -136,7 +138,7 @@ struct WaitingStateMachine: Sendable {
                 queued.anchor.connection == connection
             else { return .ignore }
             let lease = entry.claim.lease
-            let validUntil = LockValidity.deadline(lease: lease, sentAt: queued.anchor.sentAt)
+            let validUntil = LockValidity.deadline(lease: lease, sentAt: queued.anchor.sentAt).instant
             // Half a lease is what is left after a touch that was due and a little late. Less means that this process
             // was stopped, or the network hung.
             if validUntil - now < lease / 2 { return self.ask(attempt) }
@@ -216,7 +218,7 @@ struct WaitingStateMachine: Sendable {
         case .queued(let place):
             // Replies of one connection come in order; one of an earlier connection must not replace a later anchor.
             if connection >= queued.anchor.connection {
-                queued.anchor = Anchor(sentAt: sentAt, connection: connection)
+                queued.anchor = Anchor(sentAt: Moment(sentAt), connection: connection)
             }
             queued.isTouching = false
             queued.failures = 0
