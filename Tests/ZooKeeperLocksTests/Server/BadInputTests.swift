@@ -1,5 +1,6 @@
 import DistributedLocks
 import Foundation
+import Jute
 import LockURLs
 import ServerKit
 import Testing
@@ -76,6 +77,50 @@ struct BadInputTests {
                 #expect(!"\(error)".contains("wrong@") && !"\(error)".contains(":wrong"))
             }
             _ = try await token(locks)
+        }
+    }
+
+    @Test func `a folder of one lock that belongs to somebody else is told, and other locks are not concerned`()
+        async throws
+    {
+        let server = try await ZooKeeperServer.shared()
+        let url = server.chroot()
+        try await withLockClient(url) { locks in
+            _ = try await token(locks, "ours")
+            let chroot = try #require(try LockBackends.backend(url: url) as? ZooKeeperLockBackend).configuration.chroot
+            let other = try LockBackends.backend(url: "zookeeper://other:secret@127.0.0.1:\(server.port)")
+            try await #require(other as? ZooKeeperLockBackend).carryOut([
+                .create(path: chroot + "/dlock/theirs", data: [], access: .creator, mode: .persistent)
+            ])
+            let error = await #expect(throws: LockError.self) {
+                try await locks.withLock("theirs", waitingAtMost: .seconds(3)) { _ in }
+            }
+            #expect(
+                error?.code == .serverRefused && error?.message.contains("belong to another user") == true,
+                "\(error as Any)")
+            _ = try await token(locks, "ours")
+        }
+    }
+
+    @Test func `a name that is too long for the server's buffer fails in time, and others are locked as before`()
+        async throws
+    {
+        let options = ZooKeeperServer.Options(properties: ["jute.maxbuffer": "500"])
+        try await ZooKeeperServer.withServer(options) { server async throws in
+            try await withLockClient(server.chroot()) { locks in
+                let first = try await token(locks, "a")
+                let start = ContinuousClock.now
+                let error = await #expect(throws: LockError.self) {
+                    try await locks.withLock(String(repeating: "x", count: 512), waitingAtMost: .seconds(3)) { _ in }
+                }
+                #expect(ContinuousClock.now - start < .seconds(5))
+                #expect(
+                    error.map { [.outcomeUnknown, .unreachable, .serverRefused].contains($0.code) } == true,
+                    "\(error as Any)")
+                try await eventually(within: .seconds(30), "locks go on") {
+                    (try? await token(locks, "a")).map { $0 > first } ?? false
+                }
+            }
         }
     }
 

@@ -143,13 +143,7 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
         self.refusal = nil
         self.client.setUpFinished()
         self.beat()
-        // Those that leave go first: nobody waits for its own former claim.
-        let (leaving, others) = (
-            self.contenders.values.filter(\.isLeaving), self.contenders.values.filter { !$0.isLeaving }
-        )
-        for contender in leaving + others {
-            self.perform(contender.machine.attached(), for: contender)
-        }
+        self.resumeContenders()
         for id in Array(self.openWaiters.keys) { self.resumeOpenWaiter(id, nil) }
     }
 
@@ -245,11 +239,5 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
             self.forget(contender)
         }
         for id in Array(self.openWaiters.keys) { self.resumeOpenWaiter(id, error) }
-    }
-}
-
-extension ZooKeeperLockCore.Contender {
-    fileprivate var isLeaving: Bool {
-        if case .leaving = self.machine.state { true } else { false }
     }
 }

@@ -76,6 +76,9 @@ final class ZooKeeperLockCore {
         var request: RequestContinuation?
         var requestTimer: Scheduled<Void>?
         var timer: Scheduled<Void>?
+        var resumption = ResumptionStateMachine()
+        /// When it asks again what it should have asked when the session was attached.
+        var postponed: Scheduled<Void>?
         var leaving: [(continuation: LeaveContinuation, timer: Scheduled<Void>)] = []
 
         init(claim: LockClaim, lock: String, joinsQueue: Bool) {
@@ -217,7 +220,7 @@ final class ZooKeeperLockCore {
     func withdraw(_ claim: LockClaim) {
         guard let contender = self.contenders[claim.attempt] else { return }
         contender.leavesInOrder = true
-        self.perform(contender.machine.withdrawn(), for: contender)
+        self.leave(contender)
     }
 
     /// Sends a request. Never past writes that were asked for before.
@@ -239,7 +242,7 @@ final class ZooKeeperLockCore {
             core.value.leaveTimedOut(attempt)
         }
         contender.leaving.append((continuation, timer))
-        self.perform(contender.machine.withdrawn(), for: contender)
+        self.leave(contender)
     }
 
     /// The node stays on the list of those that are to be deleted.
@@ -264,6 +267,8 @@ final class ZooKeeperLockCore {
         self.stopWatching(contender)
         contender.timer?.cancel()
         contender.timer = nil
+        contender.postponed?.cancel()
+        contender.postponed = nil
         if self.contenders[contender.claim.attempt] === contender {
             self.contenders[contender.claim.attempt] = nil
         }
