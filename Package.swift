@@ -298,7 +298,7 @@ let package = Package(
         .testTarget(
             name: "RedisLocksTests",
             dependencies: [
-                "DistributedLocks", "Fencing", "LockURLs", "RESP", "RedisClient", "RedisLocks", "ServerKit",
+                "DistributedLocks", "Fencing", "LockURLs", "Moments", "RESP", "RedisClient", "RedisLocks", "ServerKit",
                 "contract-agent",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),

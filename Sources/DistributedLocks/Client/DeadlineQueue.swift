@@ -1,5 +1,5 @@
 import HeapModule
-package import Moments
+import Moments
 
 /// The next instant of each of many keys, and the earliest of all.
 ///
@@ -7,7 +7,7 @@ package import Moments
 /// away. The few keys that were set last stand in a short list: most of them are removed before it is full, and never cost
 /// more than that. The others are in a heap, where a removed entry stays until it comes up, or until there are more such
 /// entries than live ones.
-package struct DeadlineQueue<Key: Hashable & Comparable & Sendable>: Sendable {
+struct DeadlineQueue<Key: Hashable & Comparable & Sendable>: Sendable {
     private struct Entry: Comparable, Sendable {
         let instant: Moment
         let key: Key
@@ -26,18 +26,18 @@ package struct DeadlineQueue<Key: Hashable & Comparable & Sendable>: Sendable {
     /// The keys whose entry is in the heap, and which of their entries there counts.
     private var instants: [Key: Moment] = [:]
 
-    package init() {}
+    init() {}
 
-    package var count: Int { self.recent.count + self.instants.count }
+    var count: Int { self.recent.count + self.instants.count }
 
     /// How many entries the heap has, live ones and others. For tests of the bound.
-    package var heapCount: Int { self.heap.count }
+    var heapCount: Int { self.heap.count }
 
     /// The earliest instant of all keys.
-    package mutating func next() -> ContinuousClock.Instant? { self.nextMoment()?.instant }
+    mutating func next() -> ContinuousClock.Instant? { self.nextMoment()?.instant }
 
     /// The earliest instant of all keys.
-    package mutating func nextMoment() -> Moment? {
+    mutating func nextMoment() -> Moment? {
         var next: Moment?
         for entry in self.recent where next.map({ entry.instant < $0 }) ?? true { next = entry.instant }
         while let first = self.heap.min {
@@ -47,9 +47,9 @@ package struct DeadlineQueue<Key: Hashable & Comparable & Sendable>: Sendable {
         return next
     }
 
-    package mutating func set(_ key: Key, to instant: ContinuousClock.Instant) { self.set(key, to: Moment(instant)) }
+    mutating func set(_ key: Key, to instant: ContinuousClock.Instant) { self.set(key, to: Moment(instant)) }
 
-    package mutating func set(_ key: Key, to instant: Moment) {
+    mutating func set(_ key: Key, to instant: Moment) {
         let entry = Entry(instant: instant, key: key)
         if let index = self.recent.firstIndex(where: { $0.key == key }) {
             self.recent[index] = entry
@@ -61,7 +61,7 @@ package struct DeadlineQueue<Key: Hashable & Comparable & Sendable>: Sendable {
         self.recent.append(entry)
     }
 
-    package mutating func remove(_ key: Key) {
+    mutating func remove(_ key: Key) {
         if let index = self.recent.firstIndex(where: { $0.key == key }) {
             self.recent.swapAt(index, self.recent.count - 1)
             self.recent.removeLast()
@@ -71,7 +71,7 @@ package struct DeadlineQueue<Key: Hashable & Comparable & Sendable>: Sendable {
     }
 
     /// Removes and returns the keys whose instant is not after `now`, the earliest first.
-    package mutating func popDue(at now: ContinuousClock.Instant) -> [Key] {
+    mutating func popDue(at now: ContinuousClock.Instant) -> [Key] {
         self.popDue(through: Moment(now)).map(\.key)
     }
 

@@ -1,4 +1,5 @@
 import DistributedLocks
+import Moments
 import NIOCore
 import RESP
 import Testing
@@ -6,7 +7,7 @@ import Testing
 @testable import RedisLocks
 
 @Suite struct RedlockInstanceTests {
-    private let now = ContinuousClock.now
+    private let now = Moment.now
     private let policy = "5 5 3 60000 10000"
 
     private func info(_ lines: String...) -> InstanceInfo {

@@ -1,4 +1,5 @@
 import DistributedLocks
+import Moments
 import Testing
 
 @testable import RedisLocks
@@ -257,7 +258,7 @@ import Testing
         var table: [Int: [Bool]] = [:]
         for count in [3, 5] {
             table[count] = (0...count).map { granted in
-                let now = ContinuousClock.now
+                let now = Moment.now
                 var round = RedlockRoundStateMachine(
                     instances: Array(repeating: nil, count: count),
                     isLate: Array(repeating: false, count: count),

@@ -1,10 +1,11 @@
 import DistributedLocks
+import Moments
 import Testing
 
 @testable import RedisLocks
 
 @Suite struct RedlockRoundTests {
-    private let start = ContinuousClock.now
+    private let start = Moment.now
 
     private func round(
         _ count: Int = 5,

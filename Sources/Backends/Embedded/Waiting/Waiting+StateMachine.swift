@@ -1,5 +1,6 @@
 #if Embedded
 import DistributedLocks
+import Moments
 
 /// Keeps track of what this client waits for in the file, and decides when to look at it.
 ///
@@ -42,7 +43,7 @@ struct WaitingStateMachine: Sendable {
     let own: ParticipantID
     private var entries: [AttemptID: Entry] = [:]
     private var watchers: [ParticipantID: Set<AttemptID>] = [:]
-    private var timers = DeadlineQueue<AttemptID>()
+    private var timers = AttemptDeadlines()
 
     /// The first waiter looks right after the holder's lease has ended. Those behind look later: they are only there in
     /// case those ahead are stopped.
@@ -60,7 +61,7 @@ struct WaitingStateMachine: Sendable {
 
     func isWatched(_ participant: ParticipantID) -> Bool { self.watchers[participant] != nil }
 
-    mutating func nextWakeup() -> ContinuousClock.Instant? { self.timers.next() }
+    mutating func nextWakeup() -> ContinuousClock.Instant? { self.timers.nextMoment()?.instant }
 
     /// A request is about to be done. True if the same claim was requested before, with an unknown outcome.
     mutating func requested(_ claim: LockClaim) -> Bool {
@@ -96,7 +97,7 @@ struct WaitingStateMachine: Sendable {
         }
         if place.predecessor != self.own {
             let slack = place.predecessor == nil ? Self.headSlack : Self.backstopSlack
-            self.timers.set(attempt, to: max(leaseEnd + slack, now + Self.minimumPause))
+            self.timers.set(attempt, to: Moment(max(leaseEnd + slack, now + Self.minimumPause)))
         } else {
             self.timers.remove(attempt)
         }
@@ -132,7 +133,7 @@ struct WaitingStateMachine: Sendable {
         guard var entry = self.entries[attempt] else { return }
         entry.state = .waiting
         self.entries[attempt] = entry
-        self.timers.set(attempt, to: now + Self.backstopSlack)
+        self.timers.set(attempt, to: Moment(now + Self.backstopSlack))
     }
 
     /// A client died. Returns the claims that waited for it: it is to be buried in their queues.
@@ -147,7 +148,7 @@ struct WaitingStateMachine: Sendable {
     }
 
     mutating func timerFired(now: ContinuousClock.Instant) -> [Look] {
-        self.timers.popDue(at: now).compactMap { self.noticed($0) }
+        self.timers.popDue(at: Moment(now)).compactMap { self.noticed($0) }
     }
 
     /// The claim was granted, withdrawn or refused. Returns whom nobody waits for any more.

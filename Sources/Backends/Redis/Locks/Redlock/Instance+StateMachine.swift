@@ -1,4 +1,5 @@
 import DistributedLocks
+import Moments
 
 /// Whether one instance can be asked, and if not, why not.
 ///
@@ -6,7 +7,7 @@ import DistributedLocks
 /// by itself), *open*, *refused* (it must not be used). Every new connection is looked at anew, because another server may
 /// answer there, or the same one may have restarted.
 struct RedlockInstanceStateMachine: Sendable {
-    typealias Instant = ContinuousClock.Instant
+    typealias Instant = Moment
 
     struct Refusal: Equatable, Sendable {
         var isPolicy: Bool
@@ -23,7 +24,21 @@ struct RedlockInstanceStateMachine: Sendable {
         case refused(Refusal, until: Instant?)
     }
 
-    private var state = State.away(reason: "not connected yet")
+    private var state = State.away(reason: "not connected yet") {
+        didSet {
+            self.isOpen = self.state == .open
+            self.opensAt =
+                switch self.state {
+                case .closed(let until, _): until
+                case .refused(_, let until): until
+                case .away, .looking, .open: nil
+                }
+        }
+    }
+    // Asked many times for each lock, so kept.
+    private(set) var isOpen = false
+    /// When to look again.
+    private(set) var opensAt: Instant?
     /// Of the server that is connected; empty as long as it has not said.
     private(set) var runID = ""
     /// What its scripts compare with; only while it is open.
@@ -37,8 +52,6 @@ struct RedlockInstanceStateMachine: Sendable {
     private var hasBeenOpen = false
     /// What was wrong before it was looked at again.
     private var earlierRefusal: Refusal?
-
-    var isOpen: Bool { self.state == .open }
 
     /// Why it cannot be asked now; `nil` if it can.
     func reason(now: Instant) -> String? {
@@ -73,15 +86,6 @@ struct RedlockInstanceStateMachine: Sendable {
         case .refused(let refusal, _): refusal
         case .looking: self.earlierRefusal
         case .away, .closed, .open: nil
-        }
-    }
-
-    /// When to look again.
-    var opensAt: Instant? {
-        switch self.state {
-        case .closed(let until, _): until
-        case .refused(_, let until): until
-        case .away, .looking, .open: nil
         }
     }
 

@@ -1,11 +1,12 @@
 import DistributedLocks
+import Moments
 
 /// What a client remembers of locks that it has used: the last token, so that it proposes a higher one, and whether others
 /// wanted the lock a moment ago. Forgetting costs a round trip, no more.
 struct RecentLocks: Sendable {
     struct Entry: Sendable {
         var token: Int64 = 0
-        var contendedUntil: ContinuousClock.Instant?
+        var contendedUntil: Moment?
     }
 
     /// Others are taken to want a lock for so long after they were seen to.
@@ -29,11 +30,11 @@ struct RecentLocks: Sendable {
 
     mutating func granted(_ name: LockName, token: Int64) { self[name].token = token }
 
-    mutating func contended(_ name: LockName, now: ContinuousClock.Instant) {
+    mutating func contended(_ name: LockName, now: Moment) {
         self[name].contendedUntil = now + Self.contention
     }
 
-    func isContended(_ name: LockName, now: ContinuousClock.Instant) -> Bool {
+    func isContended(_ name: LockName, now: Moment) -> Bool {
         self[name].contendedUntil.map { now < $0 } ?? false
     }
 }

@@ -1,5 +1,6 @@
 public import DistributedLocks
 public import Logging
+import Moments
 public import NIOCore
 import NIOPosix
 import RESP
@@ -170,7 +171,7 @@ public final class RedlockBackend: LockBackend {
                 var replies: [LockRenewalReply?] = Array(repeating: nil, count: renewals.count)
                 var missing = renewals.count
                 for (index, renewal) in renewals.enumerated() {
-                    core.renew(renewal.claim, deadline: renewal.deadline, timeout: timeout) { reply in
+                    core.renew(renewal.claim, deadline: renewal.latest, timeout: timeout) { reply in
                         replies[index] = reply
                         missing -= 1
                         if missing == 0 { continuation.resume(returning: replies.compactMap { $0 }) }

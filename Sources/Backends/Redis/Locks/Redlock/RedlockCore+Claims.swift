@@ -1,4 +1,5 @@
 import DistributedLocks
+import Moments
 import NIOCore
 import RESP
 import RedisClient
@@ -30,7 +31,7 @@ extension RedlockCore {
         if claim.machine.isPromised { return self.answer(claim, .success(.queued(self.place(of: claim)))) }
         let now = Instant.now
         // A little before the caller's own deadline, so that it hears why.
-        let patience = self.deadline(request.deadline)
+        let patience = self.deadline(request.latest)
         self.patience.set(attempt, to: patience - min(now.duration(to: patience) / 4, .milliseconds(250)))
         if case .gathering = claim.machine.state {
             if self.delayedReleases.isEmpty {

@@ -1,4 +1,5 @@
 import DistributedLocks
+import Moments
 import NIOCore
 import RESP
 import RedisClient
@@ -117,7 +118,7 @@ extension RedlockCore {
             switch verdict {
             case .yes:
                 let validUntil = LockValidity.deadline(lease: claim.lease, sentAt: sentAt)
-                then(wasRevoked ? .lost(.revoked) : .extended(until: validUntil))
+                then(wasRevoked ? .lost(.revoked) : .extended(until: validUntil.instant))
             case .no, .undecided:
                 then(
                     verdict == .no || wasRevoked

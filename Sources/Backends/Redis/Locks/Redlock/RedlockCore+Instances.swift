@@ -1,5 +1,6 @@
 import DistributedLocks
 import Logging
+import Moments
 import NIOCore
 import RESP
 import RedisClient
@@ -122,7 +123,7 @@ extension RedlockCore {
             return self.settled()
         }
         instance.found = node
-        self.times.told(node.time, by: instance.index, sentAt: reply.sentAt)
+        self.times.told(node.time, by: instance.index, sentAt: reply.sent)
         if self.onlyLooks, node.node.isEmpty {
             instance.machine.foundNothing()
             return self.settled()

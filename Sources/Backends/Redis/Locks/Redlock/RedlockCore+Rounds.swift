@@ -1,4 +1,5 @@
 import DistributedLocks
+import Moments
 import NIOCore
 import RESP
 import RedisClient
@@ -85,7 +86,7 @@ extension RedlockCore {
                 break
             }
             told = acquired.told
-            if let told { self.times.told(told.time, by: instance.index, sentAt: reply.sentAt) }
+            if let told { self.times.told(told.time, by: instance.index, sentAt: reply.sent) }
             switch acquired.outcome {
             case .granted:
                 // The same script took it out of the queue there, unless it has been asked for again since then.
@@ -139,7 +140,7 @@ extension RedlockCore {
         for index in claim.registered where !round.machine.isOutstanding(index) {
             self.leaveQueue(claim, on: self.instances[index])
         }
-        let grant = LockGrant(token: token, tokenDomain: .clock, validUntil: validUntil)
+        let grant = LockGrant(token: token, tokenDomain: .clock, validity: validUntil)
         claim.grant = grant
         if claim.request != nil {
             self.answer(claim, .success(.granted(grant)))
@@ -159,7 +160,7 @@ extension RedlockCore {
 
     /// An instance has answered. Only an answer that came in time shows that it is not late any more.
     func answered(_ instance: Instance, _ reply: RedisReply) {
-        if reply.sentAt.duration(to: .now) <= self.configuration.instanceTimeout { instance.machine.wasPrompt() }
+        if reply.sent.duration(to: .now) <= self.configuration.instanceTimeout { instance.machine.wasPrompt() }
     }
 
     /// Releases a lost round wherever it may have been granted, also where no answer has come.

@@ -1,4 +1,5 @@
 import DistributedLocks
+import Moments
 import NIOCore
 import RESP
 import RedisClient

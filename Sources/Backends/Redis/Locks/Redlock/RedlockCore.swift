@@ -11,7 +11,7 @@ import Transport
 /// What is decided is decided by ``RedlockRoundStateMachine``, ``RedlockClaimStateMachine`` and
 /// ``RedlockInstanceStateMachine``; here their actions are carried out, and the answers are fed in.
 final class RedlockCore {
-    typealias Instant = ContinuousClock.Instant
+    typealias Instant = Moment
     typealias RequestContinuation = UnsafeContinuation<Result<AcquireReply, LockError>, Never>
     typealias Exchange = Result<RedisReply, RedisError>
 
@@ -53,9 +53,9 @@ final class RedlockCore {
     private var suffix: (metadata: OwnerMetadata, bytes: [UInt8])?
 
     /// When a claim has something to do.
-    var wakeups = DeadlineQueue<AttemptID>()
+    var wakeups = AttemptDeadlines()
     /// When a claim's caller has to be answered.
-    var patience = DeadlineQueue<AttemptID>()
+    var patience = AttemptDeadlines()
     private let timer: EventLoopTimer
     private var armedFor: Instant?
 
@@ -142,20 +142,20 @@ final class RedlockCore {
         let command = command ?? script.command(.byHash, key: key, arguments)
         // Called on the event loop, where all of it lives.
         nonisolated(unsafe) let (core, instance, isWanted, then) = (self, instance, isWanted, then)
-        instance.client.submit(command, deadline: Moment(deadline)) { result in
+        instance.client.submit(command, deadline: deadline) { result in
             guard case .failure(let error) = result, error.serverCode == "NOSCRIPT", isWanted() else {
                 return then(result)
             }
             core.eventLoop.assertInEventLoop()
             let withText = script.command(.withText, key: key, arguments)
-            instance.client.submit(withText, deadline: Moment(deadline)) { then($0) }
+            instance.client.submit(withText, deadline: deadline) { then($0) }
         }
     }
 
     func send(_ command: RedisCommand, to instance: Instance, then: @escaping (Exchange) -> Void) {
         // Called on the event loop, where all of it lives.
         nonisolated(unsafe) let then = then
-        instance.client.submit(command, deadline: Moment(self.deadline(nil))) { then($0) }
+        instance.client.submit(command, deadline: self.deadline(nil)) { then($0) }
     }
 
     func owner(_ secret: LockOwner.Secret, of claim: LockClaim) -> ScriptArgument {
@@ -263,15 +263,18 @@ final class RedlockCore {
     // MARK: Time
 
     func armTimer() {
-        let instants = [
-            self.wakeups.next(), self.patience.next(), self.settlingUntil,
-            self.instances.compactMap(\.machine.opensAt).min(),
-        ]
-        guard let next = instants.compactMap({ $0 }).min() else { return }
+        var earliest = self.settlingUntil
+        func consider(_ moment: Moment?) {
+            if let moment { earliest = earliest.map { min($0, moment) } ?? moment }
+        }
+        consider(self.wakeups.nextMoment())
+        consider(self.patience.nextMoment())
+        for instance in self.instances { consider(instance.machine.opensAt) }
+        guard let next = earliest else { return }
         if let armedFor, armedFor <= next { return }
         self.armedFor = next
         let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
-        self.timer.arm(next) { bound.value.timerFired() }
+        self.timer.arm(next.instant) { bound.value.timerFired() }
     }
 
     private func timerFired() {

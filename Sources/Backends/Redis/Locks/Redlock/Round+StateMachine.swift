@@ -1,4 +1,5 @@
 import DistributedLocks
+import Moments
 
 /// One round of Redlock with a fencing token: the client proposes the token, as in a Paxos ballot, and an instance grants it
 /// only if it is above every token that it has granted before.
@@ -11,7 +12,7 @@ import DistributedLocks
 ///
 /// The round itself is that of https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/.
 struct RedlockRoundStateMachine {
-    typealias Instant = ContinuousClock.Instant
+    typealias Instant = Moment
 
     /// What an instance said.
     enum Answer: Equatable, Sendable {

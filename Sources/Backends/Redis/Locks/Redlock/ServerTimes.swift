@@ -1,4 +1,5 @@
 import DistributedLocks
+import Moments
 
 /// What the instances' clocks say, in ticks of 16 µs since 2025: the unit of tokens.
 ///
@@ -6,7 +7,7 @@ import DistributedLocks
 /// of the clocks, so that one wild clock moves nothing. The estimate errs towards later, by what the answer took, because a
 /// token that is a little ahead does no harm and one that is behind costs a round.
 struct ServerTimes: Sendable {
-    typealias Instant = ContinuousClock.Instant
+    typealias Instant = Moment
 
     static let ticksPerMillisecond = 62.5
 

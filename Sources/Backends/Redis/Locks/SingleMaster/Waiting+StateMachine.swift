@@ -61,7 +61,7 @@ struct WaitingStateMachine: Sendable {
 
     private var entries: [AttemptID: Entry] = [:]
     private var waiting: [OwnerKey: AttemptID] = [:]
-    private var wakeups = DeadlineQueue<AttemptID>()
+    private var wakeups = AttemptDeadlines()
 
     /// A waiter shows that it lives this often.
     static func touchInterval(lease: Duration) -> Duration { min(lease.divided(by: 3), .seconds(2)) }
@@ -108,7 +108,7 @@ struct WaitingStateMachine: Sendable {
             entry.state = .queued(Queued(anchor: Anchor(sentAt: Moment(sentAt), connection: connection)))
             self.entries[attempt] = entry
             self.waiting[owner] = attempt
-            self.wakeups.set(attempt, to: self.nextTouch(of: entry.claim, reply, now: now))
+            self.wakeups.set(attempt, to: Moment(self.nextTouch(of: entry.claim, reply, now: now)))
             guard let early else { return .ignore }
             return self.pushed(early.message, connection: early.connection, now: now)
         case .queued(var queued):
@@ -179,7 +179,7 @@ struct WaitingStateMachine: Sendable {
 
     /// The claims to touch now.
     mutating func timerFired(now: ContinuousClock.Instant) -> [Touch] {
-        self.wakeups.popDue(at: now).compactMap { self.startTouch($0) }
+        self.wakeups.popDue(at: Moment(now)).compactMap { self.startTouch($0) }
     }
 
     /// A connection was made: pushes were missed, and anchors on the old one count no more.
@@ -224,7 +224,7 @@ struct WaitingStateMachine: Sendable {
             queued.failures = 0
             entry.state = .queued(queued)
             self.entries[attempt] = entry
-            self.wakeups.set(attempt, to: self.nextTouch(of: entry.claim, place, now: now))
+            self.wakeups.set(attempt, to: Moment(self.nextTouch(of: entry.claim, place, now: now)))
             return .none
         case .gone, .busy, .full:
             self.stopWaiting(entry)
@@ -241,7 +241,7 @@ struct WaitingStateMachine: Sendable {
         entry.state = .queued(queued)
         self.entries[attempt] = entry
         let soon = Duration.milliseconds(50 << min(queued.failures, 5))
-        self.wakeups.set(attempt, to: now + min(soon, Self.touchInterval(lease: entry.claim.lease)))
+        self.wakeups.set(attempt, to: Moment(now + min(soon, Self.touchInterval(lease: entry.claim.lease))))
     }
 
     /// A claim is released or withdrawn.
@@ -251,7 +251,7 @@ struct WaitingStateMachine: Sendable {
     }
 
     /// When `timerFired` has something to do.
-    mutating func nextWakeup() -> ContinuousClock.Instant? { self.wakeups.next() }
+    mutating func nextWakeup() -> ContinuousClock.Instant? { self.wakeups.nextMoment()?.instant }
 
     private mutating func stopWaiting(_ entry: Entry) {
         switch entry.state {
