@@ -88,7 +88,9 @@ struct BadInputTests {
         try await withLockClient(url) { locks in
             _ = try await token(locks, "ours")
             let chroot = try #require(try LockBackends.backend(url: url) as? ZooKeeperLockBackend).configuration.chroot
-            let other = try LockBackends.backend(url: "zookeeper://other:secret@127.0.0.1:\(server.port)")
+            // In a place of its own: what it makes to be there itself is for this user alone.
+            let place = "127.0.0.1:\(server.port)/\(UUID().uuidString)"
+            let other = try LockBackends.backend(url: "zookeeper://other:secret@\(place)")
             try await #require(other as? ZooKeeperLockBackend).carryOut([
                 .create(path: chroot + "/dlock/theirs", data: [], access: .creator, mode: .persistent)
             ])
