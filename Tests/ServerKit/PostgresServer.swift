@@ -85,24 +85,26 @@ package final class PostgresServer: Sendable {
 
     /// Starts the server, or starts it again, and waits until it answers.
     package func start() async throws {
-        let deadline = ContinuousClock.now + .seconds(30)
-        while ContinuousClock.now < deadline {
-            let child = try Self.child(
-                "postgres",
-                [
-                    "-D", self.data, "-p", "\(self.port)", "-c", "listen_addresses=127.0.0.1", "-c",
-                    "unix_socket_directories=", "-c", "max_connections=50", "-c", "shared_buffers=16MB",
-                ],
-                output: self.log)
-            self.process.withLock { $0 = child }
-            // It ends at once while children of a killed predecessor are still there.
-            while ContinuousClock.now < deadline, !child.hasEnded {
-                if try await self.psql("SELECT 1").status == 0 { return }
-                try await Task.sleep(for: .milliseconds(20))
+        do {
+            try await eventually(within: .seconds(30), "it answers") {
+                // It ends at once while children of a killed predecessor are still there.
+                if self.process.withLock({ $0?.hasEnded ?? true }) { try self.launch() }
+                return try await self.psql("SELECT 1").status == 0
             }
-            try await Task.sleep(for: .milliseconds(20))
+        } catch {
+            throw ServerKitError("PostgreSQL did not start: \(error) \(Self.tail(self.log))")
         }
-        throw ServerKitError("PostgreSQL did not start: \(Self.tail(self.log))")
+    }
+
+    private func launch() throws {
+        let child = try Self.child(
+            "postgres",
+            [
+                "-D", self.data, "-p", "\(self.port)", "-c", "listen_addresses=127.0.0.1", "-c",
+                "unix_socket_directories=", "-c", "max_connections=50", "-c", "shared_buffers=16MB",
+            ],
+            output: self.log)
+        self.process.withLock { $0 = child }
     }
 
     /// Kills the server as a power cut would: nothing is written any more.

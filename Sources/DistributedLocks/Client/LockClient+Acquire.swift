@@ -301,22 +301,20 @@ extension LockClient.State {
     @discardableResult
     mutating func removeAttempt(_ attempt: AttemptID) -> Attempt? {
         guard let entry = self.attempts.removeValue(forKey: attempt) else { return nil }
-        if let deadline = entry.deadline { self.attemptDeadlines.remove(attempt, at: deadline) }
+        self.forget(entry.deadline, of: attempt)
         return entry
     }
 
     /// The attempt has an end: its deadline does not matter any more.
-    private mutating func forgetDeadline(_ attempt: AttemptID, at index: Dictionary<AttemptID, Attempt>.Index) {
-        guard let deadline = self.attempts.values[index].deadline else { return }
-        self.attemptDeadlines.remove(attempt, at: deadline)
-        self.attempts.values[index].deadline = nil
+    private mutating func forget(_ deadline: Moment?, of attempt: AttemptID) {
+        if let deadline { self.attemptDeadlines.remove(attempt, at: deadline) }
     }
 
     mutating func replyArrived(_ reply: AcquireReply, for attempt: AttemptID) -> AcquireStateMachine.ReplyAction {
         guard let index = self.attempts.index(forKey: attempt) else { preconditionFailure("a reply for nobody") }
         let action = self.attempts.values[index].machine.replyArrived(reply)
         switch action {
-        case .finish, .startAnew: self.forgetDeadline(attempt, at: index)
+        case .finish, .startAnew: self.forget(self.attempts.values[index].deadline.take(), of: attempt)
         case .wait, .withdraw: break
         }
         return action
@@ -331,7 +329,7 @@ extension LockClient.State {
         guard let index = self.attempts.index(forKey: attempt) else { preconditionFailure("a failure for nobody") }
         let action = self.attempts.values[index].machine.requestFailed(error, now: now, jitter: jitter)
         switch action {
-        case .finish: self.forgetDeadline(attempt, at: index)
+        case .finish: self.forget(self.attempts.values[index].deadline.take(), of: attempt)
         case .retry, .withdraw: break
         }
         return action
@@ -360,8 +358,7 @@ extension LockClient.State {
         }
         let waiter = entry.waiter
         entry.waiter = nil
-        if let deadline = entry.deadline { self.attemptDeadlines.remove(attempt, at: deadline) }
-        entry.deadline = nil
+        self.forget(entry.deadline.take(), of: attempt)
         self.attempts[attempt] = entry
         return (waiter, entry.end)
     }

@@ -63,11 +63,7 @@ extension LockClient {
             if let reason = outer.loss() { throw self.lost(outer, reason, failure: nil) }
             return success
         }
-        let hold = try await self.obtain(call)
-        var success: Success?
-        try await self.run(under: hold, isolation: isolation) { held in success = try await body(held) }
-        guard let success else { preconditionFailure("a body ended without a result") }
-        return success
+        return try await self.result(of: body, under: try await self.obtain(call), isolation: isolation)
     }
 
     /// Runs a body under a lock if nobody else holds it.
@@ -92,10 +88,7 @@ extension LockClient {
         } catch let error as LockError where error.code == .busy {
             return nil
         }
-        var success: Success?
-        try await self.run(under: hold, isolation: isolation) { held in success = try await body(held) }
-        guard let success else { preconditionFailure("a body ended without a result") }
-        return success
+        return try await self.result(of: body, under: hold, isolation: isolation)
     }
 
     /// Acquires a lock without a scope. Prefer
@@ -137,6 +130,18 @@ extension LockClient {
         }
     }
 
+    @inline(__always)
+    private func result<Success>(
+        of body: (borrowing HeldLock) async throws -> Success,
+        under hold: Hold,
+        isolation: isolated (any Actor)?
+    ) async throws -> Success {
+        var success: Success?
+        try await self.run(under: hold, isolation: isolation) { held in success = try await body(held) }
+        guard let success else { preconditionFailure("a body ended without a result") }
+        return success
+    }
+
     /// Runs a body under a grant, and releases that.
     ///
     /// It is not generic: code that is goes by tables that are looked up at run time, here for every call.
@@ -161,12 +166,10 @@ extension LockClient {
             return runner
         }
         let loss = await self.release(hold, lossAtReturn: runner.lossAtReturn, awaitsAnswer: false)
-        guard loss != nil || runner.failure != nil else {
+        guard let error = loss.map({ self.lost(hold, $0, failure: runner.failure) }) ?? runner.failure else {
             span?.end()
             return
         }
-        let error = loss.map { self.lost(hold, $0, failure: runner.failure) } ?? runner.failure
-        guard let error else { preconditionFailure("neither lost nor failed") }
         span?.end(throwing: error)
         throw error
     }

@@ -19,8 +19,8 @@ package struct RedisReply: Sendable {
     /// Never an error: those are thrown as ``RedisError/Code/refused``.
     package let value: RESPValue
     /// An instant before the first byte of the request was handed to the connection.
-    package var sentAt: ContinuousClock.Instant { self.sent.instant }
     package let sent: Moment
+    package var sentAt: ContinuousClock.Instant { self.sent.instant }
     /// The connection that carried the request and its reply.
     package let connection: RedisConnectionID
     /// That connection's tag: see ``RedisLocation/tag``. 0 where the endpoint is fixed.

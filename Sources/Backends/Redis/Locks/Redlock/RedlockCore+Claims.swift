@@ -94,13 +94,6 @@ extension RedlockCore {
 
     // MARK: Waiting
 
-    /// A waiter shows that it lives this often.
-    static func touchInterval(lease: Duration) -> Duration { min(lease.divided(by: 3), .seconds(2)) }
-    /// An instance forgets a waiter that has not shown that it lives for this long.
-    static func registration(lease: Duration) -> Duration {
-        Duration(attoseconds: Self.touchInterval(lease: lease).attoseconds * 3)
-    }
-
     /// For how long a lock is reserved for the one whose turn it is.
     func reservation(_ claim: Claim) -> ScriptArgument {
         .number(min(claim.claim.lease, .seconds(1)).wholeMilliseconds)
@@ -112,7 +105,8 @@ extension RedlockCore {
         claim.registered.insert(gate)
         let arguments: [ScriptArgument] = [
             .text(instance.machine.node), self.owner(claim.claim.owner.secret, of: claim.claim),
-            .number(Self.registration(lease: claim.claim.lease).wholeMilliseconds), self.reservation(claim),
+            .number(WaitingStateMachine.registration(lease: claim.claim.lease).wholeMilliseconds),
+            self.reservation(claim),
             .number(Int64(self.configuration.maximumWaitersPerLock)),
         ]
         let deadline = Instant.now + self.configuration.timeout(lease: claim.claim.lease)
@@ -147,7 +141,7 @@ extension RedlockCore {
                 self.recent.contended(claim.claim.name, now: .now)
                 if claim.machine.state == .queued(gate: instance.index) {
                     // The next one looks when the holder's lease must have passed: the holder may have died.
-                    let usual = Self.touchInterval(lease: claim.claim.lease)
+                    let usual = WaitingStateMachine.touchInterval(lease: claim.claim.lease)
                     let next = remaining.map { min(usual, $0 + .milliseconds(1)) } ?? usual
                     self.wakeups.set(attempt, to: .now + next)
                     self.armTimer()
@@ -268,7 +262,7 @@ extension RedlockCore {
         self.release(
             claim.key,
             [.text(""), self.reservation(claim), self.owner(claim.claim.owner.secret, of: claim.claim)],
-            lease: Self.registration(lease: claim.claim.lease),
+            lease: WaitingStateMachine.registration(lease: claim.claim.lease),
             on: instance
         )
     }

@@ -56,7 +56,7 @@ extension RedlockCore {
             claim.registered.insert(instance.index)
             arguments += [
                 self.owner(claim.claim.owner.secret, of: claim.claim),
-                .number(Self.registration(lease: claim.claim.lease).wholeMilliseconds),
+                .number(WaitingStateMachine.registration(lease: claim.claim.lease).wholeMilliseconds),
                 .number(Int64(self.configuration.maximumWaitersPerLock)),
             ]
         }
