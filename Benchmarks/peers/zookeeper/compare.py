@@ -72,6 +72,11 @@ def main(dlock):
         for count in (1, 3):
             rounds = []
             with Servers(count) as servers:
+                # The servers' just-in-time compiler would otherwise be at work for whoever comes first.
+                say(f"{count} server(s), warm-up")
+                for _ in range(2):
+                    ours(dlock, servers, "hot-16")
+                    curator(folder, servers)
                 for number in range(1, ROUNDS + 1):
                     say(f"{count} server(s), round {number} of {ROUNDS}")
                     each = {"dlock": {workload: ours(dlock, servers, workload) for workload in WORKLOADS}}

@@ -75,6 +75,30 @@ import Transport
         }
     }
 
+    @Test func `one object takes the outcomes of many requests, and a command may come in two parts`() async throws {
+        try await RedisServer.withServer { server in
+            let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
+            try await withClient(server.endpoint, eventLoop: eventLoop) { client, _ in
+                let outcomes = OutcomeRecorder(expected: 1_001)
+                try await eventLoop.submit {
+                    for number in 0..<1_000 {
+                        var command = RedisCommand(bytes: ByteBuffer(string: "*2\r\n$4\r\nECHO\r\n"))
+                        command.tail = ByteBuffer(string: "$3\r\n\(100 + number % 900)\r\n")
+                        client.submit(command, deadline: .ample, handler: outcomes, number: number)
+                    }
+                    client.submit(RedisCommand("NONSENSE"), deadline: .ample, handler: outcomes, number: 1_000)
+                }.get()
+                for (number, outcome) in await outcomes.all() {
+                    if number == 1_000 {
+                        #expect(throws: RedisError.self) { try outcome.get() }
+                    } else {
+                        #expect(try outcome.get().value.string == "\(100 + number % 900)")
+                    }
+                }
+            }
+        }
+    }
+
     @Test func `what a caller submits first leaves first, also when it comes from the event loop next`() async throws {
         try await RedisServer.withServer { server in
             let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
@@ -202,5 +226,32 @@ import Transport
                 #expect(try await client.text("PING") == "PONG")
             }
         }
+    }
+}
+
+/// Records the outcomes of requests by their numbers.
+final class OutcomeRecorder: RedisOutcomeHandler {
+    typealias Outcome = Result<RedisReply, RedisError>
+
+    private let expected: Int
+    private let state = Mutex<[Int: Outcome]>([:])
+    private let isComplete = AsyncStream.makeStream(of: Void.self)
+
+    init(expected: Int) {
+        self.expected = expected
+    }
+
+    func completed(_ number: Int, _ outcome: Outcome) {
+        let count = self.state.withLock { state in
+            #expect(state.updateValue(outcome, forKey: number) == nil, "\(number) has ended twice")
+            return state.count
+        }
+        if count == self.expected { self.isComplete.continuation.finish() }
+    }
+
+    /// When there are as many as were expected.
+    func all() async -> [Int: Outcome] {
+        for await _ in self.isComplete.stream {}
+        return self.state.withLock { $0 }
     }
 }

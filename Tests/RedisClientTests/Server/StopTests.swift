@@ -40,6 +40,12 @@ import Transport
                     continuation.resume()
                 }
             }
+            let outcomes = OutcomeRecorder(expected: 1)
+            try await client.eventLoop.submit {
+                client.submit(RedisCommand("PING"), deadline: .ample, handler: outcomes, number: 7)
+            }.get()
+            let outcome = try #require(await outcomes.all()[7])
+            #expect(throws: RedisError.self) { try outcome.get() }
         }
     }
 

@@ -20,11 +20,14 @@ struct InstanceScriptTests {
         /// A token that is higher than any that may have been forgotten, by so much.
         func token(_ number: Int64 = 0) -> Int64 { self.floor + 1 + number }
 
-        func acquire(_ owner: String, _ token: Int64, lease: Int = 30_000, waiter: String? = nil) throws -> RedisAnswer
-        {
-            var arguments = [self.node, owner, "\(token)", "\(lease)", "\(self.floor)", "\(InstanceScriptTests.skew)"]
+        /// - Parameter skew: `nil`: the script's own.
+        func acquire(
+            _ owner: String, _ token: Int64, lease: Int = 30_000, skew: Int64? = nil, waiter: String? = nil
+        ) throws -> RedisAnswer {
+            var arguments = [owner, "\(token)", "\(lease)"]
+            if waiter != nil || skew != nil { arguments.append("\(skew ?? InstanceScriptTests.skew)") }
             if let waiter { arguments += [waiter, "6000", "3"] }
-            return try self.call(.instanceAcquire, arguments)
+            return try self.call(.instanceAcquire, arguments + [self.node])
         }
 
         func wait(_ waiter: String, reservation: Int = 1_000) throws -> RedisAnswer {
@@ -33,7 +36,7 @@ struct InstanceScriptTests {
 
         @discardableResult
         func release(_ owner: String, waiter: String? = nil) throws -> Int64? {
-            try self.call(.instanceRelease, [owner, "1000"] + (waiter.map { [$0] } ?? [])).integer
+            try self.call(.instanceRelease, [owner] + (waiter.map { [$0] } ?? [])).integer
         }
 
         func renew(_ owner: String) throws -> Int64? { try self.call(.instanceRenew, [owner, "30000"]).integer }
@@ -109,9 +112,68 @@ struct InstanceScriptTests {
             try instance.release(self.lock("a", "c"))
             let ahead = try instance.harness.ticks() + Self.skew + 62_500
             #expect(self.code(try instance.acquire(self.lock("b", "d"), ahead)) == -2)
-            #expect(self.code(try instance.acquire(self.lock("b", "d"), instance.floor)) == -1)
+            #expect(self.code(try instance.acquire(self.lock("b", "d"), instance.token(5))) == -1)
             #expect(try instance.harness.holder() == nil)
             #expect(try instance.harness.get(instance.harness.fence) == "\(instance.token(5))")
+        }
+    }
+
+    @Test func `how far a token may be ahead is what the caller says, or ten seconds`() async throws {
+        try await Self.run { instance in
+            let second: Int64 = 62_500
+            let ticks = try instance.harness.ticks()
+            #expect(self.code(try instance.acquire(self.lock("a", "c"), ticks + 12 * second)) == -2)
+            #expect(self.code(try instance.acquire(self.lock("a", "c"), ticks + 4 * second, skew: 2 * second)) == -2)
+            #expect(try instance.acquire(self.lock("a", "c"), ticks + 12 * second, skew: 20 * second).integer == 1)
+            try instance.release(self.lock("a", "c"))
+            let token = ticks + 13 * second
+            #expect(self.code(try instance.acquire(self.lock("a", "c"), token, waiter: self.lock("w", "d"))) == -2)
+        }
+    }
+
+    @Test func `a fence is kept for a day after each grant`() async throws {
+        try await Self.run { instance in
+            let hour: Int64 = 3_600 * 62_500
+            let start = (try instance.harness.ticks() / hour - 2) * hour
+            let old = Instance(harness: instance.harness, node: instance.node, floor: start)
+            func left() throws -> Int64 {
+                try instance.harness.server.command("PTTL", instance.harness.fence).integer ?? 0
+            }
+            #expect(try old.acquire(self.lock("a", "c"), start).integer == 1)
+            #expect(try left() > 89_990_000)
+            try old.release(self.lock("a", "c"))
+            // Within the hour it is left as it is; that takes an hour off the day and an hour that it was set for.
+            try instance.harness.server.command("PEXPIRE", instance.harness.fence, "87000000")
+            #expect(try old.acquire(self.lock("a", "c"), start + hour - 1).integer == 1)
+            #expect((86_900_000...87_000_000).contains(try left()))
+            try old.release(self.lock("a", "c"))
+            #expect(try old.acquire(self.lock("a", "c"), start + hour).integer == 1)
+            #expect(try left() > 89_990_000)
+            try old.release(self.lock("a", "c"))
+            // What is refused leaves the fence, and its end, as they were.
+            try instance.harness.server.command("PEXPIRE", instance.harness.fence, "87000000")
+            #expect(self.code(try old.acquire(self.lock("b", "d"), start + hour)) == -1)
+            #expect(try instance.harness.get(instance.harness.fence) == "\(start + hour)")
+            #expect((86_900_000...87_000_000).contains(try left()))
+            #expect(try instance.harness.holder() == nil)
+        }
+    }
+
+    @Test func `a turn that is given back is reserved for the next one for as long as is said`() async throws {
+        try await Self.run { instance in
+            for reservation in ["", "5000"] {
+                _ = try instance.acquire(self.lock("a", "c"), instance.token())
+                try instance.harness.server.command("DEL", instance.harness.fence)
+                try instance.harness.listening("d") { next in
+                    _ = try instance.wait(self.lock("w", "d"))
+                    let more = reservation.isEmpty ? [] : ["", reservation]
+                    #expect(try instance.call(.instanceRelease, [self.lock("a", "c")] + more).integer == 2)
+                    #expect(try next().hasPrefix("turn www"))
+                }
+                let left = try instance.harness.server.command("PTTL", instance.harness.key).integer ?? 0
+                #expect(reservation.isEmpty ? left <= 1_000 && left != -1 : (1_001...5_000).contains(left))
+                try instance.release("", waiter: self.lock("w", "d"))
+            }
         }
     }
 

@@ -153,6 +153,7 @@ package final class RedisClient: Sendable {
                 RedisRequest(
                     id: id,
                     bytes: command.bytes,
+                    tail: command.tail,
                     deadline: deadline,
                     completion: .continuation(continuation),
                     endsWithTag: command.endsWithTag,
@@ -181,6 +182,7 @@ package final class RedisClient: Sendable {
                         RedisRequest(
                             id: RequestID(rawValue: ids.lowerBound + UInt64(index)),
                             bytes: commands[index].bytes,
+                            tail: commands[index].tail,
                             deadline: deadline,
                             completion: .batch(batch, index: index),
                             endsWithTag: commands[index].endsWithTag
@@ -214,12 +216,34 @@ package final class RedisClient: Sendable {
         let request = RedisRequest(
             id: self.inbox.nextID(),
             bytes: command.bytes,
+            tail: command.tail,
             deadline: deadline,
             completion: RedisCompletion.callback(completion),
             endsWithTag: command.endsWithTag,
             onlyOn: connection
         )
         self.put(request, isUrgent: isUrgent)
+    }
+
+    /// Sends a command; `handler` is called once with `number`, on the event loop, where this is called, too. It cannot be cancelled.
+    ///
+    /// If the request cannot be sent or kept, that is before this returns.
+    package func submit(
+        _ command: RedisCommand,
+        deadline: Moment,
+        handler: any RedisOutcomeHandler,
+        number: Int
+    ) {
+        self.loop.value.submit(
+            RedisRequest(
+                id: self.inbox.nextID(),
+                bytes: command.bytes,
+                tail: command.tail,
+                deadline: deadline,
+                completion: .handler(handler, number: number),
+                endsWithTag: command.endsWithTag
+            )
+        )
     }
 
     /// - Parameter isUrgent: from another thread the event loop is told at once in any case: what follows is there before it is.
@@ -257,7 +281,7 @@ package final class RedisClient: Sendable {
         switch request.completion {
         // The event loop may be gone by now, and nobody must wait for ever.
         case .continuation, .batch: request.completion.complete(.failure(error))
-        case .callback(let callback): self.eventLoop.execute { callback(.failure(error)) }
+        case .callback, .handler: self.eventLoop.execute { request.completion.complete(.failure(error)) }
         }
     }
 

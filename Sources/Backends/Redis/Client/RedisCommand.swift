@@ -7,12 +7,15 @@ package struct RedisCommand: Sendable {
     package let bytes: ByteBuffer
     /// The tag of the connection that carries it follows as the last argument: see ``RedisLocation/tag``.
     package let endsWithTag: Bool
+    /// What follows ``bytes``: the last arguments, where the others are the same for several servers and encoded once.
+    package var tail: ByteBuffer?
 
-    /// `bytes` must be one whole encoded command: anything else shifts the replies of all requests after it.
+    /// `bytes`, with `tail`, must be one whole encoded command: anything else shifts the replies of all requests after it.
     ///
     /// - Parameter endsWithTag: `bytes` lack the last argument, which their array header counts.
-    package init(bytes: ByteBuffer, endsWithTag: Bool = false) {
+    package init(bytes: ByteBuffer, tail: ByteBuffer? = nil, endsWithTag: Bool = false) {
         self.bytes = bytes
+        self.tail = tail
         self.endsWithTag = endsWithTag
     }
 
@@ -30,6 +33,7 @@ package struct RedisCommand: Sendable {
     /// The command's words, read back from its bytes. Nil if they are not one encoded command.
     var words: [String]? {
         var bytes = self.bytes
+        if let tail = self.tail { bytes.writeImmutableBuffer(tail) }
         var decoder = RESPDecoder(limits: RESPLimits())
         guard let value = try? decoder.next(from: &bytes), bytes.readableBytes == 0 else { return nil }
         return value.elements?.map { $0.string ?? "" }
@@ -38,7 +42,9 @@ package struct RedisCommand: Sendable {
 
 // Arguments may be secrets.
 extension RedisCommand: CustomStringConvertible, CustomReflectable {
-    package var description: String { "RedisCommand(\(self.bytes.readableBytes) bytes)" }
+    package var description: String { "RedisCommand(\(self.byteCount) bytes)" }
 
-    package var customMirror: Mirror { Mirror(self, children: ["byteCount": self.bytes.readableBytes]) }
+    private var byteCount: Int { self.bytes.readableBytes + (self.tail?.readableBytes ?? 0) }
+
+    package var customMirror: Mirror { Mirror(self, children: ["byteCount": self.byteCount]) }
 }

@@ -78,6 +78,7 @@ final class RedisConnection: ChannelInboundHandler {
                 self.batchIsAlone = self.machine.inFlightCount == 1
             }
             self.outgoing.writeImmutableBuffer(request.bytes)
+            if let tail = request.tail { self.outgoing.writeImmutableBuffer(tail) }
             if request.endsWithTag { self.writeTag() }
         case .fail(let error):
             request.completion.complete(.failure(error))

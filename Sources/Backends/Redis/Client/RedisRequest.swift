@@ -13,6 +13,8 @@ struct RequestID: Hashable, Comparable, Sendable {
 struct RedisRequest<Completion> {
     let id: RequestID
     let bytes: ByteBuffer
+    /// See ``RedisCommand/tail``.
+    var tail: ByteBuffer?
     let deadline: Moment
     let completion: Completion
     /// See ``RedisCommand/endsWithTag``.
@@ -40,14 +42,23 @@ enum RedisCompletion: Sendable {
     case continuation(Continuation)
     case callback(@Sendable (Outcome) -> Void)
     case batch(RedisBatch, index: Int)
+    case handler(any RedisOutcomeHandler, number: Int)
 
     func complete(_ outcome: Outcome) {
         switch self {
         case .continuation(let continuation): continuation.resume(returning: outcome)
         case .callback(let callback): callback(outcome)
         case .batch(let batch, let index): batch.complete(index, outcome)
+        case .handler(let handler, let number): handler.completed(number, outcome)
         }
     }
+}
+
+/// Takes the outcomes of several requests, which it tells apart by numbers. For those who send so many that a closure for each
+/// would be a good part of the work.
+package protocol RedisOutcomeHandler: AnyObject, Sendable {
+    /// Called once for each request, on the event loop of the client.
+    func completed(_ number: Int, _ outcome: Result<RedisReply, RedisError>)
 }
 
 /// Gathers the outcomes of requests that were sent together.

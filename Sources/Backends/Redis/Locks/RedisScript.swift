@@ -7,7 +7,7 @@ import RedisClient
 ///
 /// It is called by its hash (EVALSHA). The hashes stand in Scripts/SHA1SUMS, written by scripts/lua-sums.sh; a test
 /// compares them with those that a server computes.
-struct RedisScript: Sendable {
+final class RedisScript: Sendable {
     let name: String
     let text: String
     let hash: String
@@ -121,8 +121,12 @@ enum ScriptCall {
 
 extension RedisScript {
     /// The command that calls the script for one lock.
-    func command(_ call: ScriptCall, key: String, _ arguments: [ScriptArgument]) -> RedisCommand {
-        var count = self.takesEpoch ? 1 : 0
+    ///
+    /// - Parameter tailCount: how many arguments are missing, which have to follow as the command's tail.
+    func command(
+        _ call: ScriptCall, key: String, _ arguments: [ScriptArgument], tailCount: Int = 0
+    ) -> RedisCommand {
+        var count = (self.takesEpoch ? 1 : 0) + tailCount
         var room = RESPWriter.bulkRoom(key.utf8.count)
         for argument in arguments {
             count += argument.count

@@ -28,7 +28,14 @@ struct RecentLocks: Sendable {
         }
     }
 
-    mutating func granted(_ name: LockName, token: Int64) { self[name].token = token }
+    mutating func granted(_ name: LockName, token: Int64) {
+        // Found once, as a rule: hashing a name is most of the work.
+        if self.new.count < Self.capacity {
+            self.new[name, default: self.old[name] ?? Entry()].token = token
+        } else {
+            self[name].token = token
+        }
+    }
 
     mutating func contended(_ name: LockName, now: Moment) {
         self[name].contendedUntil = now + Self.contention

@@ -22,17 +22,22 @@ extension RedlockCore {
             // A caller asks again only when it has given its first question up.
             self.answer(claim, .failure(LockError(.outcomeUnknown, "asked again")))
         } else {
-            claim = Claim(claim: request.claim, key: key, joinsQueue: request.joinsQueue)
+            claim = Claim(
+                claim: request.claim,
+                key: key,
+                joinsQueue: request.joinsQueue,
+                instanceCount: self.instances.count
+            )
             self.claims[attempt] = claim
-            self.waiters[OwnerKey(request.claim.owner.secret)] = attempt
         }
         claim.request = continuation
         if let grant = claim.grant { return self.answer(claim, .success(.granted(grant))) }
         if claim.machine.isPromised { return self.answer(claim, .success(.queued(self.place(of: claim)))) }
         let now = Instant.now
         // A little before the caller's own deadline, so that it hears why.
-        let patience = self.deadline(request.latest)
-        self.patience.set(attempt, to: patience - min(now.duration(to: patience) / 4, .milliseconds(250)))
+        let patience = self.deadline(request.latest, now: now)
+        let answeredBy = patience - min(now.duration(to: patience) / 4, .milliseconds(250))
+        self.patience.set(attempt, to: answeredBy, insteadOf: &claim.patience)
         if case .gathering = claim.machine.state {
             if self.delayedReleases.isEmpty {
                 self.begin(claim)
@@ -60,7 +65,7 @@ extension RedlockCore {
 
     func begin(_ claim: Claim) {
         let now = Instant.now
-        guard self.hasQuorum(now: now), let gate = self.gate(of: claim) else {
+        guard self.hasQuorum(now: now), let gate = self.firstUsable(from: claim.home) else {
             self.gathering.insert(claim.claim.attempt)
             return
         }
@@ -78,7 +83,7 @@ extension RedlockCore {
             self.wait(claim, at: gate)
         case .pause(let longest):
             let pause = longest * Double.random(in: 0..<1, using: &self.generator)
-            self.wakeups.set(claim.claim.attempt, to: .now + pause)
+            self.wakeups.set(claim.claim.attempt, to: .now + pause, insteadOf: &claim.wakeup)
             self.armTimer()
         case .gather:
             self.gathering.insert(claim.claim.attempt)
@@ -94,19 +99,14 @@ extension RedlockCore {
 
     // MARK: Waiting
 
-    /// For how long a lock is reserved for the one whose turn it is.
-    func reservation(_ claim: Claim) -> ScriptArgument {
-        .number(min(claim.claim.lease, .seconds(1)).wholeMilliseconds)
-    }
-
     private func wait(_ claim: Claim, at gate: Int) {
         let attempt = claim.claim.attempt
         let instance = self.instances[gate]
-        claim.registered.insert(gate)
+        self.register(claim, at: instance)
         let arguments: [ScriptArgument] = [
             .text(instance.machine.node), self.owner(claim.claim.owner.secret, of: claim.claim),
             .number(WaitingStateMachine.registration(lease: claim.claim.lease).wholeMilliseconds),
-            self.reservation(claim),
+            claim.reservation ?? .number(1_000),
             .number(Int64(self.configuration.maximumWaitersPerLock)),
         ]
         let deadline = Instant.now + self.configuration.timeout(lease: claim.claim.lease)
@@ -143,7 +143,7 @@ extension RedlockCore {
                     // The next one looks when the holder's lease must have passed: the holder may have died.
                     let usual = WaitingStateMachine.touchInterval(lease: claim.claim.lease)
                     let next = remaining.map { min(usual, $0 + .milliseconds(1)) } ?? usual
-                    self.wakeups.set(attempt, to: .now + next)
+                    self.wakeups.set(attempt, to: .now + next, insteadOf: &claim.wakeup)
                     self.armTimer()
                 }
                 self.perform(claim.machine.waitAnswered(.queued, from: instance.index, gate: nil), for: claim)
@@ -180,7 +180,7 @@ extension RedlockCore {
             if round.machine.turn(index) { self.ask(instance, round, claim) }
             return
         }
-        self.wakeups.remove(claim.claim.attempt)
+        self.wakeups.remove(claim.claim.attempt, at: &claim.wakeup)
         self.perform(claim.machine.turn(), for: claim)
     }
 
@@ -190,12 +190,10 @@ extension RedlockCore {
 
     // MARK: Time
 
-    func wakeUp(_ attempt: AttemptID, now: Instant) {
+    func wakeUp(_ attempt: AttemptID) {
         guard let claim = self.claims[attempt] else { return }
-        if claim.machine.state == .over {
-            // It was released, and no quorum has confirmed it: its keys have ended by now.
-            self.forget(claim)
-        } else if let round = claim.round {
+        claim.wakeup = nil
+        if let round = claim.round {
             self.perform(round.machine.timeIsOver(), round, claim)
         } else {
             self.perform(claim.machine.timerFired(gate: self.gate(of: claim)), for: claim)
@@ -203,7 +201,9 @@ extension RedlockCore {
     }
 
     func patienceIsOver(_ attempt: AttemptID) {
-        guard let claim = self.claims[attempt], claim.request != nil else { return }
+        guard let claim = self.claims[attempt] else { return }
+        claim.patience = nil
+        guard claim.request != nil else { return }
         if claim.machine.patienceIsOver() {
             self.answer(claim, .success(.queued(self.place(of: claim))))
         } else {
@@ -222,11 +222,11 @@ extension RedlockCore {
 
     // MARK: Ends
 
-    func answer(_ claim: Claim, _ reply: Result<AcquireReply, LockError>) {
-        self.patience.remove(claim.claim.attempt)
+    func answer(_ claim: Claim, _ reply: @autoclosure () -> Result<AcquireReply, LockError>) {
+        self.patience.remove(claim.claim.attempt, at: &claim.patience)
         guard let request = claim.request else { return }
         claim.request = nil
-        request.resume(returning: reply)
+        request.resume(returning: reply())
     }
 
     /// A claim ends without a grant: nothing of it is left.
@@ -240,10 +240,13 @@ extension RedlockCore {
         let attempt = claim.claim.attempt
         claim.machine.ended()
         self.claims[attempt] = nil
-        self.waiters[OwnerKey(claim.claim.owner.secret)] = nil
-        self.gathering.remove(attempt)
-        self.wakeups.remove(attempt)
-        self.patience.remove(attempt)
+        if claim.isWaiter { self.waiters[OwnerKey(claim.claim.owner.secret)] = nil }
+        if !self.gathering.isEmpty { self.gathering.remove(attempt) }
+        self.wakeups.remove(attempt, at: &claim.wakeup)
+        self.endings.remove(attempt, at: &claim.ending)
+        self.patience.remove(attempt, at: &claim.patience)
+        // A round has its claim.
+        claim.won = nil
     }
 
     /// Takes back what a claim may have on the instances, apart from a lock that it holds.
@@ -257,13 +260,24 @@ extension RedlockCore {
         claim.registered = []
     }
 
+    /// From now on the claim may stand in the queue of this instance, which names it when it is its turn.
+    func register(_ claim: Claim, at instance: Instance) {
+        claim.registered.insert(instance.index)
+        guard !claim.isWaiter else { return }
+        claim.isWaiter = true
+        self.waiters[OwnerKey(claim.claim.owner.secret)] = claim.claim.attempt
+    }
+
     func leaveQueue(_ claim: Claim, on instance: Instance) {
         claim.registered.remove(instance.index)
-        self.release(
+        let release = Release(
             claim.key,
-            [.text(""), self.reservation(claim), self.owner(claim.claim.owner.secret, of: claim.claim)],
-            lease: WaitingStateMachine.registration(lease: claim.claim.lease),
-            on: instance
+            owner: nil,
+            waiter: self.owner(claim.claim.owner.secret, of: claim.claim),
+            reservation: claim.reservation,
+            lasts: WaitingStateMachine.registration(lease: claim.claim.lease),
+            core: self
         )
+        self.send(release, to: instance)
     }
 }

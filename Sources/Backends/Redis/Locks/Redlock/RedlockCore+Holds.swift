@@ -54,51 +54,40 @@ extension RedlockCore {
     }
 
     private func release(_ claim: Claim, _ owner: LockOwner.Secret, _ continuation: LeaveContinuation?) {
-        let attempt = claim.claim.attempt
         // Until then it can be asked again.
-        self.wakeups.set(attempt, to: .now + claim.claim.lease * 2)
+        self.endings.set(claim.claim.attempt, to: .now + claim.claim.lease * 2, insteadOf: &claim.ending)
         self.armTimer()
-        let arguments = [self.owner(owner, of: claim.claim), self.reservation(claim)]
-        let command = RedisScript.instanceRelease.command(.byHash, key: claim.key, arguments)
-        var ballot = Ballot(count: self.instances.count)
+        let instances = self.instances
+        let election = Election(claim, count: instances.count, continuation: continuation)
+        let release = self.release(of: claim, owner, election, waiter: nil)
+        let won = claim.won
         // The gate last: who has its turn next finds the others free.
-        let gate = self.gate(of: claim) ?? 0
-        let order = self.instances.indices.filter { $0 != gate } + [gate]
-        for index in order {
+        let gate = self.firstUsable(from: claim.home) ?? 0
+        for step in 1...instances.count {
+            let instance = instances[(gate + step) % instances.count]
             // An instance that has not answered yet may put the claim into its queue before it hears of the release.
-            let isRegistered = claim.registered.remove(index) != nil
-            // An instance that was away all the time has nothing of it.
-            let mayHold = isRegistered || claim.won?.machine.mayHold(index) != false
-            self.release(
-                claim.key,
-                isRegistered ? arguments + [self.owner(claim.claim.owner.secret, of: claim.claim)] : arguments,
-                lease: claim.claim.lease,
-                on: self.instances[index],
-                command: isRegistered ? nil : command,
-                isKept: mayHold
-            ) { answer in
-                let vote: Ballot.Vote
-                switch answer {
-                case 1: vote = .yes
-                case 2:
-                    vote = .yes
-                    self.recent.contended(claim.claim.name, now: .now)
-                case 0: vote = .no
-                default: vote = .none
-                }
-                guard let verdict = ballot.voted(vote) else { return }
-                switch verdict {
-                case .yes, .undecided:
-                    self.forget(claim)
-                    continuation?.resume(returning: .success(true))
-                case .no:
-                    self.forget(claim)
-                    continuation?.resume(returning: .success(false))
-                case .noQuorum:
-                    continuation?.resume(returning: .failure(self.noQuorum()))
-                }
+            if claim.registered.remove(instance.index) != nil {
+                let waiter = self.owner(claim.claim.owner.secret, of: claim.claim)
+                self.send(self.release(of: claim, owner, election, waiter: waiter), to: instance)
+            } else {
+                // An instance that was away all the time has nothing of it.
+                self.send(release, to: instance, isKept: won?.machine.mayHold(instance.index) != false)
             }
         }
+    }
+
+    private func release(
+        of claim: Claim, _ owner: LockOwner.Secret, _ election: Election, waiter: ScriptArgument?
+    ) -> Release {
+        Release(
+            claim.key,
+            owner: self.owner(owner, of: claim.claim),
+            waiter: waiter,
+            reservation: claim.reservation,
+            lasts: claim.claim.lease,
+            election: election,
+            core: self
+        )
     }
 
     /// - Parameter timeout: how long an instance may take.
@@ -129,7 +118,7 @@ extension RedlockCore {
         }
         for instance in self.instances {
             // One that has turned out to be another server must not vote twice.
-            guard instance.client.state.isConnected, !instance.machine.isRefused else {
+            guard instance.isConnected, !instance.machine.isRefused else {
                 vote(.none)
                 continue
             }

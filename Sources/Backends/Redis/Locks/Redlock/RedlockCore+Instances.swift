@@ -13,23 +13,16 @@ extension RedlockCore {
         let client: RedisClient
         var machine = RedlockInstanceStateMachine()
         /// What has to be released there as soon as it can be reached: owners of rounds whose outcome is not known.
-        var leftovers: [Leftover] = []
-        /// What it is asked with every time, while it is open.
-        var nodeArgument = ScriptArgument.text("")
-        var floorArguments = ScriptArgument.number(0)
+        var leftovers: [Release] = []
+        /// What it is asked with every time, while it is open: its node, as a bulk string.
+        var nodeArgument = ByteBuffer()
+        var isConnected = false
         /// How many times somebody has looked at it: late answers of earlier looks are of no interest.
         var looks = 0
         /// What was found, when nothing but looking was asked for.
         var found: InstanceNodeReply?
         /// A connection was lost, and it is not known yet that no other can be made.
         var isComingBack = false
-
-        struct Leftover {
-            let key: String
-            let arguments: [ScriptArgument]
-            /// The key has ended by then.
-            let until: Instant
-        }
 
         init(index: Int, name: String, client: RedisClient) {
             self.index = index
@@ -38,20 +31,18 @@ extension RedlockCore {
         }
     }
 
-    /// More than this is not kept for an instance that cannot be reached: those keys end with their leases.
-    static let maximumLeftovers = 10_000
-
     // MARK: Connections
 
     func connected(_ index: Int) {
         let instance = self.instances[index]
+        instance.isConnected = true
         instance.machine.connected()
         instance.isComingBack = true
         self.introduce(instance)
         // So that the server knows the script before it is needed: the text of a release that is not known would come after the
         // requests that were sent meanwhile. It releases nothing.
         self.submit(
-            .instanceRelease, to: instance, key: "dlock.node", [.text(""), .number(1)], deadline: self.deadline(nil)
+            .instanceRelease, to: instance, key: "dlock.node", [.text("")], deadline: self.deadline(nil)
         ) { _ in }
         self.releaseLeftovers(of: instance)
         self.releasesChanged()
@@ -80,7 +71,7 @@ extension RedlockCore {
         guard instance.machine.introduced(info, now: .now) else { return self.settled() }
         for other in self.instances where other !== instance && other.machine.runID == info.runID {
             // Unless the other one was that server before, and is another one now.
-            guard other.client.state.isConnected else { continue }
+            guard other.isConnected else { continue }
             instance.machine.isTwin(of: other.name, now: .now)
             return self.settled()
         }
@@ -129,8 +120,8 @@ extension RedlockCore {
             return self.settled()
         }
         instance.machine.looked(node, policy: self.policy, now: .now)
-        instance.nodeArgument = .encoded([.text(instance.machine.node)])
-        instance.floorArguments = .encoded([.number(instance.machine.floor), .number(self.skew)])
+        instance.nodeArgument.clear()
+        instance.nodeArgument.writeRESPBulk(instance.machine.node)
         self.settled()
     }
 
@@ -152,6 +143,7 @@ extension RedlockCore {
     func disconnected(_ index: Int, _ error: RedisError, wasConnected: Bool) {
         let instance = self.instances[index]
         instance.looks += 1
+        instance.isConnected = false
         instance.isComingBack = wasConnected
         instance.machine.disconnected(error.reason, isRefusal: error.code == .unusableServer)
         // Those who wait there keep their places: they are left when they are not needed any more.
@@ -168,76 +160,16 @@ extension RedlockCore {
         case .turn(let waiter, let fence, let key):
             guard let attempt = self.waiters[waiter.key], let claim = self.claims[attempt] else {
                 // Nobody wants it any more: the next one is not to be kept waiting.
-                let arguments: [ScriptArgument] = [.text(""), .number(1_000), .text(waiter.text)]
-                return self.release(key, arguments, lease: .seconds(1), on: self.instances[index])
+                let release = Release(
+                    key, owner: nil, waiter: .text(waiter.text), reservation: nil, lasts: .seconds(1), core: self
+                )
+                return self.send(release, to: self.instances[index])
             }
             self.told(fence, to: claim)
             self.turn(claim, at: index)
         case .revoked(let owner):
             guard let claim = self.claims.values.first(where: { $0.owner.map(OwnerKey.init) == owner }) else { return }
             self.tell(.lost(claim.claim.attempt, .revoked))
-        }
-    }
-
-    // MARK: Leftovers
-
-    /// Releases on one instance what this client must not leave there. It is repeated until the instance has answered, or the
-    /// lease is over.
-    ///
-    /// - Parameters:
-    ///   - isKept: whether there may be something to release, if the instance cannot be reached now.
-    ///   - then: what the instance answered; `nil`: nothing, or it cannot be reached now.
-    func release(
-        _ key: String,
-        _ arguments: [ScriptArgument],
-        lease: Duration,
-        on instance: Instance,
-        command: RedisCommand? = nil,
-        isKept: Bool = true,
-        then: @escaping (Int64?) -> Void = { _ in }
-    ) {
-        let leftover = Instance.Leftover(key: key, arguments: arguments, until: .now + lease)
-        guard instance.client.state.isConnected else {
-            if isKept { self.keep(leftover, for: instance) }
-            return then(nil)
-        }
-        self.releasesOut += 1
-        self.submit(
-            .instanceRelease,
-            to: instance,
-            key: key,
-            arguments,
-            deadline: self.deadline(nil),
-            command: command
-        ) { result in
-            defer {
-                self.releasesOut -= 1
-                self.releasesChanged()
-            }
-            switch result {
-            case .success(let reply):
-                self.answered(instance, reply)
-                then(reply.value.int)
-            case .failure:
-                self.keep(leftover, for: instance)
-                then(nil)
-            }
-        }
-    }
-
-    private func keep(_ leftover: Instance.Leftover, for instance: Instance) {
-        let now = Instant.now
-        if instance.leftovers.count >= Self.maximumLeftovers { instance.leftovers.removeAll { $0.until <= now } }
-        guard instance.leftovers.count < Self.maximumLeftovers, leftover.until > now else { return }
-        instance.leftovers.append(leftover)
-    }
-
-    private func releaseLeftovers(of instance: Instance) {
-        let leftovers = instance.leftovers
-        instance.leftovers = []
-        let now = Instant.now
-        for leftover in leftovers where leftover.until > now {
-            self.release(leftover.key, leftover.arguments, lease: leftover.until - now, on: instance)
         }
     }
 }

@@ -17,62 +17,57 @@ extension RedlockCore {
         let now = Instant.now
         let timeout = self.configuration.timeout(lease: claim.claim.lease)
         let time = self.times.estimate(now: now) ?? 1
+        let instances = self.instances
+        var reasons: [String?] = []
+        var isLate: [Bool] = []
+        reasons.reserveCapacity(instances.count)
+        isLate.reserveCapacity(instances.count)
         // Of instances that have been open for a short time; the others' are below the clock. A wild one is left out.
-        let floors = self.instances.lazy.filter(\.machine.isOpen).map(\.machine.floor)
-        let floor = floors.filter { $0 <= time + self.skew }.max() ?? 0
-        let token = max(claim.lowestToken + 1, self.recent[claim.claim.name].token + 1, floor + 1, time)
-        let owner = LockOwner.Secret(using: &self.generator)
+        var floor: Int64 = 0
+        for instance in instances {
+            let isOpen = instance.machine.isOpen
+            reasons.append(isOpen ? nil : instance.machine.reason(now: now))
+            isLate.append(instance.machine.isLate)
+            let own = instance.machine.floor
+            if isOpen, own > floor, own <= time + self.skew { floor = own }
+        }
         let round = Round(
             RedlockRoundStateMachine(
-                instances: self.instances.map { $0.machine.reason(now: now) },
-                isLate: self.instances.map(\.machine.isLate),
-                token: token,
+                instances: reasons,
+                isLate: isLate,
+                token: max(claim.lowestToken + 1, self.recent[claim.claim.name].token + 1, floor + 1, time),
                 lease: claim.claim.lease,
                 minimumValidity: claim.claim.lease / 2,
                 failsEarly: claim.machine.joinsQueue,
                 startedAt: now
             ),
-            owner: owner,
-            arguments: .encoded([
-                self.owner(owner, of: claim.claim), .number(token), .number(claim.leaseInMilliseconds),
-            ]),
+            of: claim,
+            owner: LockOwner.Secret(using: &self.generator),
             deadline: now + timeout,
-            hasTurn: hasTurn
+            hasTurn: hasTurn,
+            core: self
         )
         claim.round = round
-        self.wakeups.set(claim.claim.attempt, to: round.deadline)
-        for index in self.instances.indices where round.machine.isAsked(index) {
+        self.wakeups.set(claim.claim.attempt, to: round.deadline, insteadOf: &claim.wakeup)
+        for instance in instances where round.machine.isAsked(instance.index) {
             // A connection may be found lost while it is written to, and with it the round.
             guard claim.round === round else { break }
-            self.ask(self.instances[index], round, claim)
+            self.ask(instance, round, claim)
         }
         if hasTurn { self.armTimer() }
     }
 
     func ask(_ instance: Instance, _ round: Round, _ claim: Claim) {
-        var arguments = [instance.nodeArgument, round.arguments, instance.floorArguments]
-        // Only who has the turn waits where it is refused: the others go to the gate.
-        if round.hasTurn, claim.machine.joinsQueue {
-            claim.registered.insert(instance.index)
-            arguments += [
-                self.owner(claim.claim.owner.secret, of: claim.claim),
-                .number(WaitingStateMachine.registration(lease: claim.claim.lease).wholeMilliseconds),
-                .number(Int64(self.configuration.maximumWaitersPerLock)),
-            ]
+        guard round.mayAsk(instance) else {
+            // As its script would answer.
+            let told = RedlockRoundStateMachine.Told(fence: instance.machine.floor, time: 0)
+            return self.take(.behind(holder: ""), told: told, from: instance, round, claim)
         }
-        self.submit(
-            .instanceAcquire,
-            to: instance,
-            key: claim.key,
-            arguments,
-            deadline: round.deadline,
-            isWanted: { claim.isOf(round) }
-        ) { result in
-            self.answered(instance, round, claim, result)
-        }
+        if round.isQueued { self.register(claim, at: instance) }
+        round.submit(to: instance)
     }
 
-    private func answered(_ instance: Instance, _ round: Round, _ claim: Claim, _ result: Exchange) {
+    func answered(_ instance: Instance, _ round: Round, _ claim: Claim, _ result: Exchange) {
         let answer: RedlockRoundStateMachine.Answer
         var told: RedlockRoundStateMachine.Told?
         switch result {
@@ -100,9 +95,19 @@ extension RedlockCore {
                 self.look(instance)
             case .busy(let holder):
                 claim.holder = holder
-                answer = .busy(holder: holder, isQueued: round.hasTurn && claim.machine.joinsQueue)
+                answer = .busy(holder: holder, isQueued: round.isQueued)
             }
         }
+        self.take(answer, told: told, from: instance, round, claim)
+    }
+
+    private func take(
+        _ answer: RedlockRoundStateMachine.Answer,
+        told: RedlockRoundStateMachine.Told?,
+        from instance: Instance,
+        _ round: Round,
+        _ claim: Claim
+    ) {
         let action = round.machine.answered(instance.index, answer, told: told, now: .now)
         guard claim.round === round else {
             // The lock was granted by others before this one said that the round is queued.
@@ -132,8 +137,8 @@ extension RedlockCore {
         let attempt = claim.claim.attempt
         claim.machine.granted()
         claim.won = round
-        self.wakeups.remove(attempt)
-        self.patience.remove(attempt)
+        self.wakeups.remove(attempt, at: &claim.wakeup)
+        self.patience.remove(attempt, at: &claim.patience)
         self.recent.granted(claim.claim.name, token: token.rawValue)
         if round.hasTurn { self.recent.contended(claim.claim.name, now: .now) }
         // Where it waited and is not needed any more. Where an answer is out, the grant takes it out of the queue.
@@ -150,7 +155,7 @@ extension RedlockCore {
     }
 
     private func failed(_ claim: Claim, _ round: Round) {
-        self.wakeups.remove(claim.claim.attempt)
+        self.wakeups.remove(claim.claim.attempt, at: &claim.wakeup)
         self.giveUp(round, claim)
         self.told(round.machine.nextToken() - 1, to: claim)
         let failure = round.machine.failure
@@ -160,14 +165,19 @@ extension RedlockCore {
 
     /// An instance has answered. Only an answer that came in time shows that it is not late any more.
     func answered(_ instance: Instance, _ reply: RedisReply) {
+        guard instance.machine.isLate else { return }
         if reply.sent.duration(to: .now) <= self.configuration.instanceTimeout { instance.machine.wasPrompt() }
     }
 
     /// Releases a lost round wherever it may have been granted, also where no answer has come.
     func giveUp(_ round: Round, _ claim: Claim) {
-        let arguments = [self.owner(round.owner, of: claim.claim), self.reservation(claim)]
-        for instance in self.instances where round.machine.mayHold(instance.index) {
-            self.release(claim.key, arguments, lease: claim.claim.lease, on: instance)
-        }
+        let release = Release(
+            claim.key,
+            owner: self.owner(round.owner, of: claim.claim),
+            reservation: claim.reservation,
+            lasts: claim.claim.lease,
+            core: self
+        )
+        for instance in self.instances where round.machine.mayHold(instance.index) { self.send(release, to: instance) }
     }
 }

@@ -53,63 +53,15 @@ final class RedlockCore {
     private var suffix: (metadata: OwnerMetadata, bytes: [UInt8])?
 
     /// When a claim has something to do.
-    var wakeups = AttemptDeadlines()
+    var wakeups = OrderedAttemptDeadlines()
+    /// When the keys of a released claim have ended, whatever the instances say.
+    var endings = OrderedAttemptDeadlines()
     /// When a claim's caller has to be answered.
-    var patience = AttemptDeadlines()
+    var patience = OrderedAttemptDeadlines()
     private let timer: EventLoopTimer
     private var armedFor: Instant?
-
-    /// One claim.
-    final class Claim {
-        let claim: LockClaim
-        let key: String
-        let leaseInMilliseconds: Int64
-        var machine: RedlockClaimStateMachine
-        var request: RequestContinuation?
-        var round: Round?
-        /// Whose key it is, when it is held.
-        var owner: LockOwner.Secret? { self.won?.owner }
-        var grant: LockGrant?
-        /// The round that was granted.
-        var won: Round?
-        /// The next token has to be above this.
-        var lowestToken: Int64 = 0
-        /// The instances in whose queue it may stand, or that may have reserved the lock for it.
-        var registered: Set<Int> = []
-        var holder = ""
-
-        init(claim: LockClaim, key: String, joinsQueue: Bool) {
-            self.claim = claim
-            self.key = key
-            self.leaseInMilliseconds = claim.lease.wholeMilliseconds
-            self.machine = RedlockClaimStateMachine(joinsQueue: joinsQueue)
-        }
-    }
-
-    /// One round of a claim.
-    final class Round {
-        var machine: RedlockRoundStateMachine
-        let owner: LockOwner.Secret
-        /// When the instances must have answered.
-        let deadline: Instant
-        let hasTurn: Bool
-        /// What all instances are asked.
-        let arguments: ScriptArgument
-
-        init(
-            _ machine: RedlockRoundStateMachine,
-            owner: LockOwner.Secret,
-            arguments: ScriptArgument,
-            deadline: Instant,
-            hasTurn: Bool
-        ) {
-            self.machine = machine
-            self.owner = owner
-            self.arguments = arguments
-            self.deadline = deadline
-            self.hasTurn = hasTurn
-        }
-    }
+    /// When the first instance that is closed, or refused, is looked at again. Found out with each change.
+    private var opensAt: Instant?
 
     init(configuration: RedlockConfiguration, eventLoop: any EventLoop, clientName: String, logger: Logger) {
         self.configuration = configuration
@@ -169,8 +121,8 @@ final class RedlockCore {
         return bytes
     }
 
-    func deadline(_ deadline: Instant?) -> Instant {
-        let patience = Instant.now + self.configuration.requestTimeout
+    func deadline(_ deadline: Instant?, now: Instant = .now) -> Instant {
+        let patience = now + self.configuration.requestTimeout
         return deadline.map { min($0, patience) } ?? patience
     }
 
@@ -223,6 +175,7 @@ final class RedlockCore {
             self.settledWaiters = []
             for body in waiters { body() }
         }
+        self.opensAt = self.instances.lazy.compactMap(\.machine.opensAt).min()
         self.quorumChanged()
         self.armTimer()
     }
@@ -231,12 +184,17 @@ final class RedlockCore {
     /// None without a quorum.
     func gate(of claim: Claim) -> Int? {
         guard self.openCount >= self.configuration.quorum else { return nil }
-        let first = Int(StableHash.fnv1a(claim.key.utf8) % UInt64(self.instances.count))
+        return self.firstUsable(from: claim.home)
+    }
+
+    /// The first instance from this one on that is open, and not late if there is such a one.
+    func firstUsable(from home: Int) -> Int? {
+        let instances = self.instances
         var usable: Int?
-        for step in self.instances.indices {
-            let index = (first + step) % self.instances.count
-            guard self.instances[index].machine.isOpen else { continue }
-            if !self.instances[index].machine.isLate { return index }
+        for step in instances.indices {
+            let index = (home + step) % instances.count
+            guard instances[index].machine.isOpen else { continue }
+            if !instances[index].machine.isLate { return index }
             usable = usable ?? index
         }
         return usable
@@ -268,8 +226,9 @@ final class RedlockCore {
             if let moment { earliest = earliest.map { min($0, moment) } ?? moment }
         }
         consider(self.wakeups.nextMoment())
+        consider(self.endings.nextMoment())
         consider(self.patience.nextMoment())
-        for instance in self.instances { consider(instance.machine.opensAt) }
+        consider(self.opensAt)
         guard let next = earliest else { return }
         if let armedFor, armedFor <= next { return }
         self.armedFor = next
@@ -281,13 +240,16 @@ final class RedlockCore {
         self.armedFor = nil
         let now = Instant.now
         for attempt in self.patience.popDue(at: now) { self.patienceIsOver(attempt) }
-        for attempt in self.wakeups.popDue(at: now) { self.wakeUp(attempt, now: now) }
+        for attempt in self.wakeups.popDue(at: now) { self.wakeUp(attempt) }
+        // Released, and no quorum has confirmed it: its keys have ended by now.
+        for attempt in self.endings.popDue(at: now) { if let claim = self.claims[attempt] { self.forget(claim) } }
         for instance in self.instances {
             if let opensAt = instance.machine.opensAt, opensAt <= now {
                 instance.machine.looksAgain()
                 self.introduce(instance)
             }
         }
+        self.opensAt = self.instances.lazy.compactMap(\.machine.opensAt).min()
         if let settlingUntil, settlingUntil <= now { self.settled() }
         self.armTimer()
     }
@@ -313,7 +275,7 @@ final class RedlockCore {
     /// Nothing is out, and nothing waits for an instance that may be there again in a moment.
     private var isAllReleased: Bool {
         self.releasesOut == 0
-            && !self.instances.contains { !$0.leftovers.isEmpty && $0.isComingBack && !$0.client.state.isConnected }
+            && !self.instances.contains { !$0.leftovers.isEmpty && $0.isComingBack && !$0.isConnected }
     }
 
     func releasesChanged() {

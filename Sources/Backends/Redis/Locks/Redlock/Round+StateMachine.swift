@@ -59,7 +59,12 @@ struct RedlockRoundStateMachine {
     private let minimumValidity: Duration
 
     private var replies: [Reply]
-    private var told: [Told?]
+    /// Empty until the first one tells something: grants do not.
+    private var told: [Told?] = []
+    // Kept with the replies, as they are asked for with every answer.
+    private(set) var grantedCount = 0
+    private var queuedCount = 0
+    private var awaitedCount = 0
     private(set) var isOver = false
     private var isTimeOver = false
     private let failsEarly: Bool
@@ -94,15 +99,7 @@ struct RedlockRoundStateMachine {
             // Without the late ones there would be no quorum.
             return .outstanding(isAwaited: prompt < quorum || !isLate[index])
         }
-        self.told = Array(repeating: nil, count: instances.count)
-    }
-
-    var grantedCount: Int { self.replies.count { $0 == .answered(.granted) } }
-
-    private var queuedCount: Int {
-        self.replies.count {
-            if case .answered(.busy(_, isQueued: true)) = $0 { true } else { false }
-        }
+        self.awaitedCount = self.replies.count { $0 == .outstanding(isAwaited: true) }
     }
 
     func isAsked(_ instance: Int) -> Bool {
@@ -123,22 +120,33 @@ struct RedlockRoundStateMachine {
     }
 
     /// An instance has answered what it was asked last.
-    mutating func answered(_ instance: Int, _ answer: Answer, told: Told?, now: Instant) -> Action {
-        guard case .outstanding = self.replies[instance] else {
+    mutating func answered(
+        _ instance: Int, _ answer: Answer, told: Told?, now: @autoclosure () -> Instant
+    ) -> Action {
+        guard case .outstanding(let isAwaited) = self.replies[instance] else {
             preconditionFailure("instance \(instance) answered twice")
         }
         self.replies[instance] = .answered(answer)
-        if let told { self.told[instance] = told }
+        if isAwaited { self.awaitedCount -= 1 }
+        switch answer {
+        case .granted: self.grantedCount += 1
+        case .busy(_, isQueued: true): self.queuedCount += 1
+        case .busy, .behind, .tooFarAhead, .failed: break
+        }
+        if let told {
+            if self.told.isEmpty { self.told = Array(repeating: nil, count: self.replies.count) }
+            self.told[instance] = told
+        }
         guard !self.isOver else { return .none }
-        let granted = self.grantedCount
-        if granted >= self.quorum {
+        if self.grantedCount >= self.quorum {
             self.isOver = true
             let validUntil = LockValidity.deadline(lease: self.lease, sentAt: self.startedAt)
-            guard now + self.minimumValidity < validUntil else { return .failed }
-            return .granted(validUntil: validUntil, margin: granted - self.quorum)
+            guard now() + self.minimumValidity < validUntil else { return .failed }
+            return .granted(validUntil: validUntil, margin: self.grantedCount - self.quorum)
         }
-        let awaited = self.replies.count { $0 == .outstanding(isAwaited: true) }
-        guard granted + self.queuedCount + awaited < self.quorum, self.failsEarly || awaited == 0 else { return .none }
+        guard self.grantedCount + self.queuedCount + self.awaitedCount < self.quorum,
+            self.failsEarly || self.awaitedCount == 0
+        else { return .none }
         self.isOver = true
         return .failed
     }
@@ -147,6 +155,8 @@ struct RedlockRoundStateMachine {
     mutating func turn(_ instance: Int) -> Bool {
         guard !self.isOver, case .answered(.busy(_, isQueued: true)) = self.replies[instance] else { return false }
         self.replies[instance] = .outstanding(isAwaited: true)
+        self.queuedCount -= 1
+        self.awaitedCount += 1
         return true
     }
 
@@ -206,7 +216,7 @@ struct RedlockRoundStateMachine {
         let fences = self.replies.indices.map { index -> Int64 in
             switch self.replies[index] {
             case .answered(.granted): self.token
-            case .answered(.busy), .answered(.behind): self.told[index]?.fence ?? .max
+            case .answered(.busy), .answered(.behind): self.told.isEmpty ? .max : self.told[index]?.fence ?? .max
             // It grants nothing, whatever is proposed, or says nothing in time.
             case .answered(.tooFarAhead), .answered(.failed), .outstanding, .none: .max
             }

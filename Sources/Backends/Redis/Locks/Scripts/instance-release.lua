@@ -2,14 +2,15 @@
 --
 -- KEYS  1 the lock
 -- ARGV  1 the owner; '' if there is none
---       2 for how long the lock is reserved for the next one, in milliseconds
---       3 a waiter that leaves the queue, or gives back its turn; absent if there is none
+--       2 a waiter that leaves the queue, or gives back its turn; '' or absent if there is none
+--       3 for how long the lock is reserved for the next one, in milliseconds; 1000 if absent
 --
 -- Returns 1 if the owner held the lock, 2 if it did and somebody is next, 0 if it did not hold it.
 
 local call = redis.call
 local holder = call('GET', KEYS[1])
-if not ARGV[3] then
+local waiter = ARGV[2]
+if not waiter or waiter == '' then
     -- Without a mark nobody waits: this is the whole of it.
     if holder == ARGV[1] then return call('DEL', KEYS[1]) end
     if not holder then return 0 end
@@ -18,9 +19,10 @@ end
 --@include base
 --@include instance-common
 
-if ARGV[3] then
-    leaveQueue(ARGV[3])
-    if isOwner(holder, ARGV[3]) and isMarked(holder, 't') then giveAway(ARGV[2]) end
+local reservation = ARGV[3] or '1000'
+if waiter and waiter ~= '' then
+    leaveQueue(waiter)
+    if isOwner(holder, waiter) and isMarked(holder, 't') then giveAway(reservation) end
 end
 if ARGV[1] == '' or not isOwner(holder, ARGV[1]) then return 0 end
-return giveAway(ARGV[2]) and 2 or 1
+return giveAway(reservation) and 2 or 1

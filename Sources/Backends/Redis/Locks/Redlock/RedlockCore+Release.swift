@@ -1,0 +1,164 @@
+import DistributedLocks
+import Moments
+import RESP
+import RedisClient
+
+extension RedlockCore {
+    /// What is taken back on instances: the key of a round, a place in a queue. It takes the answers of all of them: their
+    /// numbers are 2 · instance, and one more if the script was sent with its text.
+    ///
+    /// Made and called on the event loop only.
+    final class Release: RedisOutcomeHandler, @unchecked Sendable {
+        let key: String
+        /// The key has ended by then.
+        let until: Instant
+        let deadline: Instant
+        /// Who wants to know what becomes of it.
+        let election: Election?
+        private let owner: ScriptArgument
+        private let reservation: ScriptArgument?
+        /// A waiter that leaves the queue, or gives back its turn.
+        private let waiter: ScriptArgument?
+        // The core has the clients, whose requests have this. All of those have ended before it is gone.
+        private unowned let core: RedlockCore
+        /// What is sent to more than one instance, encoded once.
+        private lazy var command = RedisScript.instanceRelease.command(.byHash, key: self.key, self.arguments)
+
+        /// - Parameters:
+        ///   - owner: `nil`: only a waiter leaves.
+        ///   - reservation: `nil`: as the script does by itself.
+        ///   - lasts: the key has ended after this in any case.
+        init(
+            _ key: String,
+            owner: ScriptArgument?,
+            waiter: ScriptArgument? = nil,
+            reservation: ScriptArgument?,
+            lasts: Duration,
+            election: Election? = nil,
+            core: RedlockCore
+        ) {
+            let now = Instant.now
+            self.key = key
+            self.owner = owner ?? .text("")
+            self.waiter = waiter
+            self.reservation = reservation
+            self.until = now + lasts
+            self.deadline = core.deadline(nil, now: now)
+            self.election = election
+            self.core = core
+        }
+
+        /// The same for an instance that has not answered. What it answers now decides nothing any more.
+        func again(now: Instant) -> Release {
+            Release(
+                self.key,
+                owner: self.owner,
+                waiter: self.waiter,
+                reservation: self.reservation,
+                lasts: self.until - now,
+                core: self.core
+            )
+        }
+
+        private var arguments: [ScriptArgument] {
+            if let reservation { return [self.owner, self.waiter ?? .text(""), reservation] }
+            if let waiter { return [self.owner, waiter] }
+            return [self.owner]
+        }
+
+        func submit(to instance: Instance) {
+            instance.client.submit(self.command, deadline: self.deadline, handler: self, number: 2 * instance.index)
+        }
+
+        func completed(_ number: Int, _ outcome: Exchange) {
+            let instance = self.core.instances[number / 2]
+            if case .failure(let error) = outcome, error.serverCode == "NOSCRIPT", number % 2 == 0 {
+                let withText = RedisScript.instanceRelease.command(.withText, key: self.key, self.arguments)
+                return instance.client.submit(withText, deadline: self.deadline, handler: self, number: number + 1)
+            }
+            self.core.answered(instance, self, outcome)
+        }
+    }
+
+    /// What the instances say to a release of the lock that a claim held, which a quorum has to confirm.
+    final class Election {
+        let claim: Claim
+        var ballot: Ballot
+        /// `nil`: nobody waits for the result.
+        let continuation: LeaveContinuation?
+
+        init(_ claim: Claim, count: Int, continuation: LeaveContinuation?) {
+            self.claim = claim
+            self.ballot = Ballot(count: count)
+            self.continuation = continuation
+        }
+    }
+
+    /// More than this is not kept for an instance that cannot be reached: those keys end with their leases.
+    static let maximumLeftovers = 10_000
+
+    /// Releases on one instance what this client must not leave there. It is repeated until the instance has answered, or the
+    /// lease is over.
+    ///
+    /// - Parameter isKept: whether there may be something to release, if the instance cannot be reached now.
+    func send(_ release: Release, to instance: Instance, isKept: Bool = true) {
+        guard instance.isConnected else {
+            if isKept { self.keep(release, for: instance) }
+            return self.voted(release, nil)
+        }
+        self.releasesOut += 1
+        release.submit(to: instance)
+    }
+
+    private func answered(_ instance: Instance, _ release: Release, _ outcome: Exchange) {
+        switch outcome {
+        case .success(let reply):
+            self.answered(instance, reply)
+            self.voted(release, reply.value.int)
+        case .failure:
+            self.keep(release, for: instance)
+            self.voted(release, nil)
+        }
+        self.releasesOut -= 1
+        self.releasesChanged()
+    }
+
+    private func keep(_ release: Release, for instance: Instance) {
+        let now = Instant.now
+        if instance.leftovers.count >= Self.maximumLeftovers { instance.leftovers.removeAll { $0.until <= now } }
+        guard instance.leftovers.count < Self.maximumLeftovers, release.until > now else { return }
+        instance.leftovers.append(release)
+    }
+
+    func releaseLeftovers(of instance: Instance) {
+        let leftovers = instance.leftovers
+        instance.leftovers = []
+        let now = Instant.now
+        for leftover in leftovers where leftover.until > now { self.send(leftover.again(now: now), to: instance) }
+    }
+
+    /// - Parameter answer: what an instance has answered to a release; `nil`: nothing, or it cannot be reached.
+    private func voted(_ release: Release, _ answer: Int64?) {
+        guard let election = release.election else { return }
+        let vote: Ballot.Vote
+        switch answer {
+        case 1: vote = .yes
+        case 2:
+            vote = .yes
+            self.recent.contended(election.claim.claim.name, now: .now)
+        case 0: vote = .no
+        default: vote = .none
+        }
+        guard let verdict = election.ballot.voted(vote) else { return }
+        switch verdict {
+        case .yes, .undecided:
+            self.forget(election.claim)
+            election.continuation?.resume(returning: .success(true))
+        case .no:
+            self.forget(election.claim)
+            election.continuation?.resume(returning: .success(false))
+        case .noQuorum:
+            election.continuation?.resume(returning: .failure(self.noQuorum()))
+        }
+    }
+}
