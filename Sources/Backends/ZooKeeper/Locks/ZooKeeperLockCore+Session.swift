@@ -41,7 +41,7 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
         self.logger.warning("the session has expired", metadata: ["zookeeper.session": "\(session)"])
         self.session = nil
         self.chain = nil
-        self.ghosts = [:]
+        self.ghosts.expired()
         self.sink?.receive(.sessionLost)
         for contender in Array(self.contenders.values) {
             contender.timer?.cancel()

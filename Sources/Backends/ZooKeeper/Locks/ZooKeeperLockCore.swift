@@ -43,8 +43,8 @@ final class ZooKeeperLockCore {
     /// Locks whose parents were there a moment ago.
     var knownLocks: Set<String> = []
 
-    /// Locks, and the UUIDs of nodes there that were not found and may still come to be.
-    var ghosts: [String: [String: Ghost]] = [:]
+    /// Nodes that were not found and may still come to be.
+    var ghosts = GhostsStateMachine()
     let ghostTimer: EventLoopTimer
 
     var chain: ValidityChainStateMachine?
