@@ -17,7 +17,12 @@ extension RedlockCore {
         }
         let attempt = request.claim.attempt
         let claim: Claim
-        if let known = self.claims[attempt], known.machine.state != .over {
+        if let over = self.claims[attempt], over.machine.state == .over {
+            // Its release is out, or was not confirmed.
+            self.flushReleases()
+            self.forget(over)
+        }
+        if let known = self.claims[attempt] {
             claim = known
             // A caller asks again only when it has given its first question up.
             self.answer(claim, .failure(LockError(.outcomeUnknown, "asked again")))
@@ -190,14 +195,22 @@ extension RedlockCore {
 
     // MARK: Time
 
-    func wakeUp(_ attempt: AttemptID) {
-        guard let claim = self.claims[attempt] else { return }
+    func wakeUp(_ attempt: AttemptID, now: Instant) {
+        // What was done for another one that was due may have set it anew.
+        guard let claim = self.claims[attempt], let wakeup = claim.wakeup, wakeup <= now else { return }
         claim.wakeup = nil
         if let round = claim.round {
             self.perform(round.machine.timeIsOver(), round, claim)
         } else {
             self.perform(claim.machine.timerFired(gate: self.gate(of: claim)), for: claim)
         }
+    }
+
+    /// It was released, and no quorum has confirmed it: its keys have ended by now.
+    func hasEnded(_ attempt: AttemptID, now: Instant) {
+        guard let claim = self.claims[attempt], let ending = claim.ending, ending <= now else { return }
+        claim.ending = nil
+        self.forget(claim)
     }
 
     func patienceIsOver(_ attempt: AttemptID) {
@@ -239,8 +252,11 @@ extension RedlockCore {
     func forget(_ claim: Claim) {
         let attempt = claim.claim.attempt
         claim.machine.ended()
-        self.claims[attempt] = nil
-        if claim.isWaiter { self.waiters[OwnerKey(claim.claim.owner.secret)] = nil }
+        // It may have been asked for anew since then.
+        if self.claims[attempt] === claim {
+            self.claims[attempt] = nil
+            if claim.isWaiter { self.waiters[OwnerKey(claim.claim.owner.secret)] = nil }
+        }
         if !self.gathering.isEmpty { self.gathering.remove(attempt) }
         self.wakeups.remove(attempt, at: &claim.wakeup)
         self.endings.remove(attempt, at: &claim.ending)

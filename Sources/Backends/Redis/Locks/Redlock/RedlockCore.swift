@@ -240,9 +240,8 @@ final class RedlockCore {
         self.armedFor = nil
         let now = Instant.now
         for attempt in self.patience.popDue(at: now) { self.patienceIsOver(attempt) }
-        for attempt in self.wakeups.popDue(at: now) { self.wakeUp(attempt) }
-        // Released, and no quorum has confirmed it: its keys have ended by now.
-        for attempt in self.endings.popDue(at: now) { if let claim = self.claims[attempt] { self.forget(claim) } }
+        for attempt in self.wakeups.popDue(at: now) { self.wakeUp(attempt, now: now) }
+        for attempt in self.endings.popDue(at: now) { self.hasEnded(attempt, now: now) }
         for instance in self.instances {
             if let opensAt = instance.machine.opensAt, opensAt <= now {
                 instance.machine.looksAgain()
@@ -298,6 +297,14 @@ final class RedlockCore {
         self.timer.cancel()
         for claim in self.claims.values {
             self.answer(claim, .failure(LockError(.clientNotRunning, "the backend was stopped")))
+        }
+    }
+
+    deinit {
+        // A claim and its rounds have each other.
+        for claim in self.claims.values {
+            claim.round = nil
+            claim.won = nil
         }
     }
 

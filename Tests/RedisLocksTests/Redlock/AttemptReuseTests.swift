@@ -1,0 +1,81 @@
+import DistributedLocks
+import LockURLs
+import ServerKit
+import Testing
+
+/// The backend itself, asked in ways in which a `LockClient` does not ask.
+@Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(1)))
+struct RedlockAttemptReuseTests {
+    private struct NoSink: LockEventSink {
+        func receive(_ event: LockEvent) {}
+    }
+
+    /// Two of three instances are reached through proxies.
+    private func withProxies(_ body: ([TCPProxy], _ url: String) async throws -> Void) async throws {
+        try await RedlockServers.withServers(3) { servers in
+            try await TCPProxy.withProxy(toPort: servers[0].port) { first in
+                try await TCPProxy.withProxy(toPort: servers[1].port) { second in
+                    let ports = [first.port, second.port, servers[2].port]
+                    let url = "redlock://" + ports.map { "127.0.0.1:\($0)" }.joined(separator: ",")
+                    try await LockBackends.initialize(url: LockURL(url))
+                    try await body([first, second], url)
+                }
+            }
+        }
+    }
+
+    @Test func `an attempt that is asked anew after a release that nobody confirmed is another claim`() async throws {
+        try await self.withProxies { proxies, url in
+            let backend = try LockBackends.backend(url: url)
+            backend.start(delivering: NoSink())
+            let running = Task { try await backend.run() }
+            var generator = SystemRandomNumberGenerator()
+            let claim = LockClaim(
+                attempt: AttemptID(rawValue: 1),
+                name: try LockName("a"),
+                owner: LockOwner(
+                    secret: LockOwner.Secret(using: &generator), metadata: OwnerMetadata(host: "h", pid: 1)
+                ),
+                lease: .seconds(3)
+            )
+            func acquire() async throws -> FencingToken {
+                let deadline = ContinuousClock.now + .seconds(10)
+                while true {
+                    let reply = try await backend.request(
+                        AcquireRequest(claim: claim, joinsQueue: false, deadline: deadline)
+                    )
+                    if case .granted(let grant) = reply { return grant.token }
+                    try #require(ContinuousClock.now < deadline, "\(reply)")
+                }
+            }
+            let first = try await acquire()
+            for proxy in proxies {
+                proxy.setRefusing(true)
+                proxy.cutAll()
+            }
+            await #expect(throws: LockError.self) { try await backend.release(claim) }
+            // Until this nobody has forgotten the first claim.
+            let forgotten = ContinuousClock.now + claim.lease * 2
+            for proxy in proxies { proxy.setRefusing(false) }
+            let second = try await acquire()
+            try #require(ContinuousClock.now < forgotten, "too slow to show anything")
+            #expect(second > first)
+            while ContinuousClock.now < forgotten + .milliseconds(500) {
+                let replies = await backend.renew([
+                    LockRenewal(claim: claim, deadline: .now + .seconds(1))
+                ])
+                guard case .extended = try #require(replies.first) else {
+                    Issue.record("\(replies)")
+                    break
+                }
+                try await Task.sleep(for: .milliseconds(100))
+            }
+            guard case .released = try await backend.release(claim) else {
+                Issue.record("it was not held any more")
+                return
+            }
+            running.cancel()
+            _ = await running.result
+        }
+    }
+}
