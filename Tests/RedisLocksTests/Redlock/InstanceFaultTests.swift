@@ -14,39 +14,32 @@ struct InstanceFaultTests {
     // Q1
     @Test(arguments: Fault.allCases)
     func `two of five instances in trouble keep nobody waiting`(fault: Fault) async throws {
-        try await RedlockServers.withServers { servers in
-            try await TCPProxy.withProxy(toPort: servers[3].port) { first in
-                try await TCPProxy.withProxy(toPort: servers[4].port) { second in
-                    let ports = (0..<3).map { servers[$0].port } + [first.port, second.port]
-                    let url = "redlock://" + ports.map { "127.0.0.1:\($0)" }.joined(separator: ",")
-                    try await LockBackends.initialize(url: LockURL(url))
-                    try await withLockClient(url) { locks in
-                        _ = try await token(locks)
-                        switch fault {
-                        case .down:
-                            servers[3].kill()
-                            servers[4].kill()
-                        case .hung:
-                            servers[3].stop()
-                            servers[4].stop()
-                        case .slow:
-                            for proxy in [first, second] { proxy.set(.delay(.milliseconds(700)), .toClient) }
-                        }
-                        var last = try await token(locks)
-                        var times: [Duration] = []
-                        for _ in 0..<40 {
-                            let started = ContinuousClock.now
-                            let next = try await token(locks)
-                            times.append(ContinuousClock.now - started)
-                            #expect(next > last)
-                            last = next
-                        }
-                        // The patience with one instance is 500 ms. A busy machine may take a moment now and then.
-                        #expect(times.sorted()[20] < .milliseconds(200))
-                        servers[3].resume()
-                        servers[4].resume()
-                    }
+        try await withProxiedRedlock(5) { servers, proxies, url in
+            try await withLockClient(url) { locks in
+                _ = try await token(locks)
+                switch fault {
+                case .down:
+                    servers[3].kill()
+                    servers[4].kill()
+                case .hung:
+                    servers[3].stop()
+                    servers[4].stop()
+                case .slow:
+                    for proxy in proxies[3...] { proxy.set(.delay(.milliseconds(700)), .toClient) }
                 }
+                var last = try await token(locks)
+                var times: [Duration] = []
+                for _ in 0..<40 {
+                    let started = ContinuousClock.now
+                    let next = try await token(locks)
+                    times.append(ContinuousClock.now - started)
+                    #expect(next > last)
+                    last = next
+                }
+                // The patience with one instance is 500 ms. A busy machine may take a moment now and then.
+                #expect(times.sorted()[20] < .milliseconds(200))
+                servers[3].resume()
+                servers[4].resume()
             }
         }
     }
@@ -145,25 +138,17 @@ struct InstanceFaultTests {
 
     // Q5
     @Test func `a round that is slower than a quarter of the lease is given back everywhere`() async throws {
-        try await RedlockServers.withServers(3) { servers in
-            try await TCPProxy.withProxy(toPort: servers[0].port) { first in
-                try await TCPProxy.withProxy(toPort: servers[1].port) { second in
-                    let ports = [first.port, second.port, servers[2].port]
-                    let url = "redlock://" + ports.map { "127.0.0.1:\($0)" }.joined(separator: ",")
-                    try await LockBackends.initialize(url: LockURL(url))
-                    try await withLockClient(url) { locks in
-                        _ = try await token(locks)
-                        for proxy in [first, second] { proxy.set(.delay(.milliseconds(300)), .toClient) }
-                        let error = await #expect(throws: LockError.self) {
-                            try await locks.withLock("a", lease: .milliseconds(800), waitingAtMost: .seconds(2)) { _ in
-                            }
-                        }
-                        #expect(error?.code == .noQuorum || error?.code == .timedOut)
-                        try await eventually("nothing is left") { try servers.allLockKeys().isEmpty }
-                        for proxy in [first, second] { proxy.passAll() }
-                        _ = try await token(locks)
-                    }
+        try await withProxiedRedlock(3) { servers, proxies, url in
+            try await withLockClient(url) { locks in
+                _ = try await token(locks)
+                for proxy in proxies[..<2] { proxy.set(.delay(.milliseconds(300)), .toClient) }
+                let error = await #expect(throws: LockError.self) {
+                    try await locks.withLock("a", lease: .milliseconds(800), waitingAtMost: .seconds(2)) { _ in }
                 }
+                #expect(error?.code == .noQuorum || error?.code == .timedOut)
+                try await eventually("nothing is left") { try servers.allLockKeys().isEmpty }
+                for proxy in proxies { proxy.passAll() }
+                _ = try await token(locks)
             }
         }
     }

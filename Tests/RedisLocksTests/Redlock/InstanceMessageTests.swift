@@ -9,32 +9,13 @@ import Testing
 /// What happens when messages between a client and some instances are lost or late.
 @Suite(.serialized, .enabled(if: RedisServer.isRequired), .timeLimit(.minutes(3)))
 struct RedlockLostMessageTests {
-    /// Clients of these reach each instance through a proxy.
-    private func withProxies(
-        _ count: Int,
-        _ body: (RedlockServers, [TCPProxy], _ url: String) async throws -> Void
-    ) async throws {
-        try await RedlockServers.withServers(count) { servers in
-            func add(_ proxies: [TCPProxy]) async throws {
-                guard proxies.count < count else {
-                    let ports = proxies.map { "127.0.0.1:\($0.port)" }
-                    let url = "redlock://\(ports.joined(separator: ","))"
-                    try await LockBackends.initialize(url: LockURL(url))
-                    return try await body(servers, proxies, url)
-                }
-                try await TCPProxy.withProxy(toPort: servers[proxies.count].port) { try await add(proxies + [$0]) }
-            }
-            try await add([])
-        }
-    }
-
     // S3, S4: where a quorum is cut, and where one instance is.
     @Test(arguments: TCPProxy.Direction.allCases, [1, 2])
     func `connections that are cut at any byte of a cycle cost no grant and leave no key`(
         direction: TCPProxy.Direction,
         count: Int
     ) async throws {
-        try await self.withProxies(3) { servers, proxies, url in
+        try await withProxiedRedlock(3) { servers, proxies, url in
             let (first, bytesOfCycle) = try await withLockClient(url) { locks in
                 _ = try await token(locks)
                 let before = proxies[0].passedBytes(direction)
@@ -73,7 +54,7 @@ struct RedlockLostMessageTests {
     @Test func `a place in the queue of an instance that could not be reached is left as soon as it can be`()
         async throws
     {
-        try await self.withProxies(3) { servers, proxies, url in
+        try await withProxiedRedlock(3) { servers, proxies, url in
             try await withRedlockClients(url, 2) { clients in
                 let holder = Holder(clients[0], "a", lease: .seconds(30))
                 await holder.isHeld()
@@ -107,7 +88,7 @@ struct RedlockLostMessageTests {
 
     /// Answers come in any order, rounds are given up with answers still out, and callers go away at any moment.
     @Test func `whatever is late, and whoever is cancelled, nothing is left on the instances`() async throws {
-        try await self.withProxies(5) { servers, proxies, url in
+        try await withProxiedRedlock(5) { servers, proxies, url in
             try await withRedlockClients(url, 6) { clients in
                 for client in clients { _ = try await token(client, "warm-up") }
                 let cancelled = try await withThrowingTaskGroup(of: Int.self) { group in

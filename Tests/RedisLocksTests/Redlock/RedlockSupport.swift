@@ -17,6 +17,24 @@ func withRedlock(
     }
 }
 
+/// The same, where clients reach each instance through a proxy.
+func withProxiedRedlock(
+    _ count: Int,
+    _ body: (RedlockServers, [TCPProxy], _ url: String) async throws -> Void
+) async throws {
+    try await RedlockServers.withServers(count) { servers in
+        func add(_ proxies: [TCPProxy]) async throws {
+            guard proxies.count < count else {
+                let url = "redlock://" + proxies.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
+                try await LockBackends.initialize(url: LockURL(url))
+                return try await body(servers, proxies, url)
+            }
+            try await TCPProxy.withProxy(toPort: servers[proxies.count].port) { try await add(proxies + [$0]) }
+        }
+        try await add([])
+    }
+}
+
 /// Clients that share no connection, for as long as the body runs.
 func withRedlockClients(
     _ url: String,
