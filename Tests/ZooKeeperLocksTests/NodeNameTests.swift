@@ -21,6 +21,13 @@ import Testing
         #expect(NodeName.lockName(of: node) == name)
     }
 
+    @Test func `the last part of a path is a node's name, whatever characters it has`() {
+        #expect(NodeName.last(of: "/dlock/a/c-1") == "c-1")
+        #expect(NodeName.last(of: "/dlock/😀é") == "😀é")
+        #expect(NodeName.last(of: "/dlock/") == "")
+        #expect(NodeName.last(of: "c-1") == "c-1")
+    }
+
     @Test func `different names have different nodes`() throws {
         let names = ["a/b", "a%2Fb", "a%b", "a%25b", ".", "%2E", "..", "%2E%2E", "%2E."]
         #expect(Set(try names.map { NodeName.escaped(try LockName($0)) }).count == names.count)

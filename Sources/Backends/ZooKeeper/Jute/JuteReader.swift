@@ -74,9 +74,9 @@ package struct JuteReader {
     }
 
     /// Nothing may be left.
-    package func finish(_ what: String) throws(JuteError) {
+    package func finish(_ what: @autoclosure () -> String) throws(JuteError) {
         guard self.buffer.readableBytes == 0 else {
-            throw JuteError("\(what) is followed by \(self.buffer.readableBytes) bytes that do not belong to it")
+            throw JuteError("\(what()) is followed by \(self.buffer.readableBytes) bytes that do not belong to it")
         }
     }
 }

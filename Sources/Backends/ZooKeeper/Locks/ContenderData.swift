@@ -25,16 +25,13 @@ struct ContenderData: Hashable, Sendable {
 
     /// `nil`: not ours.
     init?(bytes: [UInt8]) {
-        guard let text = String(validating: bytes, as: UTF8.self) else { return nil }
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        // By bytes, as to look at characters is many times the work.
+        let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+            .compactMap { String(validating: $0, as: UTF8.self) }
         guard lines.count == 4, let pid = Int32(lines[1]) else { return nil }
         let words = lines[0].split(separator: " ")
         guard words.prefix(2).joined(separator: " ") == Self.version else { return nil }
-        self.metadata = OwnerMetadata(
-            host: String(lines[2]),
-            pid: pid,
-            label: lines[3].isEmpty ? nil : String(lines[3])
-        )
+        self.metadata = OwnerMetadata(host: lines[2], pid: pid, label: lines[3].isEmpty ? nil : lines[3])
         self.isRevoked = words.dropFirst(2).contains(Self.revoked[...])
     }
 

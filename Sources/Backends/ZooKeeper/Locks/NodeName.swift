@@ -20,6 +20,8 @@ enum NodeName {
     static func escaped(_ name: LockName) -> String {
         if name.rawValue == "." { return "%2E" }
         if name.rawValue == ".." { return "%2E%2E" }
+        // As a rule there is nothing to do.
+        if name.rawValue.utf8.allSatisfy(Self.isPlain) { return name.rawValue }
         var text = ""
         for scalar in name.rawValue.unicodeScalars {
             if scalar != "/" && scalar != "%" && Self.isAllowed(scalar) {
@@ -29,6 +31,17 @@ enum NodeName {
             }
         }
         return text
+    }
+
+    /// Whether it is an ASCII character that stands in a path as it is.
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        (0x20..<0x7F).contains(byte) && byte != UInt8(ascii: "/") && byte != UInt8(ascii: "%")
+    }
+
+    /// The last part of a path. By bytes, as to look at characters is many times the work.
+    static func last(of path: String) -> String {
+        guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return path }
+        return String(path[path.utf8.index(after: slash)...])
     }
 
     /// The lock name of a node; `nil` if it is not one of ours.

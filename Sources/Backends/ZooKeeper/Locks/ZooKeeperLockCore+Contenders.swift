@@ -54,7 +54,7 @@ extension ZooKeeperLockCore {
             Write(
                 request: .create(
                     path: contender.lock + "/" + ContenderNode.stem(uuid: contender.uuid),
-                    data: ContenderData(metadata: contender.claim.owner.metadata).bytes,
+                    data: self.data(of: contender.claim.owner.metadata),
                     access: self.access,
                     mode: .ephemeralSequential
                 ),
@@ -63,6 +63,14 @@ extension ZooKeeperLockCore {
                 listed: { self.listed(contender, $0) }
             )
         )
+    }
+
+    /// The same for most contenders of a client, so kept.
+    private func data(of metadata: OwnerMetadata) -> [UInt8] {
+        if let lastData, lastData.metadata == metadata { return lastData.bytes }
+        let bytes = ContenderData(metadata: metadata).bytes
+        self.lastData = (metadata, bytes)
+        return bytes
     }
 
     private func created(_ contender: Contender, _ result: Result<ZooKeeperReply, ZooKeeperError>) {
@@ -101,7 +109,7 @@ extension ZooKeeperLockCore {
         case .path(let path): made = (path, nil)
         case .created, .stat, .data, .children, .multi, .done: return nil
         }
-        return made.path.split(separator: "/").last.flatMap { ContenderNode(name: String($0)) }.map { ($0, made.czxid) }
+        return ContenderNode(name: NodeName.last(of: made.path)).map { ($0, made.czxid) }
     }
 
     private func makeParents(_ contender: Contender) {

@@ -43,6 +43,9 @@ final class ZooKeeperLockCore {
     /// Locks whose parents were there a moment ago.
     var knownLocks: Set<String> = []
 
+    /// Of the contender that was made last.
+    var lastData: (metadata: OwnerMetadata, bytes: [UInt8])?
+
     /// Nodes that were not found and may still come to be.
     var ghosts = GhostsStateMachine()
     let ghostTimer: EventLoopTimer
