@@ -20,8 +20,8 @@ enum NodeName {
     static func escaped(_ name: LockName) -> String {
         if name.rawValue == "." { return "%2E" }
         if name.rawValue == ".." { return "%2E%2E" }
-        // As a rule there is nothing to do.
-        if name.rawValue.utf8.allSatisfy(Self.isPlain) { return name.rawValue }
+        // As a rule it is ASCII. To go by bytes is a fraction of the work.
+        if name.rawValue.utf8.allSatisfy({ $0 < 0x80 }) { return Self.escaped(ascii: name.rawValue.utf8) }
         var text = ""
         for scalar in name.rawValue.unicodeScalars {
             if scalar != "/" && scalar != "%" && Self.isAllowed(scalar) {
@@ -31,6 +31,20 @@ enum NodeName {
             }
         }
         return text
+    }
+
+    private static func escaped(ascii name: String.UTF8View) -> String {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(name.count + 8)
+        for byte in name {
+            if Self.isPlain(byte) {
+                bytes.append(byte)
+            } else {
+                bytes.append(UInt8(ascii: "%"))
+                bytes.append(contentsOf: Self.hex(byte).utf8)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     /// Whether it is an ASCII character that stands in a path as it is.
