@@ -13,9 +13,8 @@ package struct RedisCommand: Sendable {
     /// `bytes`, with `tail`, must be one whole encoded command: anything else shifts the replies of all requests after it.
     ///
     /// - Parameter endsWithTag: `bytes` lack the last argument, which their array header counts.
-    package init(bytes: ByteBuffer, tail: ByteBuffer? = nil, endsWithTag: Bool = false) {
+    package init(bytes: ByteBuffer, endsWithTag: Bool = false) {
         self.bytes = bytes
-        self.tail = tail
         self.endsWithTag = endsWithTag
     }
 

@@ -175,7 +175,7 @@ final class RedlockCore {
             self.settledWaiters = []
             for body in waiters { body() }
         }
-        self.opensAt = self.instances.lazy.compactMap(\.machine.opensAt).min()
+        self.findWhenOneOpens()
         self.quorumChanged()
         self.armTimer()
     }
@@ -220,6 +220,10 @@ final class RedlockCore {
 
     // MARK: Time
 
+    private func findWhenOneOpens() {
+        self.opensAt = self.instances.lazy.compactMap(\.machine.opensAt).min()
+    }
+
     func armTimer() {
         var earliest = self.settlingUntil
         func consider(_ moment: Moment?) {
@@ -248,7 +252,7 @@ final class RedlockCore {
                 self.introduce(instance)
             }
         }
-        self.opensAt = self.instances.lazy.compactMap(\.machine.opensAt).min()
+        self.findWhenOneOpens()
         if let settlingUntil, settlingUntil <= now { self.settled() }
         self.armTimer()
     }

@@ -37,7 +37,8 @@ if token > floor and token <= ceiling then
         -- No number if somebody may be waiting: that is for the slow path.
         local last = tonumber(fence or '0')
         if last and token > last then
-            -- It ends a day after the first token of the hour: to set that with every token would be half of the work of a SET.
+            -- Its end is set with the first token of each hour, so that it is there for a day after every one of them. To set
+            -- it with each would cost more.
             if token - token % 225000000 ~= last - last % 225000000 then call('PEXPIRE', key, '90000000') end
             return 1
         end
