@@ -86,7 +86,7 @@ extension ProcessTests {
             agent.signal(SIGKILL)
             #expect(await read.wait(for: Int32(POLLHUP), atMost: .seconds(10)))
             #expect(csup_group_is_alive(group))
-            csup_kill_group(group)
+            csup_kill_group(group, -1)
             #expect(await isGone(group))
         }
 

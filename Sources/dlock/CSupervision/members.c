@@ -167,8 +167,32 @@ bool csup_group_is_alive(pid_t group) {
 
 #endif
 
-void csup_kill_group(pid_t group) {
+#ifdef SYS_pidfd_send_signal
+
+// From Linux 6.9 on: the group that the process leads or led, which no other ever is.
+static const unsigned signal_process_group = 1u << 2;
+
+void csup_kill_group(pid_t group, int leader) {
+    if (leader >= 0) {
+        if (syscall(SYS_pidfd_send_signal, leader, SIGKILL, NULL, signal_process_group) == 0) return;
+        // Gone, and its group with it; or reaped, which only a watchdog does that has seen the end of the group.
+        if (errno == ESRCH) return;
+        if (syscall(SYS_pidfd_send_signal, leader, 0, NULL, 0) < 0 && errno == ESRCH) return;
+    }
     kill(-group, SIGKILL);
+}
+
+#else
+
+void csup_kill_group(pid_t group, int leader) {
+    (void)leader;
+    kill(-group, SIGKILL);
+}
+
+#endif
+
+void csup_reap(pid_t leader) {
+    while (waitpid(leader, NULL, WNOHANG) < 0 && errno == EINTR) continue;
 }
 
 void csup_members_signal(struct csup_members *members, int signal) {

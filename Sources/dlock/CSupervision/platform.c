@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -13,6 +14,7 @@
 #include "internal.h"
 
 #ifdef __linux__
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -77,21 +79,75 @@ static const int send_flags = MSG_DONTWAIT | MSG_NOSIGNAL;
 static const int send_flags = MSG_DONTWAIT;
 #endif
 
-bool csup_send(int socket, const struct csup_message *message) {
+#ifdef MSG_CMSG_CLOEXEC
+static const int receive_flags = MSG_DONTWAIT | MSG_CMSG_CLOEXEC;
+#else
+static const int receive_flags = MSG_DONTWAIT;
+#endif
+
+union control {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+bool csup_send_with(int socket, const struct csup_message *message, int descriptor) {
+    struct iovec bytes = {.iov_base = (void *)message, .iov_len = sizeof *message};
+    struct msghdr header = {.msg_iov = &bytes, .msg_iovlen = 1};
+    union control control;
+    if (descriptor >= 0) {
+        memset(&control, 0, sizeof control);
+        header.msg_control = control.bytes;
+        header.msg_controllen = sizeof control.bytes;
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof descriptor);
+        memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
+    }
     ssize_t count;
-    do count = send(socket, message, sizeof *message, send_flags);
+    do count = sendmsg(socket, &header, send_flags);
     while (count < 0 && errno == EINTR);
     return count == (ssize_t)sizeof *message;
 }
 
-enum csup_receipt csup_receive(int socket, struct csup_message *message) {
+bool csup_send(int socket, const struct csup_message *message) {
+    return csup_send_with(socket, message, -1);
+}
+
+enum csup_receipt csup_receive(int socket, struct csup_message *message, int *descriptor) {
+    struct iovec bytes = {.iov_base = message, .iov_len = sizeof *message};
+    union control control;
+    struct msghdr header = {.msg_iov = &bytes, .msg_iovlen = 1};
+    *descriptor = -1;
     ssize_t count;
     // ECONNRESET is told once, before what is still queued: the other end was closed with messages unread.
-    do count = recv(socket, message, sizeof *message, MSG_DONTWAIT);
-    while (count < 0 && (errno == EINTR || errno == ECONNRESET));
+    do {
+        header.msg_control = control.bytes;
+        header.msg_controllen = sizeof control.bytes;
+        count = recvmsg(socket, &header, receive_flags);
+    } while (count < 0 && (errno == EINTR || errno == ECONNRESET));
+    struct cmsghdr *rights = count > 0 ? CMSG_FIRSTHDR(&header) : NULL;
+    if (rights && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS) {
+        memcpy(descriptor, CMSG_DATA(rights), sizeof *descriptor);
+    }
     if (count == (ssize_t)sizeof *message) return CSUP_RECEIVED;
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return CSUP_NOTHING_YET;
     return CSUP_CLOSED;
+}
+
+int csup_pidfd(pid_t process) {
+#ifdef SYS_pidfd_open
+    return (int)syscall(SYS_pidfd_open, process, 0);
+#else
+    (void)process;
+    return -1;
+#endif
+}
+
+void csup_adopt_orphans(void) {
+#ifdef __linux__
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+#endif
 }
 
 void csup_close(int *descriptor) {

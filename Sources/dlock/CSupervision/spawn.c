@@ -127,6 +127,9 @@ int csup_spawn(const struct csup_options *options, struct csup_handle *handle) {
         release(&plan, false);
         return error;
     }
+    // If the watchdog is killed, its children are this process's: then nobody else reaps them, and their numbers stay theirs.
+    csup_adopt_orphans();
+    if (csup_ignored_at_start(SIGCHLD)) signal(SIGCHLD, SIG_DFL);
     // No handler of dlock may run in the child, so nothing is delivered to it until it has set up its own signals.
     sigset_t everything, previous;
     sigfillset(&everything);

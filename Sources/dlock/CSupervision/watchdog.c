@@ -25,16 +25,28 @@ struct watchdog {
     int exit_value;
 };
 
-static void report(struct watchdog *dog, enum csup_kind kind, int value) {
+static void report_with(struct watchdog *dog, enum csup_kind kind, int value, int descriptor) {
     struct csup_message message;
     memset(&message, 0, sizeof message);
     message.kind = kind;
     message.value = value;
     message.continues = dog->continues;
-    csup_send(dog->plan->watchdog_socket, &message);
+    csup_send_with(dog->plan->watchdog_socket, &message, descriptor);
 }
 
-// Nothing is left to guard here, so it may wait for a stopped dlock to read what came before.
+static void report(struct watchdog *dog, enum csup_kind kind, int value) {
+    report_with(dog, kind, value, -1);
+}
+
+// Only here is it certain that the number is still the command's: dlock may read this much later.
+static void report_fork(struct watchdog *dog) {
+    int descriptor = csup_pidfd(dog->members.leader);
+    report_with(dog, CSUP_FORKED, dog->members.leader, descriptor);
+    csup_close(&descriptor);
+}
+
+// Nothing is left to guard here, so it may wait for a stopped dlock to read what came before. The leader is reaped after
+// the last word: a dlock that has not read it may still signal that number.
 _Noreturn static void report_and_exit(struct watchdog *dog, enum csup_kind kind, int value) {
     for (size_t i = 0; i < dog->plan->liveness_count; i++) close(dog->plan->liveness_descriptors[i]);
     struct csup_message message;
@@ -48,6 +60,7 @@ _Noreturn static void report_and_exit(struct watchdog *dog, enum csup_kind kind,
         struct pollfd writable = {.fd = socket, .events = POLLOUT};
         poll(&writable, 1, 100);
     }
+    if (dog->members.leader > 0 && !dog->members.leader_reaped) waitpid(dog->members.leader, NULL, 0);
     _exit(0);
 }
 
@@ -55,11 +68,11 @@ static void take_own_place(void) {
     // Out of reach of what is sent to dlock's group, but in its session, so that the command's group is no orphan and
     // Ctrl-Z works in it.
     setpgid(0, 0);
+    csup_adopt_orphans();
     // Neither name contains "dlock": whoever kills dlock by name must not kill the watchdog with it.
     csup_rename_process("lock-watchdog");
 #ifdef __linux__
     prctl(PR_SET_NAME, "lock-watchdog");
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
 #endif
     // With SIGCHLD ignored, children would vanish without leaving a status.
     struct sigaction standard = {.sa_handler = SIG_DFL};
@@ -87,7 +100,8 @@ static void read_socket(struct watchdog *dog) {
     struct csup_message message;
     pid_t group = dog->members.leader;
     enum csup_receipt receipt;
-    while ((receipt = csup_receive(dog->plan->watchdog_socket, &message)) == CSUP_RECEIVED) {
+    int descriptor;
+    while ((receipt = csup_receive(dog->plan->watchdog_socket, &message, &descriptor)) == CSUP_RECEIVED) {
         switch (message.kind) {
         case CSUP_EXTEND:
             csup_rules_deadline_moved(&dog->rules, message.deadline_ns);
@@ -135,7 +149,6 @@ static void read_exec_result(struct watchdog *dog) {
     }
     kill(dog->members.leader, SIGKILL);
     if (dog->rules.dlock_dead) give_terminal_back(dog);
-    waitpid(dog->members.leader, NULL, 0);
     report_and_exit(dog, CSUP_EXEC_FAILED, error);
 }
 
@@ -161,7 +174,6 @@ static void watch_leader(struct watchdog *dog) {
 _Noreturn static void finish(struct watchdog *dog) {
     // A dlock that is alive does it itself, and knows better whether it should.
     if (dog->rules.dlock_dead) give_terminal_back(dog);
-    if (!dog->members.leader_reaped) waitpid(dog->members.leader, NULL, 0);
     report_and_exit(dog, CSUP_FINISHED, dog->exit_value);
 }
 
@@ -202,7 +214,7 @@ void csup_watchdog_main(struct csup_plan *plan) {
     dog.members.session = getsid(0);
     dog.executing = true;
     csup_prepare_senses(plan);
-    report(&dog, CSUP_FORKED, leader);
+    report_fork(&dog);
     let_go_of_dlock(plan);
 
     for (;;) {

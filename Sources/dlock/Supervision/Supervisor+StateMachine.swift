@@ -52,6 +52,16 @@ struct SupervisorStateMachine {
         }
     }
 
+    /// The group that has to be killed if its time is over: as long as the watchdog has not said that it is gone, and so
+    /// may reap the leader, the number is the group's.
+    var groupToKill: Int32? {
+        switch state {
+        case .starting(let group): group
+        case .running(let group): group
+        case .finishing, .killing, .ended: nil
+        }
+    }
+
     /// Whether the command's last stop still lasts, with no request to continue on its way. News of a stop may be old
     /// when it is read: this process may have been stopped and continued itself meanwhile.
     var isStopped: Bool {

@@ -20,6 +20,8 @@ final class WatchdogLink: Sendable {
         /// `nil` once closed: a late message must not go to a number that is used again, nor a signal to a watchdog
         /// that has been reaped.
         var socket: Int32?
+        /// Stands for the command's group when its number is another's; `nil` where the system has no such thing.
+        var leader: Int32?
     }
 
     private let shared: Mutex<Shared>
@@ -110,11 +112,19 @@ final class WatchdogLink: Sendable {
     }
 
     private func deadlinePassed() {
+        guard let socket = shared.withLock({ $0.socket }), !source.isCancelled else { return }
+        // This process may have been stopped for long: the watchdog's last word may be there, and its command's number
+        // another's.
+        read(socket)
         // First, so that the watchdog knows why the command died.
         send(CSUP_TERMINATE_COMMAND)
-        let group = shared.withLock { $0.machine.group }
-        if let group { csup_kill_group(group) }
+        killGroup(shared.withLock { $0.machine.groupToKill })
         wakeWatchdog()
+    }
+
+    private func killGroup(_ group: Int32?) {
+        guard let group else { return }
+        csup_kill_group(group, shared.withLock { $0.leader } ?? -1)
     }
 
     private func wakeWatchdog() {
@@ -125,11 +135,16 @@ final class WatchdogLink: Sendable {
 
     private func read(_ socket: Int32) {
         var raw = csup_message()
+        var descriptor: Int32 = -1
         while true {
-            switch csup_receive(socket, &raw) {
+            switch csup_receive(socket, &raw, &descriptor) {
             case CSUP_RECEIVED:
                 let message = SupervisorStateMachine.Message(raw)
-                let (group, action) = shared.withLock { ($0.machine.group, $0.machine.messageArrived(message)) }
+                let leader = descriptor < 0 ? nil : descriptor
+                let (group, action) = shared.withLock { shared in
+                    if let leader { shared.leader = leader }
+                    return (shared.machine.group, shared.machine.messageArrived(message))
+                }
                 carryOut(action, group: group)
             case CSUP_NOTHING_YET:
                 return
@@ -146,7 +161,7 @@ final class WatchdogLink: Sendable {
         case .reapWatchdog:
             break
         case .killGroup(let group):
-            csup_kill_group(group)
+            killGroup(group)
             waitUntilGone(group)
         case .reportDeath:
             carryOut(shared.withLock { $0.machine.killedGroupGone() }, group: nil)
@@ -158,17 +173,19 @@ final class WatchdogLink: Sendable {
         if csup_group_is_alive(group) {
             queue.asyncAfter(deadline: .now() + .milliseconds(5)) { self.waitUntilGone(group) }
         } else {
+            csup_reap(group)
             carryOut(shared.withLock { $0.machine.killedGroupGone() }, group: group)
         }
     }
 
     private func cancelled() {
         deadlineTimer.cancel()
-        let socket = shared.withLock { shared in
-            defer { shared.socket = nil }
-            return shared.socket
+        let (socket, leader) = shared.withLock { shared in
+            defer { (shared.socket, shared.leader) = (nil, nil) }
+            return (shared.socket, shared.leader)
         }
         if let socket { _ = close(socket) }
+        if let leader { _ = close(leader) }
         // It exits by itself: it just has, if that is why this was cancelled; else when the command is gone.
         while waitpid(watchdog, nil, 0) < 0, errno == EINTR {}
         let (group, action) = shared.withLock { ($0.machine.group, $0.machine.watchdogReaped()) }

@@ -9,8 +9,9 @@
 // dlock --fork--> watchdog --fork, exec--> command.
 //
 // The watchdog is the command's parent, so that neither the process id nor the process group id of the command can
-// be reused while it still has to be killed. It is a fork of a program with threads: after the fork only
-// async-signal-safe functions are called, and everything that needs memory is allocated before.
+// be reused while it still has to be killed. If the watchdog is killed, dlock adopts the command: so that holds for dlock,
+// too. It is a fork of a program with threads: after the fork only async-signal-safe functions are called, and everything
+// that needs memory is allocated before.
 
 /// CLOCK_BOOTTIME (macOS: CLOCK_MONOTONIC_RAW) in nanoseconds: the clock of `ContinuousClock`. It goes on in suspend.
 int64_t csup_now_ns(void);
@@ -74,7 +75,9 @@ enum csup_receipt { CSUP_RECEIVED = 0, CSUP_NOTHING_YET = 1, CSUP_CLOSED = 2 };
 
 /// Never blocks; false if it could not be sent.
 bool csup_send(int socket, const struct csup_message *message);
-enum csup_receipt csup_receive(int socket, struct csup_message *message);
+/// `descriptor` is set to what came with the message: with FORKED, a pidfd of the command where the system has such a
+/// thing. It is the caller's to close; -1 if there is none.
+enum csup_receipt csup_receive(int socket, struct csup_message *message, int *descriptor);
 
 // MARK: - Rules
 
@@ -141,6 +144,14 @@ int csup_set_foreground(int terminal, pid_t group);
 
 /// Whether a process of the group is alive; zombies do not count where the system can tell.
 bool csup_group_is_alive(pid_t group);
-void csup_kill_group(pid_t group);
+/// A descriptor that stands for a process, and not for its number; -1 where the system has no such thing.
+int csup_pidfd(pid_t process);
+/// Sends SIGKILL to the group of a command, and to no other that got its number meanwhile.
+///
+/// `leader` is a pidfd of the command, -1 where there is none. Then the number has to be the group's still: its leader not
+/// reaped.
+void csup_kill_group(pid_t group, int leader);
+/// Reaps a command whose watchdog was killed, so that its number is free. Does nothing if it is nobody's child here.
+void csup_reap(pid_t leader);
 
 #endif
