@@ -38,6 +38,37 @@ import Testing
         }
     }
 
+    @Test(arguments: ["TERM", "HUP"])
+    func `a writer that is ended while it reads leaves no file behind`(signal: String) async throws {
+        try await Shell.with { shell async throws in
+            let output = try await shell.run(
+                """
+                mkdir d; mkfifo d/in; echo old > d/report
+                (exec $D write --token 5 d/report < d/in) & pid=$!
+                exec 9> d/in; head -c 2000000 /dev/zero >&9
+                kill -\(signal) $pid; wait $pid; echo $(($? > 128)); exec 9>&-
+                rm d/in; ls -A d; cat d/report
+                """)
+            #expect(output.out == "1\nreport\nold\n", "\(output.error)")
+        }
+    }
+
+    @Test func `where a file has to have a name, a writer that is ended removes it`() async throws {
+        try await Shell.with { shell async throws in
+            // A file without a name is given one by way of /proc, so a /proc that shows no descriptors is as good as an old
+            // file system.
+            let output = try await shell.run(
+                """
+                mkdir d none; mkfifo in; echo old > d/report
+                unshare -m sh -c 'mount --bind none /proc/$$/fd; exec $D write --token 5 d/report' < in & pid=$!
+                exec 9> in; head -c 200000 /dev/zero >&9; ls -A d | grep -c '^[.]dlock-'
+                kill -TERM $pid; wait $pid; echo $?; exec 9>&-
+                ls -A d; cat d/report
+                """)
+            #expect(output.out == "1\n143\nreport\nold\n", "\(output.error)")
+        }
+    }
+
     @Test func `another domain's token is refused until it is adopted, and one fence may guard several files`()
         async throws
     {

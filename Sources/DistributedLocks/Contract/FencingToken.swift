@@ -68,6 +68,15 @@ public struct TokenDomain: Hashable, Sendable, RawRepresentable, CustomStringCon
         self.rawValue = rawValue
     }
 
+    /// The longest name that a fence remembers, in bytes.
+    public static let maximumLengthInBytes = 128
+
+    /// Whether a fence can remember it: 1 to ``maximumLengthInBytes`` bytes without control characters.
+    public var isWellFormed: Bool {
+        let bytes = self.rawValue.utf8
+        return (1...Self.maximumLengthInBytes).contains(bytes.count) && bytes.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+    }
+
     /// Tokens that follow a clock: the embedded backend, Redis, Redis under Sentinel and Redlock.
     public static let clock = TokenDomain(rawValue: "clock")
 

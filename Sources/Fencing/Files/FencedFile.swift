@@ -57,14 +57,16 @@ public struct FencedFile: Sendable {
     ///   - stamp: The token and its domain: `held.stamp`.
     ///   - adopting: Whether a token of another domain replaces the one that is remembered: see `FenceRule.adopt`.
     ///   - write: Writes the new contents to a descriptor, which it does not close.
-    /// - Throws: `FenceRefusal` if the token was refused, ``FencedFileError``, and what the closure throws: the file is as
-    ///   it was.
+    /// - Throws: `FenceRefusal` if the token was refused, ``FencedFileError``, `LockError` `invalidConfiguration` for a
+    ///   domain that a fence cannot remember, and what the closure throws: the file is as it was, unless
+    ///   ``FencedFileError/isReplaced`` says otherwise.
     @discardableResult
     public func replace(
         _ stamp: FencingStamp,
         adopting: Bool = false,
         write: (_ descriptor: Int32) throws -> Void
     ) throws -> FenceDecision {
+        try stamp.check()
         let contents = try TemporaryFile(beside: self.path, mode: try self.currentMode())
         do {
             try write(contents.descriptor)
@@ -76,7 +78,7 @@ public struct FencedFile: Sendable {
             try decision.accepted(stamp, by: self.name)
             // The token first: a crash in between must not leave contents that nobody's token guards.
             let newFence = rule.highest == fence.highest ? nil : try fence.replace(with: stamp)
-            try contents.rename(to: self.path)
+            try contents.takePlace()
             // Both fences are locked until the file is in its place.
             withExtendedLifetime((fence, newFence)) {}
             return decision
@@ -90,8 +92,7 @@ public struct FencedFile: Sendable {
     ///
     /// - Throws: ``FencedFileError`` if the fence cannot be read, or holds something else.
     public func highest() throws(FencedFileError) -> FencingStamp? {
-        guard access(self.fencePath, F_OK) == 0 else { return nil }
-        return try LockedFence(path: self.fencePath).highest
+        try LockedFence.shown(path: self.fencePath)
     }
 
     /// The file's mode; `nil` if there is no file.
@@ -111,12 +112,15 @@ public struct FencedFile: Sendable {
         var (old, new) = (stat(), stat())
         guard stat(self.path, &old) == 0, fstat(contents.descriptor, &new) == 0 else { return }
         guard old.st_uid != new.st_uid || old.st_gid != new.st_gid else { return }
-        // Somebody who may not give files away still may replace this one; then it is theirs.
+        // Somebody who may not give files away still may replace this one; then it is theirs, and nobody gets their rights
+        // by running it.
+        var mode = old.st_mode & 0o7777
         if fchown(contents.descriptor, old.st_uid, old.st_gid) != 0 {
+            mode &= 0o1777
             _ = fchown(contents.descriptor, uid_t.max, old.st_gid)
         }
         // A change of owner takes the set-user-ID bits away.
-        _ = fchmod(contents.descriptor, old.st_mode & 0o7777)
+        guard fchmod(contents.descriptor, mode) == 0 else { throw FencedFileError(path: self.path, code: errno) }
     }
 
     /// The path with symbolic links resolved, also if the last part does not exist yet.
@@ -150,10 +154,14 @@ public struct FencedFileError: Error, Hashable, Sendable, CustomStringConvertibl
     public let path: String
     /// What is wrong with it.
     public let message: String
+    /// Whether the new contents are in their place all the same. Then it is only not known whether they would survive a
+    /// loss of power.
+    public let isReplaced: Bool
 
-    init(path: String, message: String) {
+    init(path: String, message: String, isReplaced: Bool = false) {
         self.path = path
         self.message = message
+        self.isReplaced = isReplaced
     }
 
     init(path: String, code: Int32) {

@@ -23,7 +23,8 @@ final class LockedFence {
     init(path: String) throws(FencedFileError) {
         self.path = path
         while true {
-            let descriptor = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
+            // For writing, too: on NFS only such a file can be locked exclusively.
+            let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
             guard descriptor >= 0 else { throw FencedFileError(path: path, code: errno) }
             while flock(descriptor, LOCK_EX) != 0 {
                 guard errno == EINTR else {
@@ -69,12 +70,23 @@ final class LockedFence {
             guard flock(file.descriptor, LOCK_EX) == 0 else { throw FencedFileError(path: self.path, code: errno) }
             try file.write(stamp.line + "\n")
             try file.sync()
-            try file.rename(to: self.path)
+            try file.takePlace()
         } catch {
             file.discard()
             throw error
         }
         return LockedFence(path: self.path, locked: file.takeDescriptor(), highest: stamp)
+    }
+
+    /// What the fence holds now; `nil` if there is none. It is replaced as a whole, so nobody has to be kept out for that.
+    static func shown(path: String) throws(FencedFileError) -> FencingStamp? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else {
+            if errno == ENOENT { return nil }
+            throw FencedFileError(path: path, code: errno)
+        }
+        defer { close(descriptor) }
+        return try Self.read(descriptor, path: path)
     }
 
     private static func read(_ descriptor: Int32, path: String) throws(FencedFileError) -> FencingStamp? {

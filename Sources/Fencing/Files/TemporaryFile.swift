@@ -1,3 +1,5 @@
+import Synchronization
+
 #if canImport(Glibc)
 import Glibc
 #elseif canImport(Musl)
@@ -7,8 +9,16 @@ import Darwin
 #endif
 
 /// A new file beside another, which takes its place when it is complete.
-final class TemporaryFile {
+///
+/// Where the file system can do it (`O_TMPFILE`), it has no name until right before that, so that nothing is left of a
+/// process that is killed.
+package final class TemporaryFile {
+    /// The names that files of this process have.
+    private static let named = Mutex<Set<String>>([])
+
     private let path: String
+    private let target: String
+    private var hasName = false
     private var isInPlace = false
     private(set) var descriptor: Int32
 
@@ -16,13 +26,23 @@ final class TemporaryFile {
     ///
     /// - Parameter mode: The mode it gets; `nil` for what the umask allows.
     init(beside target: String, mode: mode_t?) throws(FencedFileError) {
-        let slash = target.lastIndex(of: "/").map { target.index(after: $0) } ?? target.startIndex
+        self.target = target
+        let folder = Self.folder(of: target)
         let random = String(UInt64.random(in: 0...UInt64.max), radix: 36)
-        self.path = "\(target[..<slash]).dlock-\(getpid())-\(random)"
-        self.descriptor = open(self.path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard self.descriptor >= 0 else { throw FencedFileError(path: target, code: errno) }
-        let code = fchmod(self.descriptor, mode ?? 0o666 & ~Self.umask)
-        guard code == 0 else {
+        self.path = "\(folder == "/" ? "" : folder)/.dlock-\(getpid())-\(random)"
+        self.descriptor = Self.openWithoutName(in: folder)
+        if self.descriptor < 0 {
+            let path = self.path
+            Self.named.withLock { _ = $0.insert(path) }
+            self.hasName = true
+            self.descriptor = open(self.path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        }
+        guard self.descriptor >= 0 else {
+            let code = errno
+            self.discard()
+            throw FencedFileError(path: target, code: code)
+        }
+        guard fchmod(self.descriptor, mode ?? 0o666 & ~Self.umask) == 0 else {
             let code = errno
             self.discard()
             throw FencedFileError(path: target, code: code)
@@ -31,6 +51,16 @@ final class TemporaryFile {
 
     deinit {
         if self.descriptor >= 0 { close(self.descriptor) }
+    }
+
+    /// Removes what this process has not finished, before it dies of a signal. Writers find their files gone.
+    package static func discardAll() {
+        for path in Self.named.withLock({ $0 }) { unlink(path) }
+    }
+
+    private static func folder(of path: String) -> String {
+        let slash = path.lastIndex(of: "/")
+        return slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
     }
 
     /// The process's umask. It can only be read by setting it; the kernel shows it as well.
@@ -59,26 +89,33 @@ final class TemporaryFile {
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { systemWrite(self.descriptor, $0.baseAddress, $0.count) }
             if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { throw FencedFileError(path: self.path, code: errno) }
+            guard count > 0 else { throw FencedFileError(path: self.target, code: errno) }
             rest = rest.dropFirst(count)
         }
     }
 
     /// Waits until the contents are on the disk.
     func sync() throws(FencedFileError) {
-        guard fsync(self.descriptor) == 0 else { throw FencedFileError(path: self.path, code: errno) }
+        guard fsync(self.descriptor) == 0 else { throw FencedFileError(path: self.target, code: errno) }
     }
 
-    /// Takes the place of a file in the same folder, durably.
-    func rename(to target: String) throws(FencedFileError) {
-        guard systemRename(self.path, target) == 0 else { throw FencedFileError(path: target, code: errno) }
+    /// Takes the place of the file that it was made beside, durably.
+    func takePlace() throws(FencedFileError) {
+        guard self.giveName(), systemRename(self.path, self.target) == 0 else {
+            throw FencedFileError(path: self.target, code: errno)
+        }
         self.isInPlace = true
-        let slash = target.lastIndex(of: "/")
-        let folder = slash.map { $0 == target.startIndex ? "/" : String(target[..<$0]) } ?? "."
+        self.forgetName()
+        let folder = Self.folder(of: self.target)
         let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw FencedFileError(path: folder, code: errno) }
-        defer { close(descriptor) }
-        guard fsync(descriptor) == 0 else { throw FencedFileError(path: folder, code: errno) }
+        defer { if descriptor >= 0 { close(descriptor) } }
+        guard descriptor >= 0, fsync(descriptor) == 0 else {
+            throw FencedFileError(
+                path: self.target,
+                message: "it was replaced, but its folder could not be synced: \(String(cString: strerror(errno)))",
+                isReplaced: true
+            )
+        }
     }
 
     /// Hands the open descriptor to the caller.
@@ -89,7 +126,41 @@ final class TemporaryFile {
 
     /// Removes the file, unless it is in its place.
     func discard() {
-        if !self.isInPlace { unlink(self.path) }
+        guard self.hasName, !self.isInPlace else { return }
+        unlink(self.path)
+        self.forgetName()
+    }
+
+    private func forgetName() {
+        Self.named.withLock { _ = $0.remove(self.path) }
+        self.hasName = false
+    }
+
+    // A name can be given to a file that has none, but not another file's: for that it needs one of its own first.
+    private func giveName() -> Bool {
+        guard !self.hasName else { return true }
+        #if os(Linux)
+        Self.named.withLock { _ = $0.insert(self.path) }
+        self.hasName = true
+        return linkat(AT_FDCWD, "/proc/self/fd/\(self.descriptor)", AT_FDCWD, self.path, AT_SYMLINK_FOLLOW) == 0
+        #else
+        preconditionFailure("a file has a name from the start where it cannot be given one")
+        #endif
+    }
+
+    private static func openWithoutName(in folder: String) -> Int32 {
+        #if os(Linux)
+        // O_TMPFILE, which Swift does not see: a bit of its own and O_DIRECTORY, so that old kernels refuse it.
+        let descriptor = open(folder, O_RDWR | O_CLOEXEC | O_DIRECTORY | 0o20_000_000, 0o600)
+        // It is named by way of /proc, which need not be there.
+        if descriptor >= 0, access("/proc/self/fd/\(descriptor)", F_OK) != 0 {
+            close(descriptor)
+            return -1
+        }
+        return descriptor
+        #else
+        return -1
+        #endif
     }
 }
 

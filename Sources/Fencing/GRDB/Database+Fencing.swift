@@ -31,8 +31,8 @@ extension Database {
     ///   - stamp: The token and its domain: `held.stamp`.
     ///   - body: What to do; if it throws, everything is rolled back, the token too.
     /// - Returns: What the body returns.
-    /// - Throws: `FenceRefusal` if the token was refused: nothing was written. `LockError` `invalidName`, GRDB's
-    ///   `DatabaseError`, and what the body throws.
+    /// - Throws: `FenceRefusal` if the token was refused: nothing was written. `LockError` `invalidName`, and
+    ///   `invalidConfiguration` for a domain that a fence cannot remember; GRDB's `DatabaseError`, and what the body throws.
     public func fenced<Success>(
         _ resource: some LockNameConvertible,
         _ stamp: FencingStamp,
@@ -79,6 +79,7 @@ extension Database {
     }
 
     private func present(_ stamp: FencingStamp, to resource: LockName, sql: String) throws {
+        try stamp.check()
         let statement = try self.cachedStatement(sql: sql)
         let accepted = try Int64.fetchOne(
             statement,

@@ -16,7 +16,7 @@ public struct FencingHeaders: Hashable, Sendable {
     /// `Fencing-Domain`.
     public static let domainField = "Fencing-Domain"
     /// The longest domain, in bytes.
-    public static let maximumDomainLengthInBytes = 128
+    public static let maximumDomainLengthInBytes = TokenDomain.maximumLengthInBytes
 
     /// What is written to; `nil` if the request does not say it.
     public var resource: LockName?
@@ -62,12 +62,13 @@ public struct FencingHeaders: Hashable, Sendable {
         }
         var domain = TokenDomain.clock
         if let text = try Self.single(Self.domainField, values) {
-            guard let decoded = PercentEncoding.decode(text), !decoded.isEmpty,
-                decoded.utf8.count <= Self.maximumDomainLengthInBytes
+            guard let decoded = PercentEncoding.decode(text).map(TokenDomain.init(rawValue:)), decoded.isWellFormed
             else {
-                throw Malformed(description: "\(Self.domainField) is not a percent-encoded name")
+                throw Malformed(
+                    description: "\(Self.domainField) is not a percent-encoded name of 1 to "
+                        + "\(Self.maximumDomainLengthInBytes) bytes without control characters")
             }
-            domain = TokenDomain(rawValue: decoded)
+            domain = decoded
         }
         self.stamp = FencingStamp(token, domain: domain)
         guard let text = try Self.single(Self.resourceField, values) else {

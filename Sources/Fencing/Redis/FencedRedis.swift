@@ -31,8 +31,9 @@ public struct FencedRedis<Runner: RedisScriptRunner>: Sendable {
     /// - Parameters:
     ///   - resource: The resource's name; most often it is the lock's.
     ///   - stamp: The token and its domain: `held.stamp`.
-    /// - Throws: `LockError` `invalidName`.
+    /// - Throws: `LockError` `invalidName`, and `invalidConfiguration` for a domain that a fence cannot remember.
     public func fenced(_ resource: some LockNameConvertible, _ stamp: FencingStamp) throws(LockError) -> Writer {
+        try stamp.check()
         let name = try resource.lockName()
         return Writer(runner: self.runner, fenceKey: self.fencePrefix + name.rawValue, resource: name, stamp: stamp)
     }

@@ -32,6 +32,20 @@ extension FencingStamp {
     }
 }
 
+extension FencingStamp {
+    /// Every fence calls this before it compares: what it wrote it could not read again.
+    ///
+    /// - Throws: `LockError` `invalidConfiguration` if the domain is none that a fence can remember.
+    package func check() throws(LockError) {
+        guard self.domain.isWellFormed else {
+            throw LockError(
+                .invalidConfiguration,
+                "a token domain has 1 to \(TokenDomain.maximumLengthInBytes) bytes without control characters"
+            )
+        }
+    }
+}
+
 extension HeldLock {
     /// Hand this to the protected resource with every write, and before every read that a write depends on.
     public var stamp: FencingStamp { FencingStamp(self.token, domain: self.tokenDomain) }

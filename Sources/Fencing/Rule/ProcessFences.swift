@@ -45,7 +45,8 @@ public final class ProcessFences: Sendable {
     ///
     /// Callers enter in the order in which they came. The token is compared when the body is about to start.
     ///
-    /// - Throws: ``FenceRefusal`` if the token was refused; `LockError` `invalidName`; ``Overload``; what the body throws.
+    /// - Throws: ``FenceRefusal`` if the token was refused; `LockError` `invalidName`, and `invalidConfiguration` for a domain
+    ///   that a fence cannot remember; ``Overload``; what the body throws.
     ///   Cancelling the caller while it waits throws `CancellationError`; the body itself is not cancelled.
     public func fenced<Success>(
         _ resource: some LockNameConvertible,
@@ -54,6 +55,7 @@ public final class ProcessFences: Sendable {
         _ body: () async throws -> Success
     ) async throws -> Success {
         let name = try resource.lockName()
+        try stamp.check()
         try await self.enter(name, stamp)
         let result: Result<Success, any Error>
         do {

@@ -32,7 +32,8 @@ public struct FencedZooKeeper<Client: ZooKeeperTransactions>: Sendable {
     ///   - writes: What to write, with the fence or not at all; may be empty, which raises the fence alone. Asked again each
     ///     time that all begins again, so that what depends on data can be read anew.
     /// - Returns: What was decided.
-    /// - Throws: `FenceRefusal` if the token was refused, and ``ZooKeeperConflict`` if the writes themselves could not be
+    /// - Throws: `LockError` `invalidName`, and `invalidConfiguration` for a domain that a fence cannot remember.
+    ///   `FenceRefusal` if the token was refused, and ``ZooKeeperConflict`` if the writes themselves could not be
     ///   done or others were quicker ``maximumTries`` times: in both cases nothing was written. What the client throws.
     @discardableResult
     public func fenced(
@@ -63,6 +64,7 @@ public struct FencedZooKeeper<Client: ZooKeeperTransactions>: Sendable {
         _ writes: (FenceDecision) async throws -> [ZooKeeperWrite],
         decide: (inout FenceRule) -> FenceDecision
     ) async throws -> FenceDecision {
+        try stamp.check()
         for _ in 0..<Self.maximumTries {
             let node = try await self.client.read(fence)
             var rule = FenceRule(highest: try node.map { try ZooKeeperFence.stamp(of: $0.data, path: fence) })

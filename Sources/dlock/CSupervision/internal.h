@@ -49,8 +49,6 @@ int csup_socketpair(int descriptors[2]);
 void csup_close(int *descriptor);
 /// `csup_send` with a descriptor, which stays open here; -1 for none.
 bool csup_send_with(int socket, const struct csup_message *message, int descriptor);
-/// From now on whoever descends from this process and loses its parent becomes its child.
-void csup_adopt_orphans(void);
 /// `kept` is sorted in place.
 void csup_close_all_but(int *kept, size_t count);
 

@@ -19,9 +19,26 @@ package enum TerminationSignals {
     /// Captures signals from now on. To be called once. The stream is for one reader and holds 64: when nobody reads,
     /// later ones are dropped.
     package static func capture(_ signals: [Int32] = usual) -> AsyncStream<Int32> {
+        let (stream, continuation) = AsyncStream.makeStream(of: Int32.self, bufferingPolicy: .bufferingOldest(64))
+        capture(signals) { continuation.yield($0) }
+        return stream
+    }
+
+    /// What ends a process that does not care.
+    private static let deadly: [Int32] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT]
+
+    /// From now on a signal that would end this process does so after the closure has run. To be called once, in place of
+    /// ``capture(_:)``. The closure runs on a thread of its own.
+    package static func beforeDeath(_ cleanUp: @escaping @Sendable () -> Void) {
+        capture(deadly) { signal in
+            cleanUp()
+            csup_die_of(signal)
+        }
+    }
+
+    private static func capture(_ signals: [Int32], _ arrived: @escaping @Sendable (Int32) -> Void) {
         let descriptor = csup_capture_descriptor()
         precondition(descriptor >= 0, "no pipe for signals: errno \(errno)")
-        let (stream, continuation) = AsyncStream.makeStream(of: Int32.self, bufferingPolicy: .bufferingOldest(64))
         let source = DispatchSource.makeReadSource(
             fileDescriptor: descriptor,
             queue: DispatchQueue(label: "dlock.signals", qos: .userInitiated)
@@ -31,7 +48,7 @@ package enum TerminationSignals {
             _ = source
             var numbers = [UInt8](repeating: 0, count: 64)
             while case let count = read(descriptor, &numbers, numbers.count), count > 0 {
-                for number in numbers[..<count] { continuation.yield(Int32(number)) }
+                for number in numbers[..<count] { arrived(Int32(number)) }
             }
         }
         source.resume()
@@ -39,7 +56,6 @@ package enum TerminationSignals {
             let error = csup_capture(signal)
             precondition(error == 0, "signal \(signal) cannot be captured: errno \(error)")
         }
-        return stream
     }
 
     package static func wasIgnoredAtStart(_ signal: Int32) -> Bool {

@@ -120,6 +120,34 @@ import Testing
         }
     }
 
+    @Test(arguments: ["", "a\nb", "a\u{7F}", "a\u{0}b", String(repeating: "d", count: 129)])
+    func `a domain that a fence cannot remember is refused, and the fence stays of use`(domain: String) async throws {
+        try await withFolder { folder async throws in
+            let file = try FencedFile(path: folder.appending(path: "file").path)
+            _ = try Self.replace(file, stamp(1), "one")
+            for adopting in [false, true] {
+                #expect(throws: LockError.self) {
+                    try Self.replace(file, stamp(2, domain), "two", adopting: adopting)
+                }
+            }
+            #expect(try Self.contents(file.path) == "one")
+            #expect(try Self.replace(file, stamp(2), "two") == .raised(from: stamp(1)))
+        }
+    }
+
+    @Test func `a reader of the fence needs no right to write it`() async throws {
+        try await withFolder { folder async throws in
+            let file = try FencedFile(path: folder.appending(path: "file").path)
+            #expect(try file.highest() == nil)
+            #expect(!FileManager.default.fileExists(atPath: file.fencePath))
+            _ = try Self.replace(file, stamp(1), "one")
+            // Held by a writer, it is shown all the same.
+            let held = try LockedFence(path: file.fencePath)
+            #expect(try file.highest() == stamp(1))
+            withExtendedLifetime(held) {}
+        }
+    }
+
     /// Whoever waits for a fence that was replaced meanwhile must not go on with the old one.
     @Test func `whoever waited for the fence compares with the token that was put there meanwhile`() async throws {
         try await withFolder { folder async throws in

@@ -44,6 +44,7 @@ import Testing
         [("Fencing-Token", "1"), ("Fencing-Resource", "ü")], [("Fencing-Token", "1"), ("Fencing-Domain", "")],
         [("Fencing-Token", "1"), ("Fencing-Resource", "a"), ("Fencing-Resource", "b")],
         [("Fencing-Token", "1"), ("Fencing-Domain", String(repeating: "d", count: 129))],
+        [("Fencing-Token", "1"), ("Fencing-Domain", "a%0Ab")], [("Fencing-Token", "1"), ("Fencing-Domain", "a%7F")],
     ])
     func `what makes no sense is refused`(fields: [(String, String)]) throws {
         #expect(throws: FencingHeaders.Malformed.self) { try Self.read(fields.map { (name: $0.0, value: $0.1) }) }

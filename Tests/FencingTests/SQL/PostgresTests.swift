@@ -73,6 +73,41 @@ import Testing
         }
     }
 
+    @Test func `the function looks at its own table, whatever schemas and temporary tables its caller has`()
+        async throws
+    {
+        try await PostgresServer.withServer { server async throws in
+            let loaded = try await server.psql("\\set ON_ERROR_STOP on\n\(FenceSQL.postgreSQL)")
+            #expect(loaded.status == 0, "\(loaded.output)")
+            _ = try await server.psql("SELECT fence('r', 12);")
+            let table = "(resource TEXT NOT NULL PRIMARY KEY, token BIGINT NOT NULL, domain TEXT NOT NULL)"
+            let callers = [
+                "CREATE SCHEMA tenant; CREATE TABLE tenant.fences \(table); SET search_path = tenant, public;",
+                "CREATE SCHEMA AUTHORIZATION current_user; CREATE TABLE fences \(table);",
+                "CREATE TEMPORARY TABLE fences \(table);",
+                "SET search_path = '';",
+            ]
+            for caller in callers {
+                for call in ["fence('r', 1)", "adopt_fence('r', 1, 'clock')"] {
+                    let stale = try await server.psql(
+                        "\\set VERBOSITY sqlstate\nBEGIN; \(caller) SELECT public.\(call); ROLLBACK;")
+                    #expect(stale.output.contains("LF001"), "\(caller) \(call): \(stale.output)")
+                }
+            }
+            // In a schema of another name it is that schema's.
+            let other = try await server.psql(
+                """
+                \\set ON_ERROR_STOP on
+                CREATE SCHEMA "Odd schema"; SET search_path = "Odd schema";
+                \(FenceSQL.postgreSQL)
+                SET search_path = public;
+                SELECT "Odd schema".fence('r', 3); SELECT "Odd schema".adopt_fence('r', 4, 'zxid:1');
+                SELECT token || '|' || domain FROM "Odd schema".fences; SELECT token FROM public.fences;
+                """)
+            #expect(other.lines.suffix(2) == ["4|zxid:1", "12"], "\(other.output)")
+        }
+    }
+
     @Test func `many connections with random tokens never write a lower one after a higher`() async throws {
         try await PostgresServer.withServer { server async throws in
             _ = try await server.psql(

@@ -11,6 +11,9 @@
 --
 -- The resource's row stays locked until the transaction ends, so transactions on one resource run one after another.
 -- Under REPEATABLE READ and SERIALIZABLE a later holder makes it fail with a serialization failure (40001) instead.
+--
+-- The table and the functions are made in the first schema of the search_path that this file is loaded with. From then on the
+-- functions use that table, whatever the search_path of their callers is, and whatever temporary tables they have.
 
 CREATE TABLE IF NOT EXISTS fences (
     resource TEXT NOT NULL PRIMARY KEY,
@@ -51,3 +54,11 @@ BEGIN
     IF NOT FOUND THEN PERFORM fence($1, $2, $3); END IF;
 END
 $function$;
+
+-- Named last, the caller's temporary tables are looked at last; not named at all they would come first.
+DO $do$
+BEGIN
+    EXECUTE format('ALTER FUNCTION %1$I.fence(TEXT, BIGINT, TEXT) SET search_path = %1$I, pg_temp', current_schema());
+    EXECUTE format('ALTER FUNCTION %1$I.adopt_fence(TEXT, BIGINT, TEXT) SET search_path = %1$I, pg_temp', current_schema());
+END
+$do$;

@@ -146,6 +146,8 @@ int csup_set_foreground(int terminal, pid_t group);
 bool csup_group_is_alive(pid_t group);
 /// A descriptor that stands for a process, and not for its number; -1 where the system has no such thing.
 int csup_pidfd(pid_t process);
+/// From now on whoever descends from this process and loses its parent becomes its child. `csup_spawn` calls it.
+void csup_adopt_orphans(void);
 /// Sends SIGKILL to the group of a command, and to no other that got its number meanwhile.
 ///
 /// `leader` is a pidfd of the command, -1 where there is none. Then the number has to be the group's still: its leader not

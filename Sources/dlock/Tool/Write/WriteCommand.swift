@@ -3,6 +3,7 @@ import DistributedLocks
 import Fencing
 import FencingFiles
 import Foundation
+import Supervision
 
 struct WriteCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -51,6 +52,8 @@ struct WriteCommand: ParsableCommand {
 
     func run() throws {
         let stamp = try self.stamp()
+        // `dlock run` sends SIGTERM when the lock is lost: what is not finished is of no use to anybody.
+        TerminationSignals.beforeDeath { TemporaryFile.discardAll() }
         do {
             let file = try FencedFile(path: self.file, fencePath: self.fence)
             try file.replace(stamp, adopting: self.adopt) { try Self.copyInput(to: $0) }
@@ -75,13 +78,13 @@ struct WriteCommand: ParsableCommand {
             )
         }
         let domain = self.domain ?? Self.variable("DLOCK_TOKEN_DOMAIN") ?? TokenDomain.clock.rawValue
-        guard (1...128).contains(domain.utf8.count), domain.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
-            throw Failure(
-                status: ExitStatus.usage,
-                message: "a token domain has 1 to 128 bytes without control characters"
-            )
+        let stamp = FencingStamp(token, domain: TokenDomain(rawValue: domain))
+        do {
+            try stamp.check()
+        } catch {
+            throw Failure(status: ExitStatus.usage, message: error.message)
         }
-        return FencingStamp(token, domain: TokenDomain(rawValue: domain))
+        return stamp
     }
 
     private static func variable(_ name: String) -> String? {
