@@ -18,17 +18,21 @@ package final class ZooKeeperServer: Sendable {
         package var properties: [String: String] = [:]
         /// Certificates to serve TLS with, on a second port.
         package var certificates: TestCertificates?
+        /// What the server finds in its data folder when it starts first, such as `version-2/snapshot.64`.
+        package var files: [String: [UInt8]] = [:]
 
         package init(
             tickMilliseconds: Int = 500,
             lines: [String] = [],
             properties: [String: String] = [:],
-            certificates: TestCertificates? = nil
+            certificates: TestCertificates? = nil,
+            files: [String: [UInt8]] = [:]
         ) {
             self.tickMilliseconds = tickMilliseconds
             self.lines = lines
             self.properties = properties
             self.certificates = certificates
+            self.files = files
         }
     }
 
@@ -97,6 +101,12 @@ package final class ZooKeeperServer: Sendable {
             at: self.folder.appending(path: "data"),
             withIntermediateDirectories: true
         )
+        for (name, bytes) in options.files {
+            let file = self.folder.appending(path: "data").appending(path: name)
+            try FileManager.default.createDirectory(
+                at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try Data(bytes).write(to: file)
+        }
         self.port = try FreePort.next()
         self.tlsPort = options.certificates == nil ? 0 : try FreePort.next()
         try self.configure()

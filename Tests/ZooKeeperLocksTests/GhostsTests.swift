@@ -5,19 +5,19 @@ import Testing
 @Suite struct GhostsTests {
     private let lock = "/dlock/a"
 
-    private func node(_ letter: Character, _ sequence: Int) throws -> ContenderNode {
+    private func node(_ letter: Character, _ sequence: Int) -> ContenderNode {
         let digits = String(sequence)
         let padded = String(repeating: "0", count: 10 - digits.count) + digits
-        return try #require(ContenderNode(name: ContenderNode.stem(uuid: self.uuid(letter)) + padded))
+        return ContenderNode(name: ContenderNode.stem(uuid: self.uuid(letter)) + padded)
     }
 
     private func uuid(_ letter: Character) -> String { String(repeating: letter, count: 32) }
 
-    @Test func `a node that comes after all is deleted once, and is counted by nobody`() throws {
+    @Test func `a node that comes after all is deleted once, and is counted by nobody`() {
         var ghosts = GhostsStateMachine()
         #expect((ghosts.expected(self.uuid("a"), of: self.lock)) == true)
         #expect((ghosts.expected(self.uuid("b"), of: "/dlock/b")) == false)
-        let (mine, ghost) = (try self.node("c", 4), try self.node("a", 3))
+        let (mine, ghost) = (self.node("c", 4), self.node("a", 3))
         for round in 0..<2 {
             let seen = ghosts.seen([ghost, mine], of: self.lock)
             #expect(seen.others == [mine])
@@ -32,7 +32,7 @@ import Testing
         #expect(forgotten == [ghost, mine])
     }
 
-    @Test func `one that does not come is forgotten after so many looks`() throws {
+    @Test func `one that does not come is forgotten after so many looks`() {
         var ghosts = GhostsStateMachine()
         _ = ghosts.expected(self.uuid("a"), of: self.lock)
         for look in 1...GhostsStateMachine.looks {
@@ -51,14 +51,14 @@ import Testing
         #expect(ghosts.awaited == [self.lock: [self.uuid("b")]])
     }
 
-    @Test func `a search that is asked twice begins the looks anew, and stops no delete`() throws {
+    @Test func `a search that is asked twice begins the looks anew, and stops no delete`() {
         var ghosts = GhostsStateMachine()
         #expect((ghosts.expected(self.uuid("a"), of: self.lock)) == true)
         ghosts.looked(for: [self.uuid("a")], of: self.lock, seen: [])
         #expect((ghosts.expected(self.uuid("a"), of: self.lock)) == false)
         for _ in 1..<GhostsStateMachine.looks { ghosts.looked(for: [self.uuid("a")], of: self.lock, seen: []) }
         #expect(!ghosts.isEmpty)
-        let ghost = try self.node("a", 3)
+        let ghost = self.node("a", 3)
         let first = ghosts.seen([ghost], of: self.lock).deleted
         #expect(first == [ghost])
         #expect((ghosts.expected(self.uuid("a"), of: self.lock)) == false)
@@ -66,10 +66,10 @@ import Testing
         #expect(second.isEmpty)
     }
 
-    @Test func `a delete that was refused is made again when the node is seen again`() throws {
+    @Test func `a delete that was refused is made again when the node is seen again`() {
         var ghosts = GhostsStateMachine()
         _ = ghosts.expected(self.uuid("a"), of: self.lock)
-        let ghost = try self.node("a", 3)
+        let ghost = self.node("a", 3)
         for _ in 0..<5 {
             let deleted = ghosts.seen([ghost], of: self.lock).deleted
             #expect(deleted == [ghost])
@@ -83,10 +83,10 @@ import Testing
         #expect(ghosts.isEmpty)
     }
 
-    @Test func `nothing outlasts the session`() throws {
+    @Test func `nothing outlasts the session`() {
         var ghosts = GhostsStateMachine()
         _ = ghosts.expected(self.uuid("a"), of: self.lock)
-        _ = ghosts.seen([try self.node("a", 3)], of: self.lock)
+        _ = ghosts.seen([self.node("a", 3)], of: self.lock)
         ghosts.expired()
         #expect(ghosts.isEmpty)
         ghosts.deleted(self.uuid("a"), of: self.lock, isGone: false)

@@ -30,7 +30,18 @@ extension ZooKeeperLockBackend {
         let running = Task { try await self.run() }
         defer { running.cancel() }
         let whole = self.configuration.chroot + path
-        _ = try await self.answer(.create(path: whole, data: [], access: .open, mode: .ephemeral))
+        let node = ZooKeeperRequest.create(path: whole, data: [], access: .open, mode: .ephemeral)
+        let folder = String(whole.dropLast(NodeName.last(of: whole).count + 1))
+        try await eventually("it is made") {
+            do {
+                _ = try await self.answer(node)
+                return true
+            } catch let error as ZooKeeperError where error.serverCode == .noNode {
+                // Nobody was in its folder for a while.
+                _ = try? await self.answer(.create(path: folder, data: [], access: .open, mode: .container))
+                return false
+            }
+        }
         try await body()
     }
 
@@ -56,7 +67,8 @@ extension ZooKeeperLockBackend {
         return children
     }
 
-    private func answer(_ request: ZooKeeperRequest) async throws -> ZooKeeperAnswer {
+    /// What a server answers in this backend's own session, which has to run.
+    func answer(_ request: ZooKeeperRequest) async throws -> ZooKeeperAnswer {
         let core = self.core
         return try await withCheckedThrowingContinuation { (done: CheckedContinuation<ZooKeeperAnswer, any Error>) in
             self.eventLoop.execute {

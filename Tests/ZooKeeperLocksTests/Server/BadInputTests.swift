@@ -134,20 +134,6 @@ struct BadInputTests {
         try await withLockClient(url) { locks in _ = try await token(locks) }
     }
 
-    @Test func `a foreign node among the contenders is no contender`() async throws {
-        let server = try await ZooKeeperServer.shared()
-        let url = server.chroot()
-        try await withLockClient(url) { locks in
-            _ = try await token(locks, "a")
-            // The folder of another lock stands among the contenders of "a" only if somebody put it there.
-            let backend = try #require(try LockBackends.backend(url: url) as? ZooKeeperLockBackend)
-            try await backend.withNode("/dlock/a/_c_foreign-lock-0000000000") {
-                _ = try await token(locks, "a")
-                #expect(try await locks.status(of: "a").waiters.isEmpty)
-            }
-        }
-    }
-
     @Test func `a name of any kind is a lock`() async throws {
         let server = try await ZooKeeperServer.shared()
         try await withLockClient(server.chroot()) { locks in

@@ -2,40 +2,11 @@ import DistributedLocks
 import Foundation
 import LockURLs
 import ServerKit
-import Synchronization
 import Testing
 
 /// Servers that die and come back, under load (Z4).
 @Suite(.enabled(if: ZooKeeperServer.isRequired), .timeLimit(.minutes(4)))
 struct EnsembleTests {
-    /// What many workers have seen of one lock.
-    private final class Ledger: Sendable {
-        private struct State {
-            var inside = 0
-            var tokens: [FencingToken] = []
-            var overlaps = 0
-            var isOver = false
-        }
-
-        private let state = Mutex(State())
-
-        var count: Int { self.state.withLock { $0.tokens.count } }
-        var tokens: [FencingToken] { self.state.withLock { $0.tokens } }
-        var isOver: Bool { self.state.withLock { $0.isOver } }
-        func end() { self.state.withLock { $0.isOver = true } }
-        var overlaps: Int { self.state.withLock { $0.overlaps } }
-
-        func entered(_ token: FencingToken) {
-            self.state.withLock { state in
-                state.inside += 1
-                if state.inside > 1 { state.overlaps += 1 }
-                state.tokens.append(token)
-            }
-        }
-
-        func left() { self.state.withLock { $0.inside -= 1 } }
-    }
-
     @Test func `when the leader dies under load, locks go on, one at a time, and tokens rise`() async throws {
         try await ZooKeeperEnsemble.withEnsemble(3) { ensemble async throws in
             let url = ensemble.url + "/a?session-timeout=10s"

@@ -2,6 +2,7 @@ import DistributedLocks
 import Foundation
 import Jute
 import LockURLs
+import NIOCore
 import ServerKit
 import Testing
 
@@ -100,6 +101,48 @@ struct LostMessageTests {
                     next.letGo()
                     #expect(try await next.end() > held)
                     try await eventually("it is free") { try await others.status(of: "a").holder == nil }
+                }
+            }
+        }
+    }
+
+    // Z1: one that comes when nobody looks for it any more.
+    @Test(arguments: [true, false])
+    func `a node of this session's that no claim has made is deleted by whoever finds it ahead`(waits: Bool)
+        async throws
+    {
+        let server = try await ZooKeeperServer.shared()
+        let url = server.chroot(timeout: 20)
+        let backend = try #require(try LockBackends.backend(url: url) as? ZooKeeperLockBackend)
+        try await withLockClient(backend) { locks in
+            try await withLockClient(url) { others in
+                let holder = Holder(others, "a")
+                await holder.isHeld()
+                let core = backend.core
+                let uuid = try await backend.eventLoop.submit {
+                    core.value.maker.uuid(of: AttemptID(rawValue: 1 << 40), count: 1)
+                }.get()
+                let ghost = backend.configuration.chroot + "/dlock/a/c-\(uuid)-0000000000"
+                _ = try await backend.answer(.create(path: ghost, data: [], access: .open, mode: .ephemeral))
+                holder.letGo()
+                let held = try await holder.end()
+                let next = Holder(others, "a")
+                try await eventually("another client waits for it") {
+                    try await others.status(of: "a").waiters.count == 1
+                }
+                if waits {
+                    let mine = Holder(locks, "a")
+                    await next.isHeld()
+                    next.letGo()
+                    #expect(try await next.end() > held)
+                    await mine.isHeld()
+                    mine.letGo()
+                    _ = try await mine.end()
+                } else {
+                    #expect(try await locks.withLockIfAvailable("a") { _ in true } == nil)
+                    await next.isHeld()
+                    next.letGo()
+                    #expect(try await next.end() > held)
                 }
             }
         }

@@ -6,32 +6,38 @@ import Jute
 ///
 /// States: *idle* (the ensemble knows nothing of it), *creating* (the request is out), *unsure* (its reply was lost),
 /// *placed* (the node is there, and waits), *first* (nobody is ahead, but the session cannot be relied on just now),
-/// *holding*, *leaving* (the node is being deleted), *over*.
+/// *holding*, *stepping aside* (the node's number is used up, and it is being deleted), *aside* (waits without a node for
+/// the lock's folder to go), *leaving* (the node is being deleted), *over*.
 ///
 /// A request that has no answer because its connection ended is taken up again by ``attached()``. Pure: what has to be
 /// asked is returned, and the answers are fed in.
 struct ContenderStateMachine {
-    private(set) var state = State.idle
+    var state = State.idle
     let joinsQueue: Bool
+    /// It is known that the lock's counter is used up: look before a node is made.
+    let looksFirst: Bool
     /// The caller has been told that it waits.
-    private(set) var isQueued = false
-    private var wantsToLeave = false
+    var isQueued = false
+    var wantsToLeave = false
     /// The watch on the predecessor is set, or has been asked for.
-    private var watched: ContenderNode?
-    private var isWatchSet = false
-    private var isOwnWatchSet = false
-    private var isDeleteOut = false
+    var watched: ContenderNode?
+    var isWatchSet = false
+    var isOwnWatchSet = false
+    var isDeleteOut = false
     /// What the server had carried out when it answered the create: the create itself, as far as anybody knows.
     private var createdZxid: Int64?
     /// A delete was sent, and nobody knows whether it was carried out.
-    private var isDeleteUnsure = false
+    var isDeleteUnsure = false
     private var parentsMissing = 0
+    /// How often it has got a number that is used up.
+    var timesAside = 0
 
     /// A parent that vanishes again and again is not made more often than this in a row.
     static let maximumParentTries = 16
 
-    init(joinsQueue: Bool) {
+    init(joinsQueue: Bool, looksFirst: Bool = false) {
         self.joinsQueue = joinsQueue
+        self.looksFirst = looksFirst
     }
 
     var isOver: Bool { self.state == .over }
@@ -40,15 +46,17 @@ struct ContenderStateMachine {
     var isUnknown: Bool {
         switch self.state {
         case .idle, .over: true
-        case .creating, .unsure, .placed, .first, .holding, .leaving: false
+        // A look may be out, and what follows from it must not come after its claim is forgotten.
+        case .creating, .unsure, .placed, .first, .holding, .steppingAside, .aside, .leaving: false
         }
     }
 
     var node: ContenderNode? {
         switch self.state {
         case .placed(let node, _), .first(let node, _), .holding(let node, _): node
+        case .steppingAside(let node): node
         case .leaving(let node, _): node
-        case .idle, .creating, .unsure, .over: nil
+        case .idle, .creating, .unsure, .aside, .over: nil
         }
     }
 
@@ -61,10 +69,14 @@ struct ContenderStateMachine {
     mutating func attached() -> Action {
         switch self.state {
         case .idle:
-            self.state = .creating
-            return .create
+            self.state = self.looksFirst ? .aside : .creating
+            return self.looksFirst ? .look : .create
         case .unsure:
             return .seek
+        case .steppingAside(let node):
+            return self.stepAside(node)
+        case .aside:
+            return .look
         case .placed:
             // A watch that is set is set again by the client, and fires if something has happened meanwhile.
             return self.isWatchSet ? .none : .list
@@ -89,7 +101,7 @@ struct ContenderStateMachine {
         switch self.state {
         case .idle, .over:
             return .none
-        case .creating, .unsure, .placed, .first:
+        case .creating, .unsure, .placed, .first, .steppingAside, .aside:
             if self.wantsToLeave || self.isQueued {
                 self.state = .over
                 return self.wantsToLeave ? .left(wasHeld: false) : .gone
@@ -106,7 +118,7 @@ struct ContenderStateMachine {
         }
     }
 
-    private mutating func forgetWatches() {
+    mutating func forgetWatches() {
         self.watched = nil
         self.isWatchSet = false
         self.isOwnWatchSet = false
@@ -163,12 +175,13 @@ struct ContenderStateMachine {
         return self.isPlaced(node, czxid: czxid)
     }
 
-    private mutating func isPlaced(_ node: ContenderNode, czxid: Int64?) -> Action {
+    mutating func isPlaced(_ node: ContenderNode, czxid: Int64?) -> Action {
         if self.wantsToLeave {
             self.state = .leaving(node, wasHolding: false)
             return self.delete(node)
         }
         self.parentsMissing = 0
+        if node.isUsedUp { return self.gotUsedUpNumber(node) }
         self.state = .placed(node, czxid: czxid)
         return .none
     }
@@ -228,6 +241,8 @@ struct ContenderStateMachine {
         case .unsure, .leaving(nil, _): .seek
         case .placed: self.isWatchSet ? .none : .list
         case .first(let node, nil): .identify(node)
+        case .steppingAside(let node): self.isDeleteOut ? .none : self.stepAside(node)
+        case .aside: .look
         case .leaving(let node?, _): self.isDeleteOut ? .none : self.delete(node)
         case .holding(let node, _): self.isOwnWatchSet ? .none : .watchOwn(node)
         case .idle, .creating, .first, .over: .none
@@ -258,7 +273,7 @@ struct ContenderStateMachine {
             }
             self.state = .first(node, czxid: czxid)
             return isValid ? self.validityReturned() : .none
-        case .idle, .creating, .unsure, .placed, .first, .holding, .leaving, .over:
+        case .idle, .creating, .unsure, .placed, .first, .holding, .steppingAside, .aside, .leaving, .over:
             return .none
         }
     }
@@ -268,145 +283,5 @@ struct ContenderStateMachine {
         guard case .first(let node, let czxid?) = self.state else { return .none }
         self.state = .holding(node, czxid: czxid)
         return .grant(token: czxid)
-    }
-
-    /// The watch on a predecessor is set; or there was nothing to watch any more (`false`).
-    mutating func watchSet(on predecessor: ContenderNode, isThere: Bool) -> Action {
-        guard case .placed = self.state, self.watched == predecessor else { return .none }
-        self.isWatchSet = isThere
-        return isThere ? .none : .list
-    }
-
-    /// Something happened to the predecessor.
-    mutating func predecessorFired() -> Action {
-        guard case .placed = self.state, self.watched != nil else { return .none }
-        self.watched = nil
-        self.isWatchSet = false
-        return .list
-    }
-
-    /// The slow timer: a watch may have been lost in a way that nobody has thought of.
-    mutating func backstopFired() -> Action {
-        guard case .placed = self.state, let watched = self.watched, self.isWatchSet else { return .none }
-        return .watch(predecessor: watched)
-    }
-
-    // MARK: Holding
-
-    /// It has been held for a while: an operator who breaks the lock should be heard of.
-    mutating func ownWatchDue() -> Action {
-        guard case .holding(let node, _) = self.state, !self.isOwnWatchSet else { return .none }
-        return .watchOwn(node)
-    }
-
-    /// The own node was read, and is watched from now on. `nil`: it is gone.
-    mutating func ownRead(_ data: ContenderData?, isThere: Bool) -> Action {
-        guard case .holding = self.state else { return .none }
-        guard isThere else {
-            self.state = .over
-            return .lost(.revoked)
-        }
-        self.isOwnWatchSet = true
-        return data?.isRevoked == true ? .lost(.revoked) : .none
-    }
-
-    mutating func ownFired(isDeleted: Bool) -> Action {
-        self.isOwnWatchSet = false
-        guard case .holding(let node, _) = self.state else { return .none }
-        if isDeleted {
-            self.state = .over
-            return .lost(.revoked)
-        }
-        return .watchOwn(node)
-    }
-
-    // MARK: Leaving
-
-    /// The claim is given back. ``Action/left(wasHeld:)`` follows, now or later.
-    mutating func withdrawn() -> Action {
-        switch self.state {
-        case .idle:
-            self.state = .over
-            return .left(wasHeld: false)
-        case .over:
-            return .left(wasHeld: false)
-        case .creating:
-            self.wantsToLeave = true
-            return .none
-        case .unsure:
-            self.state = .leaving(nil, wasHolding: false)
-            return .seek
-        case .placed(let node, _), .first(let node, _):
-            self.state = .leaving(node, wasHolding: false)
-            return self.delete(node)
-        case .holding(let node, _):
-            self.state = .leaving(node, wasHolding: true)
-            return self.delete(node)
-        case .leaving(let node?, _):
-            return self.isDeleteOut ? .none : self.delete(node)
-        case .leaving(nil, _):
-            return .seek
-        }
-    }
-
-    private mutating func delete(_ node: ContenderNode) -> Action {
-        self.isDeleteOut = true
-        return .delete(node)
-    }
-
-    /// A delete has ended. One that is not known to have been carried out is asked again by ``attached()``.
-    mutating func deleted(_ result: DeleteResult) -> Action {
-        self.isDeleteOut = false
-        guard case .leaving(_, let wasHolding) = self.state else { return .none }
-        switch result {
-        case .done:
-            self.state = .over
-            return .left(wasHeld: wasHolding)
-        case .noNode:
-            // If an earlier delete may have been carried out, it was that one: nobody else had a reason.
-            self.state = .over
-            return .left(wasHeld: wasHolding && self.isDeleteUnsure)
-        case .refused(let code):
-            return .failed(code)
-        case .unsure:
-            self.isDeleteUnsure = true
-            return .none
-        case .notSent:
-            return .none
-        }
-    }
-
-    // MARK: Seeking
-
-    /// The contenders were listed, in search of a node whose making was not confirmed. `nil`: not answered.
-    mutating func sought(_ found: ContenderNode?) -> Action {
-        switch self.state {
-        case .unsure:
-            guard let found else {
-                self.state = .creating
-                return .create
-            }
-            return .inspect(found)
-        case .leaving(nil, _):
-            guard let found else {
-                self.state = .over
-                return .left(wasHeld: false)
-            }
-            self.state = .leaving(found, wasHolding: false)
-            return self.delete(found)
-        case .idle, .creating, .placed, .first, .holding, .leaving, .over:
-            return .none
-        }
-    }
-
-    /// The node that was found is this session's own (then with the transaction that created it), or not.
-    mutating func inspected(_ node: ContenderNode, czxid: Int64?) -> Action {
-        guard case .unsure = self.state else { return .none }
-        guard let czxid else {
-            self.state = .creating
-            return .create
-        }
-        let action = self.isPlaced(node, czxid: czxid)
-        return action == .none ? .list : action
     }
 }

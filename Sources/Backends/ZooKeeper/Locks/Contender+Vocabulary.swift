@@ -20,8 +20,18 @@ extension ContenderStateMachine {
         case grant(token: Int64)
         /// It waits, behind so many; watch this one.
         case queued(ahead: Int, watch: ContenderNode)
-        /// Somebody else holds the lock, and it was not to wait. Delete the node.
-        case busy(ContenderNode, first: ContenderNode)
+        /// Somebody else holds the lock, and it was not to wait. Delete the node, if there is one.
+        case busy(ContenderNode?, first: ContenderNode)
+        /// Its number is used up. Delete the node, and then the lock's folder, which goes if nobody is in it.
+        case stepAside(ContenderNode)
+        /// It has no node. See who is in the folder, and whether it is to be waited for.
+        case look
+        case lookLater
+        /// Nobody is in the folder any more.
+        case deleteFolder
+        /// It waits without a node. Watch this one, or the folder if there is none to watch, and tell the caller if that is
+        /// news.
+        case standAside(watch: ContenderNode?, isNews: Bool)
         /// The node is no more; ask again from the beginning.
         case gone
         case lost(LockError.LossReason)
@@ -39,6 +49,8 @@ extension ContenderStateMachine {
         case placed(ContenderNode, czxid: Int64?)
         case first(ContenderNode, czxid: Int64?)
         case holding(ContenderNode, czxid: Int64)
+        case steppingAside(ContenderNode)
+        case aside
         /// `nil`: it has to be sought first.
         case leaving(ContenderNode?, wasHolding: Bool)
         case over

@@ -45,11 +45,15 @@ struct GhostsStateMachine {
         var others: [ContenderNode] = []
         var deleted: [ContenderNode] = []
         for node in nodes {
-            switch ghosts[node.uuid] {
+            guard let uuid = node.uuid else {
+                others.append(node)
+                continue
+            }
+            switch ghosts[uuid] {
             case nil:
                 others.append(node)
             case .expected:
-                self.ghosts[lock]?[node.uuid] = .beingDeleted
+                self.ghosts[lock]?[uuid] = .beingDeleted
                 deleted.append(node)
             case .beingDeleted:
                 break

@@ -76,10 +76,7 @@ public final class ZooKeeperLockBackend: LockBackend {
                 }
             }
         } onCancel: {
-            self.onLoop { core in
-                core.flushWrites()
-                core.client.stop()
-            }
+            self.onLoop { $0.stop() }
         }
     }
 

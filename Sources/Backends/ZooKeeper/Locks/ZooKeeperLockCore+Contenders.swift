@@ -34,6 +34,16 @@ extension ZooKeeperLockCore {
             self.answer(contender, .success(.queued(QueuePlace(waitersAhead: ahead, holder: nil))))
         case .busy(let node, let first):
             self.busy(node, first: first, contender)
+        case .stepAside(let node):
+            self.stepAside(node, contender)
+        case .look:
+            self.look(contender)
+        case .lookLater:
+            self.lookLater(contender)
+        case .deleteFolder:
+            self.deleteFolder(contender)
+        case .standAside(let node, let isNews):
+            self.standAside(watching: node, isNews: isNews, contender)
         case .gone:
             self.gone(contender)
         case .lost(let reason):
@@ -46,87 +56,7 @@ extension ZooKeeperLockCore {
         }
     }
 
-    // MARK: Making the node
-
-    private func create(_ contender: Contender) {
-        contender.uuid = ContenderNode.makeUUID(using: &self.generator)
-        self.write(
-            Write(
-                request: .create(
-                    path: contender.lock + "/" + ContenderNode.stem(uuid: contender.uuid),
-                    data: self.data(of: contender.claim.owner.metadata),
-                    access: self.access,
-                    mode: .ephemeralSequential
-                ),
-                creates: contender.lock,
-                completion: { self.created(contender, $0) },
-                listed: { self.listed(contender, $0) }
-            )
-        )
-    }
-
-    /// The same for most contenders of a client, so kept.
-    private func data(of metadata: OwnerMetadata) -> [UInt8] {
-        if let lastData, lastData.metadata == metadata { return lastData.bytes }
-        let bytes = ContenderData(metadata: metadata).bytes
-        self.lastData = (metadata, bytes)
-        return bytes
-    }
-
-    private func created(_ contender: Contender, _ result: Result<ZooKeeperReply, ZooKeeperError>) {
-        switch result {
-        case .success(let reply):
-            guard let (node, czxid) = self.made(reply.answer) else {
-                // It cannot be judged what was made, and for whom.
-                self.perform(contender.machine.createFailed(.runtimeInconsistency), for: contender)
-                return
-            }
-            self.perform(contender.machine.created(node, czxid: czxid, zxid: reply.zxid), for: contender)
-        case .failure(let error):
-            switch error.code {
-            case .refused(.noNode):
-                if contender.machine.parentsMissed() {
-                    self.makeParents(contender)
-                } else {
-                    self.perform(contender.machine.createFailed(.noNode), for: contender)
-                }
-            case .refused(let code):
-                self.perform(contender.machine.createFailed(code), for: contender)
-            case .notSent, .stopped:
-                self.perform(contender.machine.notCreated(), for: contender)
-            case .outcomeUnknown, .unusableServer:
-                self.perform(contender.machine.createFailed(nil), for: contender)
-            }
-        }
-    }
-
-    /// A create that left with other writes is answered without the node's stat.
-    private func made(_ answer: ZooKeeperAnswer) -> (node: ContenderNode, czxid: Int64?)? {
-        let made: (path: String, czxid: Int64?)
-        switch answer {
-        case .created(let path, let stat) where stat.ephemeralOwner == self.client.session?.id:
-            made = (path, stat.czxid)
-        case .path(let path): made = (path, nil)
-        case .created, .stat, .data, .children, .multi, .done: return nil
-        }
-        return ContenderNode(name: NodeName.last(of: made.path)).map { ($0, made.czxid) }
-    }
-
-    private func makeParents(_ contender: Contender) {
-        self.makeContainers([self.paths.root, contender.lock]) { error in
-            if let error {
-                switch error.code {
-                case .refused(let code): self.perform(contender.machine.createFailed(code), for: contender)
-                case .notSent, .outcomeUnknown, .unusableServer, .stopped:
-                    self.perform(contender.machine.notCreated(), for: contender)
-                }
-            } else {
-                self.perform(contender.machine.parentsMade(), for: contender)
-            }
-        }
-    }
-
-    private func listed(_ contender: Contender, _ result: Result<ZooKeeperReply, ZooKeeperError>) {
+    func listed(_ contender: Contender, _ result: Result<ZooKeeperReply, ZooKeeperError>) {
         self.listed([contender], in: contender.lock, result)
     }
 
@@ -138,7 +68,7 @@ extension ZooKeeperLockCore {
         switch result {
         case .success(let reply):
             guard case .children(let children, let stat) = reply.answer else { return }
-            let nodes = self.withoutGhosts(children.compactMap { ContenderNode(name: $0) }, of: lock)
+            let nodes = self.withoutGhosts(children.map { ContenderNode(name: $0) }, of: lock)
             for contender in contenders {
                 self.perform(
                     contender.machine.listed(nodes, pzxid: stat.pzxid, isValid: self.mayGrant),
@@ -200,61 +130,6 @@ extension ZooKeeperLockCore {
         self.submit(.getChildren(path: lock)) { self.listed(contenders, in: lock, $0) }
     }
 
-    // MARK: Finding a node whose making was not confirmed
-
-    private func seek(_ contender: Contender) {
-        // Asked twice, the claim may have made another node before the second answer comes.
-        let uuid = contender.uuid
-        // Without it a server that lags behind would hide the node, and the claim would wait for itself.
-        self.submit(.sync(path: contender.lock)) { _ in }
-        self.submit(.getChildren(path: contender.lock)) { result in
-            switch result {
-            case .success(let reply):
-                guard case .children(let children, _) = reply.answer else { return }
-                let found = children.lazy.compactMap { ContenderNode(name: $0) }.first { $0.uuid == uuid }
-                if found == nil { self.expectGhost(uuid, of: contender.lock) }
-                self.perform(contender.machine.sought(found), for: contender)
-            case .failure(let error) where error.serverCode == .noNode:
-                self.expectGhost(uuid, of: contender.lock)
-                self.perform(contender.machine.sought(nil), for: contender)
-            case .failure(let error):
-                self.retry(contender, after: error)
-            }
-        }
-    }
-
-    private func inspect(_ node: ContenderNode, _ contender: Contender) {
-        self.askStat(of: node, contender) { stat in
-            let isMine = stat?.ephemeralOwner == self.client.session?.id
-            return contender.machine.inspected(node, czxid: isMine ? stat?.czxid : nil)
-        }
-    }
-
-    private func identify(_ node: ContenderNode, _ contender: Contender) {
-        self.askStat(of: node, contender) { stat in
-            contender.machine.identified(stat?.czxid, isValid: self.mayGrant)
-        }
-    }
-
-    /// Asks for a node's stat; `nil` if the node is not there.
-    private func askStat(
-        of node: ContenderNode,
-        _ contender: Contender,
-        _ answered: @escaping (NodeStat?) -> ContenderStateMachine.Action
-    ) {
-        self.submit(.exists(path: contender.path(node))) { result in
-            switch result {
-            case .success(let reply):
-                guard case .stat(let stat) = reply.answer else { return }
-                self.perform(answered(stat), for: contender)
-            case .failure(let error) where error.serverCode == .noNode:
-                self.perform(answered(nil), for: contender)
-            case .failure(let error):
-                self.retry(contender, after: error)
-            }
-        }
-    }
-
     // MARK: Holding
 
     private func granted(_ token: Int64, _ contender: Contender) {
@@ -285,7 +160,7 @@ extension ZooKeeperLockCore {
 
     // MARK: The end of a claim
 
-    private func delete(_ node: ContenderNode, _ contender: Contender) {
+    func delete(_ node: ContenderNode, _ contender: Contender) {
         contender.timer?.cancel()
         contender.timer = nil
         self.stopWatching(contender)
@@ -302,7 +177,7 @@ extension ZooKeeperLockCore {
                     }
                 }
             self.perform(contender.machine.deleted(outcome), for: contender)
-            if case .failure(let error) = result, !contender.machine.isOver { self.retry(contender, after: error) }
+            if case .failure(let error) = result, contender.machine.isDeleting { self.retry(contender, after: error) }
         }
         self.write(
             Write(request: .delete(path: contender.path(node)), creates: nil, completion: deleted, listed: nil),
@@ -310,17 +185,18 @@ extension ZooKeeperLockCore {
         )
     }
 
-    private func busy(_ node: ContenderNode, first: ContenderNode, _ contender: Contender) {
+    private func busy(_ node: ContenderNode?, first: ContenderNode, _ contender: Contender) {
         // Answered with who holds it. The delete is not waited for: the lock is somebody else's anyway.
         contender.requestTimer?.cancel()
         contender.requestTimer = nil
         let request = contender.request
         contender.request = nil
-        self.delete(node, contender)
+        if let node { self.delete(node, contender) } else { self.forget(contender) }
         self.submit(.getData(path: contender.path(first))) { result in
             var holder: OwnerMetadata?
-            if case .success(let reply) = result, case .data(let bytes, _) = reply.answer {
+            if case .success(let reply) = result, case .data(let bytes, let stat) = reply.answer {
                 holder = ContenderData(bytes: bytes)?.metadata
+                if stat.ephemeralOwner != self.client.session?.id { self.folders.sawOthers(in: contender.lock) }
             }
             request?.resume(returning: .success(.busy(holder)))
         }
@@ -332,14 +208,10 @@ extension ZooKeeperLockCore {
         self.forget(contender)
         if let request {
             // Nothing was promised yet: it begins again.
-            let again = Contender(
-                claim: contender.claim,
-                lock: contender.lock,
-                joinsQueue: contender.machine.joinsQueue
-            )
+            let again = self.makeContender(
+                contender.claim, lock: contender.lock, joinsQueue: contender.machine.joinsQueue)
             again.request = request
             again.requestTimer = timer
-            self.contenders[again.claim.attempt] = again
             if self.client.isOpen { self.perform(again.machine.attached(), for: again) }
         } else {
             self.sink?.receive(.gone(contender.claim.attempt))

@@ -14,6 +14,9 @@ extension ZooKeeperLockCore {
 
     /// Deletes the ghosts among the contenders of a lock; returns the others.
     func withoutGhosts(_ nodes: [ContenderNode], of lock: String) -> [ContenderNode] {
+        for node in nodes where self.isStray(node) {
+            if let uuid = node.uuid { self.expectGhost(uuid, of: lock) }
+        }
         let (others, deleted) = self.ghosts.seen(nodes, of: lock)
         for node in deleted {
             self.logger.notice(
@@ -26,10 +29,19 @@ extension ZooKeeperLockCore {
                     case .success: true
                     case .failure(let error): error.serverCode == .noNode
                     }
-                self.ghosts.deleted(node.uuid, of: lock, isGone: isGone)
+                if let uuid = node.uuid { self.ghosts.deleted(uuid, of: lock, isGone: isGone) }
             }
         }
         return others
+    }
+
+    /// This client has made it, and none of its claims knows it: it came when nobody looked for it any more.
+    private func isStray(_ node: ContenderNode) -> Bool {
+        guard let attempt = self.maker.attempt(of: node) else { return false }
+        guard let contender = self.contenders[attempt] else { return true }
+        if let known = contender.machine.node { return known != node }
+        // It may be the one that is being made, or sought.
+        return contender.uuid != node.uuid
     }
 
     private func armGhostTimer() {
@@ -46,12 +58,12 @@ extension ZooKeeperLockCore {
                 switch result {
                 case .success(let reply):
                     guard case .children(let children, _) = reply.answer else { return }
-                    nodes = children.compactMap { ContenderNode(name: $0) }
+                    nodes = children.map { ContenderNode(name: $0) }
                     _ = self.withoutGhosts(nodes, of: lock)
                 case .failure(let error):
                     guard error.serverCode != nil else { return }
                 }
-                self.ghosts.looked(for: awaited, of: lock, seen: Set(nodes.map(\.uuid)))
+                self.ghosts.looked(for: awaited, of: lock, seen: Set(nodes.compactMap(\.uuid)))
             }
         }
     }

@@ -239,5 +239,8 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
             self.forget(contender)
         }
         for id in Array(self.openWaiters.keys) { self.resumeOpenWaiter(id, error) }
+        self.sweepTimer.cancel()
+        // Nobody is told anything any more, and whoever was must not be kept.
+        self.sink = nil
     }
 }

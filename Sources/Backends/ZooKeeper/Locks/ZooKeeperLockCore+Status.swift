@@ -17,9 +17,9 @@ extension ZooKeeperLockCore {
             switch result {
             case .success(let reply):
                 guard case .children(let children, _) = reply.answer else { return then(.success(Contenders())) }
-                let nodes = children.compactMap { ContenderNode(name: $0) }
-                guard let any = nodes.first else { return then(.success(Contenders())) }
-                self.read(ContenderNode.ordered(nodes, around: any.sequence), of: lock, then: then)
+                let nodes = children.map { ContenderNode(name: $0) }.sorted()
+                guard !nodes.isEmpty else { return then(.success(Contenders())) }
+                self.read(nodes, of: lock, then: then)
             case .failure(let error) where error.serverCode == .noNode:
                 then(.success(Contenders()))
             case .failure(let error):
@@ -59,7 +59,8 @@ extension ZooKeeperLockCore {
                     let holder = contenders.entries.first.map { entry in
                         LockStatus.Holder(
                             metadata: entry.data?.metadata,
-                            token: FencingToken(rawValue: entry.stat.czxid),
+                            // What the token of another kind of contender would be is not known.
+                            token: entry.node.isClaim ? FencingToken(rawValue: entry.stat.czxid) : nil,
                             // At most: when its session was heard of last, only the ensemble knows.
                             remainingLease: self.session?.timeout,
                             heldFor: nil,
@@ -109,6 +110,10 @@ extension ZooKeeperLockCore {
             case .success(let contenders):
                 guard let holder = contenders.entries.first else { return then(.success(.notHeld)) }
                 let path = lock + "/" + holder.node.name
+                guard immediately || holder.node.isClaim else {
+                    // What stands in it is not ours to write over.
+                    return then(.failure(ZooKeeperError(.refused(.badArguments), Self.foreign(path))))
+                }
                 var data = holder.data ?? ContenderData(metadata: OwnerMetadata(host: "", pid: 0))
                 data.isRevoked = true
                 self.submit(
@@ -122,5 +127,9 @@ extension ZooKeeperLockCore {
                 }
             }
         }
+    }
+
+    private static func foreign(_ path: String) -> String {
+        "\(path) is no contender of this version, and cannot be told; at once it can be deleted"
     }
 }

@@ -22,7 +22,7 @@ extension ZooKeeperLockCore {
         }
     }
 
-    private func addWatcher(_ path: String, _ contender: Contender) {
+    func addWatcher(_ path: String, _ contender: Contender) {
         guard contender.watched.insert(path).inserted else { return }
         self.watchers[path, default: []].append(contender.claim.attempt)
     }
@@ -47,6 +47,8 @@ extension ZooKeeperLockCore {
                 self.perform(contender.machine.ownFired(isDeleted: event.kind == .deleted), for: contender)
             } else if let node = contender.machine.predecessor, contender.path(node) == event.path {
                 self.perform(contender.machine.predecessorFired(), for: contender)
+            } else if contender.lock == event.path {
+                self.perform(contender.machine.folderFired(), for: contender)
             }
         }
     }

@@ -27,9 +27,6 @@ extension ZooKeeperLockCore {
     /// A release that nobody waits for may wait so long for an acquire to leave with.
     private static var patience: TimeAmount { .microseconds(150) }
 
-    /// At most so many locks are known to have their parents.
-    private static var maximumKnownLocks: Int { 4_096 }
-
     func write(_ write: Write, canWait: Bool = false) {
         self.writes.append(write)
         let core = NIOLoopBound(self, eventLoop: self.eventLoop)
@@ -55,7 +52,7 @@ extension ZooKeeperLockCore {
         for write in writes {
             if let lock = write.creates {
                 // A parent that has to be made first would have the others wait.
-                guard self.knownLocks.contains(lock) else {
+                guard self.folders.used(lock) else {
                     self.send(group)
                     (group, locks) = ([], [])
                     self.sendAlone(write)
@@ -79,18 +76,16 @@ extension ZooKeeperLockCore {
     private func sendAlone(_ write: Write) {
         self.client.submit(write.request) { result in
             if let lock = write.creates {
-                if case .success = result { self.noteParent(of: lock) } else { self.knownLocks.remove(lock) }
+                switch result {
+                case .success: self.noteFolder(lock, isThere: true)
+                case .failure(let error): if error.serverCode == .noNode { self.folders.missed(lock) }
+                }
             }
             write.completion(result)
         }
         if let listed = write.listed, let lock = write.creates {
             self.client.submit(.getChildren(path: lock), completion: listed)
         }
-    }
-
-    private func noteParent(of lock: String) {
-        if self.knownLocks.count >= Self.maximumKnownLocks { self.knownLocks = [] }
-        self.knownLocks.insert(lock)
     }
 
     private func send(_ group: [Write]) {
@@ -125,12 +120,12 @@ extension ZooKeeperLockCore {
         }
     }
 
-    private final class MultiFate {
+    final class MultiFate {
         var hasFailed = false
     }
 
     /// `nil` if a part failed: then none was carried out.
-    private static func answers(_ parts: [ZooKeeperAnswer.MultiResult]) -> [ZooKeeperAnswer]? {
+    static func answers(_ parts: [ZooKeeperAnswer.MultiResult]) -> [ZooKeeperAnswer]? {
         var answers: [ZooKeeperAnswer] = []
         for part in parts {
             switch part {

@@ -28,6 +28,9 @@ final class ZooKeeperLockCore {
     let facts: SessionFacts
     var sink: (any LockEventSink)?
     var generator = SystemRandomNumberGenerator()
+    /// What the nodes of this client have in common.
+    let maker: ContenderNode.Maker
+    var createCount: UInt16 = 0
 
     var contenders: [AttemptID: Contender] = [:]
     /// Whom the watch on a node concerns.
@@ -40,8 +43,11 @@ final class ZooKeeperLockCore {
     var writes: [Write] = []
     var isFlushScheduled = false
     var writeTimer: Scheduled<Void>?
-    /// Locks whose parents were there a moment ago.
-    var knownLocks: Set<String> = []
+    var folders = FoldersStateMachine()
+    let sweepTimer: EventLoopTimer
+    var isEnding = false
+    /// Locks whose counter was found used up: newcomers look before they make a node.
+    var usedUpLocks: Set<String> = []
 
     /// Of the contender that was made last.
     var lastData: (metadata: OwnerMetadata, bytes: [UInt8])?
@@ -84,10 +90,10 @@ final class ZooKeeperLockCore {
         var postponed: Scheduled<Void>?
         var leaving: [(continuation: LeaveContinuation, timer: Scheduled<Void>)] = []
 
-        init(claim: LockClaim, lock: String, joinsQueue: Bool) {
+        init(claim: LockClaim, lock: String, joinsQueue: Bool, looksFirst: Bool) {
             self.claim = claim
             self.lock = lock
-            self.machine = ContenderStateMachine(joinsQueue: joinsQueue)
+            self.machine = ContenderStateMachine(joinsQueue: joinsQueue, looksFirst: looksFirst)
         }
 
         func path(_ node: ContenderNode) -> String { self.lock + "/" + node.name }
@@ -103,9 +109,11 @@ final class ZooKeeperLockCore {
         self.paths = NodePaths(chroot: configuration.chroot)
         self.eventLoop = eventLoop
         self.facts = facts
+        self.maker = ContenderNode.Maker(using: &self.generator)
         self.logger = logger
         self.beatTimer = EventLoopTimer(eventLoop: eventLoop)
         self.ghostTimer = EventLoopTimer(eventLoop: eventLoop)
+        self.sweepTimer = EventLoopTimer(eventLoop: eventLoop)
         self.client = ZooKeeperClient(configuration: configuration.client, eventLoop: eventLoop, logger: logger)
         self.client.delegate = self
     }
@@ -144,12 +152,7 @@ final class ZooKeeperLockCore {
         if let known = self.contenders[claim.attempt], !known.machine.isOver {
             contender = known
         } else {
-            contender = Contender(
-                claim: claim,
-                lock: self.paths.lock(claim.name),
-                joinsQueue: request.joinsQueue
-            )
-            self.contenders[claim.attempt] = contender
+            contender = self.makeContender(claim, lock: self.paths.lock(claim.name), joinsQueue: request.joinsQueue)
         }
         // A caller asks again only when it has given its first question up.
         self.answer(contender, .failure(LockError(.outcomeUnknown, "asked again")))
@@ -172,6 +175,13 @@ final class ZooKeeperLockCore {
         }
     }
 
+    func makeContender(_ claim: LockClaim, lock: String, joinsQueue: Bool) -> Contender {
+        let contender = Contender(
+            claim: claim, lock: lock, joinsQueue: joinsQueue, looksFirst: self.usedUpLocks.contains(lock))
+        self.contenders[claim.attempt] = contender
+        return contender
+    }
+
     /// What is known already is told at once.
     private func answerAgain(_ contender: Contender) -> Bool {
         switch contender.machine.state {
@@ -179,10 +189,10 @@ final class ZooKeeperLockCore {
             guard let grant = self.grant(token: czxid) else { return false }
             self.answer(contender, .success(.granted(grant)))
             return true
-        case .placed where contender.machine.isQueued:
+        case .placed where contender.machine.isQueued, .aside where contender.machine.isQueued:
             self.answer(contender, .success(.queued(QueuePlace(waitersAhead: nil, holder: nil))))
             return true
-        case .idle, .creating, .unsure, .placed, .first, .leaving, .over:
+        case .idle, .creating, .unsure, .placed, .first, .steppingAside, .aside, .leaving, .over:
             return false
         }
     }

@@ -1,0 +1,143 @@
+import DistributedLocks
+import Foundation
+import Jute
+import LockURLs
+import ServerKit
+import Testing
+
+@testable import ZooKeeperLocks
+
+/// A lock whose contenders have been counted nearly as far as a server counts (Z8).
+@Suite(.enabled(if: ZooKeeperServer.isRequired), .timeLimit(.minutes(3)))
+struct UsedUpCounterTests {
+    /// From this number on nobody may hold.
+    private static let firstUsedUp = Int32.max - (1 << 20) + 1
+
+    private func backend(_ url: String) throws -> ZooKeeperLockBackend {
+        try #require(try LockBackends.backend(url: url) as? ZooKeeperLockBackend)
+    }
+
+    // The second is where the server's own counter sticks, and gives the same numbers again and again.
+    @Test(arguments: [Self.firstUsedUp - 3, Int32.max - 2])
+    func `where numbers run out one holds at a time, tokens rise, all are served, and numbers begin again`(
+        createdCount: Int32
+    ) async throws {
+        let snapshot = Snapshot(lock: "hot", createdCount: createdCount)
+        try await ZooKeeperServer.withServer(snapshot.options) { server async throws in
+            let url = server.url + "?session-timeout=10s"
+            let ledger = Ledger()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<4 {
+                    group.addTask {
+                        try await withLockClient(url) { locks in
+                            try await withThrowingTaskGroup(of: Void.self) { group in
+                                for _ in 0..<4 {
+                                    group.addTask {
+                                        for _ in 0..<8 {
+                                            try await locks.withLock("hot", waitingAtMost: .seconds(60)) { held in
+                                                ledger.entered(held.token)
+                                                defer { ledger.left() }
+                                                try await Task.sleep(for: .milliseconds(2))
+                                            }
+                                        }
+                                    }
+                                }
+                                try await group.waitForAll()
+                            }
+                        }
+                    }
+                }
+                // Those who do not wait, each in a client of its own that has learned nothing yet.
+                let pollers = (0..<3).map { _ in
+                    Task {
+                        while !ledger.isOver {
+                            try await withLockClient(url) { locks in
+                                _ = try await locks.withLockIfAvailable("hot") { held in
+                                    ledger.entered(held.token)
+                                    ledger.left()
+                                }
+                            }
+                        }
+                    }
+                }
+                try await group.waitForAll()
+                ledger.end()
+                for poller in pollers { try await poller.value }
+            }
+            #expect(ledger.overlaps == 0)
+            #expect(ledger.count >= 4 * 4 * 8)
+            #expect(ledger.tokens == ledger.tokens.sorted() && Set(ledger.tokens).count == ledger.tokens.count)
+            try await withLockClient(url) { locks in
+                let holder = Holder(locks, "hot")
+                await holder.isHeld()
+                let nodes = try await self.backend(server.url).children("/dlock/hot")
+                #expect(nodes.count == 1)
+                #expect(nodes.first.flatMap { Int($0.suffix(10)) }.map { $0 < 1_000_000 } == true, "\(nodes)")
+                holder.letGo()
+                _ = try await holder.end()
+            }
+        }
+    }
+
+    // Nobody may hold after it, so they wait without a node.
+    @Test func `behind the last who may hold nobody has a node, and those who do not wait hear that it is busy`()
+        async throws
+    {
+        let snapshot = Snapshot(lock: "hot", createdCount: Self.firstUsedUp - 1)
+        try await ZooKeeperServer.withServer(snapshot.options) { server async throws in
+            let url = server.url + "?session-timeout=10s"
+            try await withLockClient(url) { first in
+                try await withLockClient(url) { second in
+                    let holder = Holder(first, "hot")
+                    await holder.isHeld()
+                    let waiters = (0..<6).map { Holder($0.isMultiple(of: 2) ? first : second, "hot") }
+                    for _ in 0..<3 {
+                        for client in [first, second] {
+                            #expect(try await client.withLockIfAvailable("hot") { _ in true } == nil)
+                            let error = await #expect(throws: LockError.self) {
+                                try await client.withLock("hot", waitingAtMost: .zero) { _ in }
+                            }
+                            #expect(error?.code == .busy, "\(error as Any)")
+                        }
+                    }
+                    try await eventually("only the holder has a node") {
+                        try await self.backend(server.url).children("/dlock/hot").count == 1
+                    }
+                    // Taken back while it waits so.
+                    let impatient = await #expect(throws: LockError.self) {
+                        try await second.withLock("hot", waitingAtMost: .milliseconds(300)) { _ in }
+                    }
+                    #expect(impatient?.code == .timedOut, "\(impatient as Any)")
+                    holder.letGo()
+                    let held = try await holder.end()
+                    for waiter in waiters { waiter.letGo() }
+                    for waiter in waiters { #expect(try await waiter.end() > held) }
+                }
+            }
+        }
+    }
+
+    // S16: versions before this rule hold with such numbers, and nobody of this one holds beside them.
+    @Test func `who holds with a number that is used up is waited for`() async throws {
+        let snapshot = Snapshot(lock: "hot", createdCount: Int32.max - 2)
+        try await ZooKeeperServer.withServer(snapshot.options) { server async throws in
+            try await withLockClient(server.url + "?session-timeout=10s") { locks in
+                var waiter: Holder?
+                let node = "/dlock/hot/c-\(String(repeating: "0", count: 32))-2147483647"
+                try await self.backend(server.url).withNode(node) {
+                    #expect(try await locks.withLockIfAvailable("hot") { _ in true } == nil)
+                    let waiting = Holder(locks, "hot")
+                    waiter = waiting
+                    // It had time to make a mistake.
+                    for _ in 0..<5 { #expect(try await locks.withLockIfAvailable("hot") { _ in true } == nil) }
+                    let status = try await locks.status(of: "hot")
+                    #expect(status.waiters.isEmpty && status.holder != nil)
+                }
+                let granted = try #require(waiter)
+                await granted.isHeld()
+                granted.letGo()
+                _ = try await granted.end()
+            }
+        }
+    }
+}
