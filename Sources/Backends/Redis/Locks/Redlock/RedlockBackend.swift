@@ -56,7 +56,7 @@ public final class RedlockBackend: LockBackend {
         )
         self.core = core
         self.clients = configuration.sortedServers.enumerated().map { index, address in
-            var client = configuration.server(address).client(locator: nil)
+            var client = configuration.server(address).client(locator: nil, refusesReplicas: true)
             client.setup = [RedisCommand("SUBSCRIBE", "dlock.push:" + name)]
             return RedisClient(
                 configuration: client,
