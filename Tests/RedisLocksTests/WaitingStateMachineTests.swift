@@ -201,7 +201,7 @@ import Testing
         let claims = try (1...3).map { try self.claim($0) }
         for claim in claims { _ = self.queued(&machine, claim) }
         #expect(machine.timerFired(now: self.at(2)).count == 3)
-        machine.touchFailed(claims[1].attempt, now: self.at(3))
+        #expect(machine.touchFailed(claims[1].attempt, .noAnswer, now: self.at(3)) == .wait)
         #expect(machine.connected() == [WaitingStateMachine.Touch(attempt: claims[1].attempt)])
         #expect(machine.connected() == [])
     }
@@ -230,7 +230,7 @@ import Testing
         var now = self.at(2)
         for _ in 0..<8 {
             #expect(machine.timerFired(now: now).count == 1)
-            machine.touchFailed(claim.attempt, now: now)
+            #expect(machine.touchFailed(claim.attempt, .noAnswer, now: now) == .wait)
             let wakeup = machine.nextWakeup()
             let next = try #require(wakeup)
             pauses.append((next - now) / .seconds(1))
@@ -239,6 +239,80 @@ import Testing
         #expect(pauses.first! <= 0.2)
         #expect(pauses.last! == 1.6)
         #expect(pauses == pauses.sorted())
+    }
+
+    /// When a claim is given up whose touches fail like this, one after another, and after how many.
+    private func givenUp(
+        _ lease: Duration = .seconds(30),
+        by failure: (Int) -> WaitingStateMachine.TouchFailure
+    ) throws -> (after: Double, count: Int)? {
+        var machine = WaitingStateMachine()
+        let claim = try self.claim(1, lease: lease)
+        _ = self.queued(&machine, claim)
+        var wakeup = machine.nextWakeup()
+        let first = try #require(wakeup)
+        var now = first
+        for count in 1...100 {
+            #expect(machine.timerFired(now: now).count == 1)
+            if machine.touchFailed(claim.attempt, failure(count), now: now) == .giveUp {
+                #expect(machine.count == 0 && machine.waitingCount == 0)
+                wakeup = machine.nextWakeup()
+                #expect(wakeup == nil)
+                return ((now - first) / .seconds(1), count)
+            }
+            wakeup = machine.nextWakeup()
+            now = try #require(wakeup)
+        }
+        return nil
+    }
+
+    @Test func `a touch that is refused for good is repeated for two seconds, and then the claim cannot be granted`()
+        throws
+    {
+        let (after, count) = try #require(try self.givenUp { _ in .lastingRefusal })
+        #expect(after >= 2 && after <= 4)
+        #expect(count == 6)
+        // With a short lease, too.
+        let short = try #require(try self.givenUp(.milliseconds(300)) { _ in .lastingRefusal })
+        #expect(short.after >= 2 && short.after < 2.2)
+    }
+
+    @Test func `refusals that pass, and touches that are not answered, are repeated without end`() throws {
+        #expect(try self.givenUp { _ in .passingRefusal } == nil)
+        #expect(try self.givenUp { _ in .noAnswer } == nil)
+        // Not in a row.
+        #expect(try self.givenUp { $0.isMultiple(of: 3) ? .passingRefusal : .lastingRefusal } == nil)
+        // What is not answered says nothing about what would have been said.
+        #expect(try self.givenUp { $0.isMultiple(of: 2) ? .noAnswer : .lastingRefusal } != nil)
+    }
+
+    @Test func `one refusal a long time after another is no reason to give up`() throws {
+        var machine = WaitingStateMachine()
+        let claim = try self.claim(1)
+        _ = self.queued(&machine, claim)
+        for (second, failure) in [(2.0, WaitingStateMachine.TouchFailure.lastingRefusal), (60, .noAnswer)] {
+            #expect(machine.timerFired(now: self.at(second)).count == 1)
+            #expect(machine.touchFailed(claim.attempt, failure, now: self.at(second)) == .wait)
+        }
+        #expect(machine.timerFired(now: self.at(120)).count == 1)
+        #expect(machine.touchFailed(claim.attempt, .lastingRefusal, now: self.at(120)) == .wait)
+    }
+
+    @Test func `an answered touch makes up for the refusals before it`() throws {
+        var machine = WaitingStateMachine()
+        let claim = try self.claim(1)
+        _ = self.queued(&machine, claim)
+        for number in 0..<20 {
+            let now = self.at(2 + Double(number) * 2)
+            #expect(machine.timerFired(now: now).count == 1)
+            if number.isMultiple(of: 2) {
+                #expect(machine.touchFailed(claim.attempt, .lastingRefusal, now: now) == .wait)
+            } else {
+                let answer = machine.touchAnswered(
+                    claim.attempt, .queued(self.place()), sentAt: now, connection: self.first, now: now)
+                #expect(answer == .none)
+            }
+        }
     }
 
     @Test func `a place that is gone is told once, and forgotten`() throws {

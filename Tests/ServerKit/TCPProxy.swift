@@ -30,10 +30,10 @@ package final class TCPProxy: Sendable {
         var channels: [ObjectIdentifier: any Channel] = [:]
         var accepted = 0
         var port = 0
+        var serverPort: Int
     }
 
-    private let serverPort: Int
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     package var port: Int { self.state.withLock { $0.port } }
     package var url: String { "redis://127.0.0.1:\(self.port)" }
@@ -47,7 +47,7 @@ package final class TCPProxy: Sendable {
         self.state.withLock { $0.vanished[direction] ?? [] }
     }
 
-    private init(serverPort: Int) { self.serverPort = serverPort }
+    private init(serverPort: Int) { self.state = Mutex(State(serverPort: serverPort)) }
 
     package static func withProxy<Success>(
         toPort serverPort: Int,
@@ -78,6 +78,10 @@ package final class TCPProxy: Sendable {
 
     package func passAll() { self.state.withLock { $0.rules = [:] } }
 
+    /// Connections that come from now on are made to another server; those that are there stay, as when a name or an address
+    /// is moved.
+    package func point(toPort serverPort: Int) { self.state.withLock { $0.serverPort = serverPort } }
+
     /// Closes every connection.
     package func cutAll() {
         let channels = self.state.withLock { Array($0.channels.values) }
@@ -88,14 +92,14 @@ package final class TCPProxy: Sendable {
     package func setRefusing(_ isRefusing: Bool) { self.state.withLock { $0.isRefusing = isRefusing } }
 
     private func accepted(_ client: any Channel) -> EventLoopFuture<Void> {
-        let isRefused = self.state.withLock { state in
+        let (isRefused, serverPort) = self.state.withLock { state in
             state.accepted += 1
-            return state.isRefusing
+            return (state.isRefusing, state.serverPort)
         }
         if isRefused { return client.close() }
         return ClientBootstrap(group: client.eventLoop)
             .channelOption(.autoRead, value: false)
-            .connect(host: "127.0.0.1", port: self.serverPort)
+            .connect(host: "127.0.0.1", port: serverPort)
             .flatMapThrowing { server in
                 try client.pipeline.syncOperations.addHandler(Relay(self, .toServer, to: server))
                 try server.pipeline.syncOperations.addHandler(Relay(self, .toClient, to: client))

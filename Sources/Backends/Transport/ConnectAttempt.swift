@@ -1,6 +1,14 @@
 package import NIOCore
 import NIOPosix
 
+#if canImport(Darwin)
+import Darwin
+#elseif canImport(Musl)
+import Musl
+#else
+import Glibc
+#endif
+
 /// One attempt to get a channel to a server: names are resolved anew and all addresses tried (happy eyeballs, RFC 8305).
 /// Lives on the event loop.
 package final class ConnectAttempt {
@@ -64,8 +72,17 @@ package final class ConnectAttempt {
 
     private func made(_ channel: any Channel) throws {
         if self.isAbandoned { throw ChannelError.ioOnClosedChannel }
+        try Self.closeOnExec(channel)
         self.channels[ObjectIdentifier(channel)] = channel
         self.opened(channel)
+    }
+
+    /// A program that this process starts must not keep the connection, and with it a server's idea that somebody is there. NIO
+    /// leaves that to whoever starts it; between the making of the socket and this there is a moment in which it would.
+    private static func closeOnExec(_ channel: any Channel) throws {
+        try channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) {
+            _ = fcntl($0, F_SETFD, FD_CLOEXEC)
+        }
     }
 
     private func ended(_ result: Result<any Channel, any Error>) {

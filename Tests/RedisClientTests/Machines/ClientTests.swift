@@ -105,6 +105,25 @@ import Testing
         #expect(talk.timer == talk.now - talk.start + .milliseconds(50))
     }
 
+    @Test func `connections that are given up one after another are made four times a second at most`() {
+        let talk = ClientTalk()
+        _ = talk.run()
+        for _ in 0..<3 {
+            _ = talk.connected("one")
+            let before = talk.now - talk.start
+            talk.wait(.milliseconds(30))
+            _ = talk.ended(.outcomeUnknown, "READONLY", isGivenUp: true, random: 0)
+            #expect(talk.timer == before + .milliseconds(250))
+            talk.wait(.milliseconds(220))
+            #expect(talk.fire().hasPrefix("connect"))
+        }
+        // One that lasted is replaced at once.
+        _ = talk.connected("long")
+        talk.wait(.milliseconds(250))
+        _ = talk.ended(.outcomeUnknown, "READONLY", isGivenUp: true, random: 0)
+        #expect(talk.timer == talk.now - talk.start + .milliseconds(1))
+    }
+
     @Test func `while the server cannot be reached, requests wait until their deadline and are told why`() {
         let talk = ClientTalk()
         _ = talk.run()

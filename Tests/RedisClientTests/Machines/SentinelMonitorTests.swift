@@ -134,6 +134,29 @@ private final class MonitorTalk {
         #expect(talk.answer(3, 2, epoch: 6).hasPrefix("failed"))
     }
 
+    @Test func `a Sentinel that has not heard of a failover does not keep the others' clients from the new master`() {
+        // It is cut off together with the old master, which it takes to be well; clients reach it all the same.
+        let talk = MonitorTalk()
+        _ = talk.want()
+        #expect(talk.answer(3, 1, epoch: 5) == "")
+        #expect(talk.answer(1, 2, epoch: 6) == "")
+        #expect(talk.answer(2, 2, epoch: 6) == "found h:2 epoch 6, moved to h:2")
+        // A record of the new master that has not the new epoch yet does not help the old one.
+        _ = talk.want()
+        #expect(talk.answer(3, 1, epoch: 6) == "")
+        #expect(talk.answer(1, 2, epoch: 7) == "")
+        #expect(talk.answer(2, 2, epoch: 6) == "found h:2 epoch 7, moved to h:2")
+    }
+
+    @Test(arguments: [6, 7] as [Int64])
+    func `another address with an epoch that is not lower forbids a decision`(epoch: Int64) {
+        let talk = MonitorTalk()
+        _ = talk.want()
+        #expect(talk.answer(1, 2, epoch: 6) == "")
+        #expect(talk.answer(3, 1, epoch: epoch) == "")
+        #expect(talk.answer(2, 2, epoch: 6).hasPrefix("failed"))
+    }
+
     @Test(arguments: ["s_down", "o_down", "failover_in_progress"])
     func `a record that is not calm tells no epoch`(flag: String) {
         let talk = MonitorTalk()

@@ -73,6 +73,17 @@ import Glibc
         }
     }
 
+    @Test func `a program that is started does not have the connection, too`() async throws {
+        try await RedisServer.withServer { server in
+            try await withClient(server.endpoint) { client, _ in
+                _ = try await client.text("PING")
+                let descriptors = Self.descriptors(toPort: server.port)
+                #expect(descriptors.count == 1)
+                for descriptor in descriptors { #expect(fcntl(descriptor, F_GETFD) & FD_CLOEXEC != 0) }
+            }
+        }
+    }
+
     @Test func `a written request is never sent again`() async throws {
         try await RedisServer.withServer { server in
             try await withClient(server.endpoint) { client, _ in
@@ -91,8 +102,10 @@ import Glibc
     }
 
     /// How many descriptors of this process are connected to a port.
-    static func connections(toPort port: Int) -> Int {
-        (0..<Int32(4_096)).count { descriptor in
+    static func connections(toPort port: Int) -> Int { self.descriptors(toPort: port).count }
+
+    private static func descriptors(toPort port: Int) -> [Int32] {
+        (0..<Int32(4_096)).filter { descriptor in
             var address = sockaddr_in()
             var length = socklen_t(MemoryLayout<sockaddr_in>.size)
             let result = withUnsafeMutablePointer(to: &address) { pointer in

@@ -62,11 +62,12 @@ final class ClientTalk {
         _ code: RedisError.Code,
         _ reason: String,
         serverCode: String? = nil,
+        isGivenUp: Bool = false,
         random: Double = 0.5
     ) -> String {
         let error = RedisError(code, serverCode: serverCode, endpoint: .tcp(host: "h", port: 1), reason)
         defer { self.armTimer() }
-        switch self.machine.ended(error, now: self.now, random: random) {
+        switch self.machine.ended(error, isGivenUp: isGivenUp, now: self.now, random: random) {
         case .retry(let failed): return "retry" + self.text(failed)
         case .finish: return "finish"
         }

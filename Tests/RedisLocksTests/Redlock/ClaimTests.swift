@@ -131,6 +131,45 @@ import Testing
         }
     }
 
+    @Test
+    func `where the gate answers and refuses, the others are asked after the pause, and the gate again after that`() {
+        var claim = RedlockClaimStateMachine(joinsQueue: true)
+        _ = claim.ready(isContended: true, gate: 0)
+        _ = claim.waitAnswered(.queued, from: 0, gate: 0)
+        for _ in 0..<20 {
+            #expect(claim.timerFired(gate: 0) == .wait(gate: 0))
+            guard case .pause = claim.waitAnswered(.refused, from: 0, gate: 0) else {
+                Issue.record("no pause")
+                return
+            }
+            #expect(claim.timerFired(gate: 0) == .round(hasTurn: false))
+            guard case .pause = claim.roundFailed(self.busy, gate: 0) else { continue }
+        }
+        #expect(claim.timerFired(gate: 0) == .wait(gate: 0))
+        // Another gate is asked at once.
+        #expect(claim.waitAnswered(.refused, from: 0, gate: 1) == .wait(gate: 1))
+    }
+
+    @Test func `what a quorum refuses for good ends the claim after some rounds, also if it was promised a grant`() {
+        let refused = RedlockRoundStateMachine.Failure(isWithoutQuorum: true, isRefused: true)
+        var claim = RedlockClaimStateMachine(joinsQueue: true)
+        _ = claim.ready(isContended: true, gate: 0)
+        _ = claim.waitAnswered(.queued, from: 0, gate: 0)
+        /// Fails a round, and goes on to the next.
+        func fail(_ failure: RedlockRoundStateMachine.Failure) -> RedlockClaimStateMachine.Step {
+            _ = claim.timerFired(gate: 0)
+            _ = claim.waitAnswered(.refused, from: 0, gate: 0)
+            #expect(claim.timerFired(gate: 0) == .round(hasTurn: false))
+            return claim.roundFailed(failure, gate: 0)
+        }
+        for _ in 0..<RedlockClaimStateMachine.toleratedRefusedRounds { #expect(fail(refused) != .refusedByInstances) }
+        // In a row, that is.
+        #expect(fail(self.down) != .refusedByInstances)
+        for _ in 0..<RedlockClaimStateMachine.toleratedRefusedRounds { #expect(fail(refused) != .refusedByInstances) }
+        #expect(fail(refused) == .refusedByInstances)
+        #expect(claim.state == .over)
+    }
+
     @Test func `a full queue refuses newcomers`() {
         var claim = RedlockClaimStateMachine(joinsQueue: true)
         _ = claim.ready(isContended: true, gate: 0)

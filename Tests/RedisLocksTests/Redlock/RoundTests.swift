@@ -72,6 +72,19 @@ import Testing
         #expect(silent.failure.isWithoutQuorum)
     }
 
+    @Test func `instances that refuse for good are told from those that could not be asked`() {
+        var round = self.round(3, unasked: [0])
+        #expect(round.answered(1, .refused("NOPERM"), told: nil, now: self.start) == .failed)
+        #expect(round.failure.isWithoutQuorum && !round.failure.isRefused)
+        var refused = self.round(3)
+        #expect(refused.answered(1, .refused("NOPERM"), told: nil, now: self.start) == .none)
+        #expect(refused.answered(2, .refused("NOPERM"), told: nil, now: self.start) == .failed)
+        #expect(refused.failure.isWithoutQuorum && refused.failure.isRefused)
+        #expect(refused.failure.reasons.map(\.reason) == ["NOPERM", "NOPERM"])
+        // A script that was refused may have done a part of its work.
+        #expect((0..<3).allSatisfy { refused.mayHold($0) })
+    }
+
     @Test func `who does not wait for the lock waits for all answers, to know who holds it`() {
         var round = RedlockRoundStateMachine(
             instances: Array(repeating: nil, count: 3),

@@ -11,27 +11,6 @@ import Transport
 /// R11: the server's wall clock steps.
 @Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(2)))
 struct ClockStepTests {
-    private final class Warnings: LogHandler, Sendable {
-        let texts = Mutex<[String]>([])
-        var metadata: Logger.Metadata {
-            get { [:] }
-            set {}
-        }
-        var logLevel: Logger.Level {
-            get { .trace }
-            set {}
-        }
-        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-            get { nil }
-            set {}
-        }
-        func log(event: LogEvent) {
-            if event.level == .warning {
-                self.texts.withLock { $0.append("\(event.message) \(event.metadata ?? [:])") }
-            }
-        }
-    }
-
     private static func withSteppedServer(
         _ body: (RedisServer, ClockShim, LockClient, Warnings) async throws -> Void
     ) async throws {
@@ -43,7 +22,7 @@ struct ClockStepTests {
             let warnings = Warnings()
             let backend = try RedisLockBackend(
                 configuration: RedisLockConfiguration(address: .tcp(host: "127.0.0.1", port: server.port)),
-                logger: Logger(label: "test") { _ in warnings }
+                logger: warnings.logger
             )
             try await withLockClient(backend) { locks async throws in try await body(server, clock, locks, warnings) }
         }
@@ -65,7 +44,7 @@ struct ClockStepTests {
             #expect(loss.lossReason == .notOwner)
             #expect(try await token(locks) > #require(loss.token))
             let warning = try #require(
-                warnings.texts.withLock { $0.first { $0.contains("clock was stepped") } }, "no warning")
+                warnings.texts.first { $0.contains("clock was stepped") }, "no warning")
             // An hour, less the time that the two answers took, which is more on a busy machine.
             let seconds = try #require(warning.firstMatch(of: /lock\.clock\.step\D*([0-9.]+)/)).output.1
             #expect(try (3_590.0...3_600).contains(#require(Double(seconds))), "\(warning)")
@@ -79,7 +58,7 @@ struct ClockStepTests {
             await holder.isHeld()
             try await Self.renewed(server)
             try clock.set(.seconds(-3_600))
-            try await eventually("the step was told") { warnings.texts.withLock { !$0.isEmpty } }
+            try await eventually("the step was told") { !warnings.texts.isEmpty }
             holder.letGo()
             let held = try await holder.end()
             #expect(held > before)

@@ -79,29 +79,44 @@ struct OtherLibrariesTests {
 
     @Test func `redis-py's Lock and this library exclude each other, and take turns`() async throws {
         try await RedisServer.withServer { server async throws in
-            let counter = server.folder.appending(path: "counter")
-            try Data("0".utf8).write(to: counter)
+            func file(_ name: String) -> URL { server.folder.appending(path: name) }
+            func text(_ name: String) throws -> String { try String(contentsOf: file(name), encoding: .utf8) }
+            try Data("0".utf8).write(to: file("counter"))
+            try Data().write(to: file("turns"))
+            // It goes on until it is told to stop, so that both are at it all the time.
             let script = """
-                import redis, sys
+                import os, redis, time
                 r = redis.Redis(port=\(server.port))
-                for _ in range(50):
+                deadline = time.time() + 120
+                while not os.path.exists("\(file("stop").path)") and time.time() < deadline:
                     with r.lock("dlock:a", timeout=30, sleep=0.001):
-                        n = int(open("\(counter.path)").read())
-                        open("\(counter.path)", "w").write(str(n + 1))
+                        n = int(open("\(file("counter").path)").read())
+                        open("\(file("turns").path)", "a").write("p")
+                        open("\(file("counter").path)", "w").write(str(n + 1))
+                    time.sleep(0.005)
                 """
-            let python = try ChildProcess(
-                Self.python, ["-c", script], output: server.folder.appending(path: "py").path)
+            let python = try ChildProcess(Self.python, ["-c", script], output: file("py").path)
+            try await eventually("redis-py has had its first turn") { try text("turns") == "p" }
             try await withLocks(server.url) { locks async throws in
                 for _ in 0..<50 {
-                    try await locks.withLock("a") { _ async throws in
-                        let text = try String(contentsOf: counter, encoding: .utf8)
-                        try Data(String(try #require(Int(text)) + 1).utf8).write(to: counter)
+                    // A waiter looks every third of its lease.
+                    try await locks.withLock("a", lease: .milliseconds(600), waitingAtMost: .seconds(20)) {
+                        _ async throws in
+                        let count = try #require(Int(try text("counter")))
+                        try Data("\(try text("turns"))s".utf8).write(to: file("turns"))
+                        try Data("\(count + 1)".utf8).write(to: file("counter"))
                     }
+                    // Else its next request would leave together with its release, and leave no gap for the other.
+                    try await Task.sleep(for: .milliseconds(5))
                 }
             }
+            try Data().write(to: file("stop"))
             try await eventually(within: .seconds(60), "redis-py has ended") { python.hasEnded }
-            let said = (try? String(contentsOf: server.folder.appending(path: "py"), encoding: .utf8)) ?? ""
-            #expect(try String(contentsOf: counter, encoding: .utf8) == "100", "\(said)")
+            let turns = try text("turns")
+            #expect(try text("counter") == "\(turns.count)", "\((try? text("py")) ?? "")")
+            #expect(turns.count { $0 == "s" } == 50)
+            let changes = zip(turns, turns.dropFirst()).count { $0 != $1 }
+            #expect(changes >= 20, "\(turns)")
         }
     }
 }

@@ -56,6 +56,9 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
         case nothing
     }
 
+    /// A connection that is given up because of what its server says is not replaced before so much time has passed since it
+    /// was made: the next one may be told the same, for as long as the server says so.
+    static var shortestStay: Duration { .milliseconds(250) }
     /// Deadlines that are closer together than this are served by one firing.
     static var timerGranularity: Duration { .milliseconds(1) }
 
@@ -200,14 +203,18 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
 
     /// An attempt failed, or a connection ended and is closed.
     ///
-    /// - Parameter random: from 0 to below 1. The pause is this part of the longest pause (full jitter, as in
+    /// - Parameters:
+    ///   - isGivenUp: the connection was well, and its server is not the one that is looked for.
+    ///   - random: from 0 to below 1. The pause is this part of the longest pause (full jitter, as in
     ///   https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
-    mutating func ended(_ error: RedisError, now: Instant, random: Double) -> EndedAction {
+    mutating func ended(_ error: RedisError, isGivenUp: Bool = false, now: Instant, random: Double) -> EndedAction {
+        var earliest = now
         switch self.state {
         case .connecting:
             self.failures += 1
             self.refusal = error.code == .unusableServer ? error : nil
         case .connected(_, _, let since):
+            if isGivenUp { earliest = max(now, since + Self.shortestStay) }
             // One that never lasts must not be made again and again without a pause.
             self.failures = since.duration(to: now) >= self.backoffCap ? 0 : self.failures + 1
         case .stopping:
@@ -219,7 +226,7 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
         self.lastError = error
         let doublings = min(max(self.failures - 1, 0), 30)
         let longest = min(self.backoffCap, self.backoffBase * (1 << doublings))
-        self.state = .backingOff(until: now.advanced(by: longest * random))
+        self.state = .backingOff(until: max(earliest, now.advanced(by: longest * random)))
         return .retry(self.refusal.map { self.removeAllWaiting($0) })
     }
 

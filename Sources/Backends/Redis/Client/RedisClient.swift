@@ -91,11 +91,15 @@ package final class RedisClient: Sendable {
         self.onLoop { $0.left(location) }
     }
 
-    /// Gives a connection up, if it is still there; its place is looked up anew.
+    /// Gives a connection up, if it is still there; its place is looked up anew, a host's name, too. However often this is
+    /// called, there are at most four connections a second.
     package func reconnect(_ connection: RedisConnectionID, _ reason: String) {
         if self.eventLoop.inEventLoop { return self.loop.value.reconnect(connection, reason) }
         self.onLoop { $0.reconnect(connection, reason) }
     }
+
+    /// Cuts the pause between two attempts to connect short, if there is one. Called on the event loop.
+    package func hurry() { self.loop.value.hurry() }
 
     private func onLoop(_ body: @escaping @Sendable (RedisClientLoop) -> Void) {
         let loop = self.loop

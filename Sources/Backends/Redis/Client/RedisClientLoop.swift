@@ -33,6 +33,8 @@ final class RedisClientLoop {
     /// From the moment when it is connected. Announced once it is active.
     private var connection: RedisConnection?
     private var tls: (endpoint: RedisEndpoint, context: TLSContext)?
+    /// The server of the connection turned out not to be the one that is looked for.
+    private var isGivenUp = false
     /// While a new connection is announced, only what the delegate submits goes on it.
     private var isAnnouncing = false
     /// While somebody gathers requests, nothing is written.
@@ -235,12 +237,16 @@ final class RedisClientLoop {
 
     func moved(to location: RedisLocation) {
         if self.location != location { self.giveUp("the server is at \(location.endpoint) now") }
-        if let id = self.machine.hurried() { self.connect(id) }
+        self.hurry()
     }
 
     func left(_ location: RedisLocation) {
         guard self.location == location else { return }
         self.giveUp("the server is not here any more")
+        self.hurry()
+    }
+
+    func hurry() {
         if let id = self.machine.hurried() { self.connect(id) }
     }
 
@@ -257,6 +263,7 @@ final class RedisClientLoop {
 
     func reconnect(_ id: RedisConnectionID, _ reason: String) {
         guard let connection = self.connection, connection.id == id else { return }
+        self.isGivenUp = true
         connection.close(RedisError(.outcomeUnknown, endpoint: self.location.endpoint, reason))
     }
 
@@ -352,7 +359,8 @@ final class RedisClientLoop {
         let isNews = self.machine.lastError?.message != error.message
         // The files may be put right meanwhile.
         if error.code == .unusableServer { self.tls = nil }
-        let action = self.machine.ended(error, now: .now, random: .random(in: 0..<1))
+        let isGivenUp = exchange(&self.isGivenUp, with: false)
+        let action = self.machine.ended(error, isGivenUp: isGivenUp, now: .now, random: .random(in: 0..<1))
         self.report()
         announce()
         switch action {
@@ -376,10 +384,6 @@ final class RedisClientLoop {
 
     private func armTimer() {
         guard self.machine.isTimed, let instant = self.machine.timerToArm(now: .now) else { return }
-        self.arm(instant)
-    }
-
-    private func arm(_ instant: Instant) {
         self.timer.arm(instant.instant) { self.timerFired() }
     }
 

@@ -1,6 +1,33 @@
 import DistributedLocks
 import RedisClient
 
+extension RedisError {
+    /// With these a server says that it cannot do at the moment what it is asked.
+    private static let passingCodes: Set<String> = [
+        "OOM", "MISCONF", "LOADING", "BUSY", "READONLY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN",
+        "UNBLOCKED",
+    ]
+
+    /// The server answers and refuses, for reasons that pass without anybody doing anything about this client.
+    var isPassingRefusal: Bool {
+        self.code == .refused && self.serverCode.map { Self.passingCodes.contains($0) } ?? false
+    }
+
+    /// The server answers and refuses, and goes on refusing until somebody changes something.
+    var isLastingRefusal: Bool {
+        switch self.code {
+        case .refused: !self.isPassingRefusal
+        case .unusableServer: true
+        case .notSent, .outcomeUnknown, .cancelled, .stopped: false
+        }
+    }
+
+    /// The server says that it is not the master, or not any more.
+    var isNoMaster: Bool {
+        self.code == .refused && self.serverCode.map { ["READONLY", "MASTERDOWN", "UNBLOCKED"].contains($0) } ?? false
+    }
+}
+
 extension LockError {
     /// What an error of the client means for a lock.
     init(_ error: RedisError) {
@@ -17,8 +44,8 @@ extension LockError {
             self = LockError(.serverRefused, error.message)
         case .refused:
             switch error.serverCode {
-            case "LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN":
-                // The server says that it will serve again.
+            case "LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN", "READONLY":
+                // The server says that it will serve again, or that another one does.
                 self = LockError(.unreachable, error.message)
             case "DLOCKEPOCH":
                 self = LockError(

@@ -6,8 +6,11 @@ import Transport
 extension RedisLockConfiguration {
     /// How the master is reached.
     ///
-    /// - Parameter locator: finds it, if it is not at a fixed place.
-    func client(locator: (any RedisLocator)?) -> RedisClientConfiguration {
+    /// - Parameters:
+    ///   - locator: finds it, if it is not at a fixed place.
+    ///   - refusesReplicas: a replica is a mistake. Otherwise requests wait for the master until their deadlines: behind an
+    ///     address that is moved from one server to another, a replica is what was the master, or is going to be.
+    func client(locator: (any RedisLocator)?, refusesReplicas: Bool = false) -> RedisClientConfiguration {
         let endpoint: RedisEndpoint =
             switch self.address {
             case .tcp(let host, let port): .tcp(host: host, port: port)
@@ -15,7 +18,6 @@ extension RedisLockConfiguration {
             // The locator tells others, before this one is ever used.
             case .sentinels(let sentinels, _): .tcp(host: sentinels[0].host, port: sentinels[0].port)
             }
-        let followsMaster = locator != nil
         return RedisClientConfiguration(
             endpoint: endpoint,
             locator: locator,
@@ -28,8 +30,8 @@ extension RedisLockConfiguration {
             silenceTimeout: self.silenceTimeout,
             // As on a Redlock. Much less, and on a busy machine the caller's own deadline comes first, which knows no reason.
             waitingMargin: .milliseconds(250),
-            checkGreeting: { Self.objection(to: $0) ?? (followsMaster ? nil : Self.roleObjection(to: $0)) },
-            checkRole: { followsMaster ? Self.roleObjection(to: $0) : nil }
+            checkGreeting: { Self.objection(to: $0) ?? (refusesReplicas ? Self.roleObjection(to: $0) : nil) },
+            checkRole: { Self.roleObjection(to: $0) }
         )
     }
 

@@ -6,7 +6,9 @@
 ///
 /// **The address** is what a majority of the configured Sentinels answer. **The epoch** is the highest of those records that
 /// are calm and have this address (see ``SentinelAnswer/Record/isCalm``); there is none while a calm record has another
-/// address. Each Sentinel changes address and epoch together, so such a pair is one that was decided by an election.
+/// address with an epoch that is not lower. Each Sentinel changes address and epoch together, so such a pair is one that was
+/// decided by an election. A record with another address and a lower epoch lost that election: its Sentinel has not heard of
+/// it, because it is cut off together with the old master.
 ///
 /// **A switch** that a single Sentinel tells of is reason enough to leave the old place: it is not gone back to for
 /// ``departureLimit``, unless a majority gives it a higher epoch. For a master that is replaced while it lives goes on granting
@@ -225,7 +227,8 @@ struct SentinelMonitorStateMachine {
             if let record = answer.record, record.isCalm { calm.append(record) }
         }
         guard let address = votes.first(where: { $0.value >= self.majority })?.key,
-            calm.allSatisfy({ $0.endpoint == address }), let epoch = calm.map(\.epoch).max()
+            let epoch = calm.lazy.filter({ $0.endpoint == address }).map(\.epoch).max(),
+            calm.allSatisfy({ $0.endpoint == address || $0.epoch < epoch })
         else { return nil }
         return RedisLocation(endpoint: address, tag: epoch)
     }

@@ -35,6 +35,8 @@ struct RedlockClaimStateMachine: Sendable {
         case busy(holder: String?)
         /// The quorum was lost on the way.
         case noQuorum
+        /// So many instances refuse it for good that no quorum can grant.
+        case refusedByInstances
         case refuse(String)
     }
 
@@ -43,6 +45,8 @@ struct RedlockClaimStateMachine: Sendable {
         case turn
         case queued
         case full(Int)
+        /// The server answers and refuses. The other instances may be well: a round tells.
+        case refused
         /// No answer, or no use: another gate is needed.
         case failed
     }
@@ -57,10 +61,18 @@ struct RedlockClaimStateMachine: Sendable {
     private var hasTurn = false
     /// The last round failed because too few instances answered.
     private var lacksQuorum = false
+    /// What follows the pause is a round, because the gate has refused.
+    private var triesRound = false
+    /// The round that is under way follows such a pause.
+    private var isTrial = false
+    /// Rounds in a row that failed because of what instances refuse for good.
+    private var refusedRounds = 0
 
     /// A call that does not wait looks again this often when nobody had the lock.
     static let maximumTries = 8
     static let maximumRefusals = 8
+    /// Somebody may be putting right what is wrong: with the pauses between them these take a second or two.
+    static let toleratedRefusedRounds = 5
     static let firstPause = Duration.milliseconds(4)
     static let longestPause = Duration.milliseconds(500)
 
@@ -87,6 +99,8 @@ struct RedlockClaimStateMachine: Sendable {
 
     private mutating func round(hasTurn: Bool) -> Step {
         self.state = .inRound
+        self.isTrial = self.triesRound
+        self.triesRound = false
         self.hasTurn = hasTurn
         return .round(hasTurn: hasTurn)
     }
@@ -105,6 +119,11 @@ struct RedlockClaimStateMachine: Sendable {
         self.failures += 1
         self.lacksQuorum = failure.isWithoutQuorum
         guard let gate else { return self.gather() }
+        self.refusedRounds = failure.isRefused ? self.refusedRounds + 1 : 0
+        if self.refusedRounds > Self.toleratedRefusedRounds {
+            self.state = .over
+            return .refusedByInstances
+        }
         if failure.isWithoutQuorum {
             // It may have been a moment only. Whoever waits tries again until its time for an answer is over.
             if self.joinsQueue { return self.pause() }
@@ -113,6 +132,8 @@ struct RedlockClaimStateMachine: Sendable {
         }
         guard failure.isBusy else {
             // Only the token was refused: the answers tell which one will do. Or the round took too long.
+            // Without a gate others try at the same time, and their tokens overtake this one.
+            if self.isTrial { return self.pause() }
             self.refusals += 1
             if self.refusals > Self.maximumRefusals, !self.isPromised {
                 self.state = .over
@@ -159,13 +180,14 @@ struct RedlockClaimStateMachine: Sendable {
             }
             self.failures += 1
             return self.pause()
-        case .failed:
+        case .refused, .failed:
             guard let gate else { return self.gather() }
             if gate != instance {
                 self.state = .queued(gate: gate)
                 return .wait(gate: gate)
             }
             self.failures += 1
+            self.triesRound = answer == .refused
             return self.pause()
         }
     }
@@ -185,7 +207,7 @@ struct RedlockClaimStateMachine: Sendable {
         switch self.state {
         case .queued, .pausing:
             guard let gate else { return self.gather() }
-            if !self.joinsQueue { return self.round(hasTurn: false) }
+            if !self.joinsQueue || self.triesRound { return self.round(hasTurn: false) }
             self.state = .queued(gate: gate)
             return .wait(gate: gate)
         case .gathering, .inRound, .held, .over:

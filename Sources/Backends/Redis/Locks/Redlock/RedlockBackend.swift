@@ -34,7 +34,7 @@ public final class RedlockBackend: LockBackend {
     ///   - configuration: Where the instances are, and how they are used.
     ///   - eventLoopGroup: Whose event loops do the input and output; one of them is used. `nil`: the process's own
     ///     group (`MultiThreadedEventLoopGroup.singleton`).
-    ///   - logger: Where lost connections are told.
+    ///   - logger: Where lost connections are told, and what could not be released.
     /// - Throws: `LockError` `invalidConfiguration`.
     public init(
         configuration: RedlockConfiguration,
@@ -56,7 +56,7 @@ public final class RedlockBackend: LockBackend {
         )
         self.core = core
         self.clients = configuration.sortedServers.enumerated().map { index, address in
-            var client = configuration.server(address).client(locator: nil)
+            var client = configuration.server(address).client(locator: nil, refusesReplicas: true)
             client.setup = [RedisCommand("SUBSCRIBE", "dlock.push:" + name)]
             return RedisClient(
                 configuration: client,
@@ -93,6 +93,9 @@ public final class RedlockBackend: LockBackend {
     }
 
     /// Connects to all instances, and connects again whenever a connection is lost, until it is cancelled.
+    ///
+    /// Then it releases what this client may still have on the instances, also on those that cannot be reached at that moment. That
+    /// may take two seconds; what is left after that ends with its lease, and is logged at `warning`.
     public func run() async throws {
         self.onLoop { $0.started() }
         let clients = self.clients
@@ -258,11 +261,11 @@ private final class InstanceDelegate: RedisClientDelegate {
     func connected(_ id: RedisConnectionID, greeting: RedisGreeting) { self.core?.value.connected(self.index) }
 
     func disconnected(_ id: RedisConnectionID, _ error: RedisError) {
-        self.core?.value.disconnected(self.index, error, wasConnected: true)
+        self.core?.value.disconnected(self.index, error)
     }
 
     func notConnected(_ error: RedisError) {
-        self.core?.value.disconnected(self.index, error, wasConnected: false)
+        self.core?.value.disconnected(self.index, error)
     }
 
     func pushed(_ elements: [RESPValue], on id: RedisConnectionID) {

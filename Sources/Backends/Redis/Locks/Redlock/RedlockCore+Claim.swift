@@ -25,6 +25,8 @@ extension RedlockCore {
         /// It has been in a queue, so messages may name it.
         var isWaiter = false
         var holder = ""
+        /// Why instances were of no use in the last round.
+        var failures: [(instance: Int, reason: String)] = []
         // What it is set to in the core's deadlines.
         var wakeup: Instant?
         var ending: Instant?

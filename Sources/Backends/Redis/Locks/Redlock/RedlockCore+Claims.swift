@@ -96,7 +96,10 @@ extension RedlockCore {
         case .busy(let holder):
             self.finish(claim, .success(.busy(OwnerText.metadata(of: holder ?? claim.holder))))
         case .noQuorum:
-            self.finish(claim, .failure(self.noQuorum()))
+            self.finish(claim, .failure(self.noQuorum(for: claim)))
+        case .refusedByInstances:
+            let error = self.noQuorum(for: claim)
+            self.finish(claim, .failure(LockError(.serverRefused, error.message, nodes: error.nodes)))
         case .refuse(let reason):
             self.finish(claim, .failure(LockError(.serverRefused, reason)))
         }
@@ -134,7 +137,8 @@ extension RedlockCore {
         var answer = RedlockClaimStateMachine.WaitAnswer.failed
         switch result {
         case .failure(let error):
-            if error.code == .outcomeUnknown { instance.machine.wasLate() }
+            self.heard(error, from: instance)
+            if error.code == .refused { answer = .refused }
         case .success(let reply):
             self.answered(instance, reply)
             switch InstanceWaitReply(reply.value) {
@@ -220,7 +224,7 @@ extension RedlockCore {
         if claim.machine.patienceIsOver() {
             self.answer(claim, .success(.queued(self.place(of: claim))))
         } else {
-            self.finish(claim, .failure(self.refusal ?? self.noQuorum()))
+            self.finish(claim, .failure(self.refusal ?? self.noQuorum(for: claim)))
         }
     }
 
@@ -246,6 +250,10 @@ extension RedlockCore {
     func finish(_ claim: Claim, _ reply: Result<AcquireReply, LockError>) {
         self.forget(claim)
         self.leave(claim)
+        if claim.request == nil, case .failure(let error) = reply {
+            // Its caller was told that it waits.
+            self.tell(.failed(claim.claim.attempt, error))
+        }
         self.answer(claim, reply)
     }
 

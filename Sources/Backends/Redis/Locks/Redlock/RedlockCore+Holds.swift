@@ -133,7 +133,7 @@ extension RedlockCore {
                     default: vote(.none)
                     }
                 case .failure(let error):
-                    if error.code == .outcomeUnknown { instance.machine.wasLate() }
+                    self.heard(error, from: instance)
                     vote(.none)
                 }
             }

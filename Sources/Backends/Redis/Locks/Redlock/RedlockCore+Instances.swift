@@ -14,6 +14,8 @@ extension RedlockCore {
         var machine = RedlockInstanceStateMachine()
         /// What has to be released there as soon as it can be reached: owners of rounds whose outcome is not known.
         var leftovers: [Release] = []
+        /// The one of them that is tried again although the instance has refused it.
+        var probe: Release?
         /// What it is asked with every time, while it is open: its node, as a bulk string.
         var nodeArgument = ByteBuffer()
         var isConnected = false
@@ -21,8 +23,6 @@ extension RedlockCore {
         var looks = 0
         /// What was found, when nothing but looking was asked for.
         var found: InstanceNodeReply?
-        /// A connection was lost, and it is not known yet that no other can be made.
-        var isComingBack = false
 
         init(index: Int, name: String, client: RedisClient) {
             self.index = index
@@ -37,7 +37,6 @@ extension RedlockCore {
         let instance = self.instances[index]
         instance.isConnected = true
         instance.machine.connected()
-        instance.isComingBack = true
         self.introduce(instance)
         // So that the server knows the script before it is needed: the text of a release that is not known would come after the
         // requests that were sent meanwhile. It releases nothing.
@@ -45,7 +44,6 @@ extension RedlockCore {
             .instanceRelease, to: instance, key: "dlock.node", [.text("")], deadline: self.deadline(nil)
         ) { _ in }
         self.releaseLeftovers(of: instance)
-        self.releasesChanged()
     }
 
     /// Asks an instance who it is.
@@ -130,28 +128,32 @@ extension RedlockCore {
         instance.machine.lookFailed(
             described.message,
             isRefusal: error.code == .refused && described.code == .serverRefused
-                && !Self.passingRefusals.contains(error.serverCode ?? ""),
+                && !error.isPassingRefusal,
             now: .now
         )
         self.settled()
     }
 
-    /// With these a server says that it cannot write at the moment, not that it must not be used.
-    private static let passingRefusals: Set<String> = ["OOM", "MISCONF", "READONLY", "NOREPLICAS", "LOADING", "BUSY"]
-
-    /// - Parameter wasConnected: a connection has ended; otherwise none could be made.
-    func disconnected(_ index: Int, _ error: RedisError, wasConnected: Bool) {
+    /// A connection has ended, or none could be made.
+    func disconnected(_ index: Int, _ error: RedisError) {
         let instance = self.instances[index]
         instance.looks += 1
         instance.isConnected = false
-        instance.isComingBack = wasConnected
         instance.machine.disconnected(error.reason, isRefusal: error.code == .unusableServer)
         // Those who wait there keep their places: they are left when they are not needed any more.
         for claim in self.claims.values {
             self.perform(claim.machine.lost(index, gate: self.gate(of: claim)), for: claim)
         }
         self.settled()
-        self.releasesChanged()
+    }
+
+    /// What an instance has not done, it may not do for others either.
+    func heard(_ error: RedisError, from instance: Instance) {
+        if error.code == .outcomeUnknown { instance.machine.wasLate() }
+        // A master no more: the next connection finds out what it is.
+        if error.isNoMaster, let connection = error.connection {
+            instance.client.reconnect(connection, error.reason)
+        }
     }
 
     func pushed(_ elements: [RESPValue], from index: Int) {

@@ -111,11 +111,15 @@ extension RedlockCore {
     }
 
     private func answered(_ instance: Instance, _ release: Release, _ outcome: Exchange) {
+        let isProbe = instance.probe === release
+        if isProbe { instance.probe = nil }
         switch outcome {
         case .success(let reply):
             self.answered(instance, reply)
+            if isProbe { self.releaseLeftovers(of: instance) }
             self.voted(release, reply.value.int)
-        case .failure:
+        case .failure(let error):
+            self.heard(error, from: instance)
             self.keep(release, for: instance)
             self.voted(release, nil)
         }
@@ -128,6 +132,35 @@ extension RedlockCore {
         if instance.leftovers.count >= Self.maximumLeftovers { instance.leftovers.removeAll { $0.until <= now } }
         guard instance.leftovers.count < Self.maximumLeftovers, release.until > now else { return }
         instance.leftovers.append(release)
+        // Where there is no connection, the next one is waited for.
+        if instance.isConnected || self.isEnding { self.retryLeftovers(at: now + self.pauseBeforeRetry) }
+    }
+
+    /// What an instance has refused is tried again after this. A client that ends has little time.
+    private var pauseBeforeRetry: Duration { self.isEnding ? .milliseconds(100) : .milliseconds(500) }
+
+    private func retryLeftovers(at moment: Instant) {
+        self.leftoversAt = min(self.leftoversAt ?? moment, moment)
+        self.armTimer()
+    }
+
+    /// Tries again what connected instances have refused: one release on each, which tells whether the others have a chance.
+    /// Where there is no connection, a client that ends does not wait until the pause before the next attempt is over.
+    func retryLeftovers() {
+        let now = Instant.now
+        for instance in self.instances {
+            instance.leftovers.removeAll { $0.until <= now }
+            guard !instance.leftovers.isEmpty else { continue }
+            if self.isEnding { self.retryLeftovers(at: now + self.pauseBeforeRetry) }
+            guard instance.isConnected else {
+                if self.isEnding { instance.client.hurry() }
+                continue
+            }
+            guard instance.probe == nil else { continue }
+            let probe = instance.leftovers.removeFirst().again(now: now)
+            instance.probe = probe
+            self.send(probe, to: instance)
+        }
     }
 
     func releaseLeftovers(of instance: Instance) {

@@ -72,8 +72,9 @@ extension RedlockCore {
         var told: RedlockRoundStateMachine.Told?
         switch result {
         case .failure(let error):
-            if error.code == .outcomeUnknown { instance.machine.wasLate() }
-            answer = .failed(LockError(error).message)
+            self.heard(error, from: instance)
+            let reason = LockError(error, calling: .instanceAcquire).message
+            answer = error.isLastingRefusal ? .refused(reason) : .failed(reason)
         case .success(let reply):
             self.answered(instance, reply)
             guard let acquired = InstanceAcquireReply(reply.value) else {
@@ -159,6 +160,7 @@ extension RedlockCore {
         self.giveUp(round, claim)
         self.told(round.machine.nextToken() - 1, to: claim)
         let failure = round.machine.failure
+        claim.failures = failure.reasons
         if failure.isBusy { self.recent.contended(claim.claim.name, now: .now) }
         self.perform(claim.machine.roundFailed(failure, gate: self.gate(of: claim)), for: claim)
     }

@@ -45,6 +45,9 @@ final class RedlockCore {
     /// Releases that are out.
     var releasesOut = 0
     private var whenAllReleased: (() -> Void)?
+    private var releaseLimit: Scheduled<Void>?
+    /// When connected instances are asked once more to release what they have refused to.
+    var leftoversAt: Instant?
     private var isStopped = false
 
     var recent = RecentLocks()
@@ -141,13 +144,17 @@ final class RedlockCore {
         )
     }
 
-    func noQuorum() -> LockError {
+    /// - Parameter claim: for which there is none: what instances answered to it is told, too.
+    func noQuorum(for claim: Claim? = nil) -> LockError {
         let now = Instant.now
         return LockError(
             .noQuorum,
             "\(self.configuration.quorum) of \(self.instances.count) instances are needed, and fewer can be used",
             nodes: self.instances.compactMap { instance in
-                let reason = instance.machine.reason(now: now) ?? (instance.machine.isLate ? "no answer in time" : nil)
+                let reason =
+                    instance.machine.reason(now: now)
+                    ?? claim?.failures.first { $0.instance == instance.index }?.reason
+                    ?? (instance.machine.isLate ? "no answer in time" : nil)
                 return reason.map { LockError.NodeFailure(node: instance.name, message: $0) }
             }
         )
@@ -233,6 +240,7 @@ final class RedlockCore {
         consider(self.endings.nextMoment())
         consider(self.patience.nextMoment())
         consider(self.opensAt)
+        consider(self.leftoversAt)
         guard let next = earliest else { return }
         if let armedFor, armedFor <= next { return }
         self.armedFor = next
@@ -253,6 +261,10 @@ final class RedlockCore {
             }
         }
         self.findWhenOneOpens()
+        if let leftoversAt, leftoversAt <= now {
+            self.leftoversAt = nil
+            self.retryLeftovers()
+        }
         if let settlingUntil, settlingUntil <= now { self.settled() }
         self.armTimer()
     }
@@ -264,26 +276,60 @@ final class RedlockCore {
         self.armTimer()
     }
 
-    /// Calls when no release is out any more, or when that takes too long.
+    // MARK: The end
+
+    /// For so long a client that ends goes on releasing what it may have on the instances: as long as a `LockClient` that ends
+    /// has for that. It has nothing to do with how long one instance may take: a connection that was lost a moment ago, or is
+    /// being made, is worth waiting for.
+    private static let releaseTimeout = Duration.seconds(2)
+
+    var isEnding: Bool { self.whenAllReleased != nil }
+
+    /// Calls when nothing is left to be released, or when that takes too long.
     func whenReleased(_ body: @escaping () -> Void) {
         self.flushReleases()
         guard !self.isAllReleased else { return body() }
         self.whenAllReleased = body
+        self.retryLeftovers()
         let bound = NIOLoopBound(self, eventLoop: self.eventLoop)
-        self.eventLoop.scheduleTask(in: TimeAmount(self.configuration.instanceTimeout)) {
-            exchange(&bound.value.whenAllReleased, with: nil)?()
+        self.releaseLimit = self.eventLoop.scheduleTask(in: TimeAmount(Self.releaseTimeout)) {
+            bound.value.logLeftovers()
+            bound.value.released()
         }
     }
 
-    /// Nothing is out, and nothing waits for an instance that may be there again in a moment.
+    /// Nothing is out, and nothing is kept for an instance.
     private var isAllReleased: Bool {
-        self.releasesOut == 0
-            && !self.instances.contains { !$0.leftovers.isEmpty && $0.isComingBack && !$0.isConnected }
+        guard self.releasesOut == 0 else { return false }
+        let now = Instant.now
+        return self.instances.allSatisfy { $0.leftovers.allSatisfy { $0.until <= now } }
     }
 
     func releasesChanged() {
-        guard self.whenAllReleased != nil, self.isAllReleased else { return }
+        if self.whenAllReleased != nil, self.isAllReleased { self.released() }
+    }
+
+    private func released() {
+        self.releaseLimit?.cancel()
+        self.releaseLimit = nil
         exchange(&self.whenAllReleased, with: nil)?()
+    }
+
+    private func logLeftovers() {
+        let now = Instant.now
+        for instance in self.instances where !instance.leftovers.isEmpty {
+            self.logger.warning(
+                "locks may be left on an instance until their leases end",
+                metadata: [
+                    "redlock.instance": "\(instance.name)", "redlock.locks": "\(instance.leftovers.count)",
+                    "redlock.reason": "\(instance.machine.reason(now: now) ?? "it has not confirmed their release")",
+                ]
+            )
+        }
+        guard self.releasesOut > 0 else { return }
+        self.logger.warning(
+            "locks may be left on instances that have not answered",
+            metadata: ["redlock.releases": "\(self.releasesOut)"])
     }
 
     /// Nothing is carried out any more.
@@ -298,10 +344,20 @@ final class RedlockCore {
         self.isStopped = true
         self.isSettling = false
         self.settled()
-        self.timer.cancel()
         for claim in self.claims.values {
             self.answer(claim, .failure(LockError(.clientNotRunning, "the backend was stopped")))
+            // A claim and its rounds have each other.
+            claim.round = nil
+            claim.won = nil
         }
+        self.claims = [:]
+        self.waiters = [:]
+        self.gathering = []
+        self.delayedReleases = []
+        self.releaseTimer?.cancel()
+        self.timer.cancel()
+        // Whoever hears of events has this backend.
+        self.sink = nil
     }
 
     deinit {

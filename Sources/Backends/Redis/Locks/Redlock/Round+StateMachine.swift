@@ -23,7 +23,9 @@ struct RedlockRoundStateMachine {
         case behind(holder: String)
         /// The token is further ahead of the instance's clock than is allowed.
         case tooFarAhead
-        /// No answer that helps: unreachable, refused, late, or not open yet.
+        /// The server refuses it, and goes on refusing until somebody changes something.
+        case refused(String)
+        /// No answer that helps: unreachable, refused for now, late, or not open yet.
         case failed(String)
     }
 
@@ -115,7 +117,7 @@ struct RedlockRoundStateMachine {
     func mayHold(_ instance: Int) -> Bool {
         switch self.replies[instance] {
         case .none, .answered(.busy), .answered(.behind), .answered(.tooFarAhead): false
-        case .outstanding, .answered(.granted), .answered(.failed): true
+        case .outstanding, .answered(.granted), .answered(.refused), .answered(.failed): true
         }
     }
 
@@ -131,7 +133,7 @@ struct RedlockRoundStateMachine {
         switch answer {
         case .granted: self.grantedCount += 1
         case .busy(_, isQueued: true): self.queuedCount += 1
-        case .busy, .behind, .tooFarAhead, .failed: break
+        case .busy, .behind, .tooFarAhead, .refused, .failed: break
         }
         if let told {
             if self.told.isEmpty { self.told = Array(repeating: nil, count: self.replies.count) }
@@ -176,12 +178,14 @@ struct RedlockRoundStateMachine {
         var holder: String?
         /// So many instances could not be asked, or did not answer, that there was no quorum at all.
         var isWithoutQuorum = false
+        /// So many instances refuse for good that there is no quorum as long as they do.
+        var isRefused = false
         /// Why, for each instance that could not be asked or gave no answer.
         var reasons: [(instance: Int, reason: String)] = []
 
         static func == (left: Failure, right: Failure) -> Bool {
             left.isBusy == right.isBusy && left.holder == right.holder
-                && left.isWithoutQuorum == right.isWithoutQuorum
+                && left.isWithoutQuorum == right.isWithoutQuorum && left.isRefused == right.isRefused
                 && left.reasons.map(\.instance) == right.reasons.map(\.instance)
         }
     }
@@ -189,9 +193,13 @@ struct RedlockRoundStateMachine {
     var failure: Failure {
         var failure = Failure()
         var holders: [String: Int] = [:]
+        var refusals = 0
         for (instance, reply) in self.replies.enumerated() {
             switch reply {
             case .none(let reason), .answered(.failed(let reason)):
+                failure.reasons.append((instance, reason))
+            case .answered(.refused(let reason)):
+                refusals += 1
                 failure.reasons.append((instance, reason))
             case .outstanding(let isAwaited):
                 // What is still to come may be anything.
@@ -207,6 +215,7 @@ struct RedlockRoundStateMachine {
             }
         }
         failure.isWithoutQuorum = self.replies.count - failure.reasons.count < self.quorum
+        failure.isRefused = self.replies.count - refusals < self.quorum
         return failure
     }
 
@@ -218,7 +227,7 @@ struct RedlockRoundStateMachine {
             case .answered(.granted): self.token
             case .answered(.busy), .answered(.behind): self.told.isEmpty ? .max : self.told[index]?.fence ?? .max
             // It grants nothing, whatever is proposed, or says nothing in time.
-            case .answered(.tooFarAhead), .answered(.failed), .outstanding, .none: .max
+            case .answered(.tooFarAhead), .answered(.refused), .answered(.failed), .outstanding, .none: .max
             }
         }
         let next = fences.sorted()[self.quorum - 1]

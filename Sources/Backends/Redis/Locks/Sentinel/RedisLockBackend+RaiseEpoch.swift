@@ -39,7 +39,7 @@ extension RedisLockBackend {
     }
 
     private func highestEpochSeen() async throws(LockError) -> Int64 {
-        let value = try await self.ask(self.client, RedisCommand("GET", "dlock.epoch"))
+        let value = try await self.ask(RedisCommand("GET", "dlock.epoch"), deadline: self.deadline(nil)).value
         if case .null = value { return 0 }
         guard let epoch = value.int else {
             throw LockError(.serverRefused, "the key dlock.epoch holds something that is no epoch")

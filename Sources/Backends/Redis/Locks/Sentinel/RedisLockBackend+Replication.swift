@@ -69,6 +69,7 @@ extension RedisLockBackend {
 
     private func confirmation(_ result: RedisClient.Outcome) -> Confirmation {
         let wanted = self.configuration.replicationAcks
+        if case .failure(let error) = result { _ = self.isElsewhere(error, self.client) }
         switch result {
         case .success(let reply):
             guard let count = reply.value.int else {

@@ -5,6 +5,7 @@ import NIOCore
 import RESP
 import RedisClient
 import Synchronization
+import Transport
 
 extension RedisLockBackend {
     /// Asks for a lock: one round trip.
@@ -160,11 +161,8 @@ extension RedisLockBackend {
 
     // MARK: - Scripts
 
-    /// How often a call is made again because the server was not the master any more.
-    private static let maximumLookups = 20
-
-    /// Calls a script; if the server does not know it, sends its text, once. Where there are Sentinels, a server that is not the
-    /// master any more has refused, and done nothing: the call is made again on the next connection.
+    /// Calls a script; if the server does not know it, sends its text, once. A server that is not the master any more has
+    /// refused, and done nothing: the call is made again on the next connection, until its deadline.
     func call(
         _ script: RedisScript,
         key: String,
@@ -172,7 +170,7 @@ extension RedisLockBackend {
         deadline: Moment,
         inAnyCase: Bool = false
     ) async throws(LockError) -> RedisReply {
-        var lookups = 0
+        var isEpochLookedUp = false
         while true {
             do throws(RedisError) {
                 let command = script.command(.byHash, key: key, arguments)
@@ -180,31 +178,47 @@ extension RedisLockBackend {
                     ? try await self.client.sendInAnyCase(command, deadline: deadline)
                     : try await self.client.send(command, deadline: deadline)
             } catch {
-                if self.isWorthAnotherLookup(error, &lookups) { continue }
+                if self.isWorthAnotherLookup(error, &isEpochLookedUp, deadline) { continue }
                 guard error.code == .refused, error.serverCode == "NOSCRIPT" else { throw LockError(error) }
             }
             do throws(RedisError) {
                 return try await self.client.send(script.command(.withText, key: key, arguments), deadline: deadline)
             } catch {
-                if self.isWorthAnotherLookup(error, &lookups) { continue }
+                if self.isWorthAnotherLookup(error, &isEpochLookedUp, deadline) { continue }
                 throw LockError(error, calling: script)
             }
         }
     }
 
-    private func isWorthAnotherLookup(_ error: RedisError, _ lookups: inout Int) -> Bool {
+    /// Sends a command that is no script, and is made again as a script's call is.
+    func ask(_ command: RedisCommand, deadline: Moment) async throws(LockError) -> RedisReply {
+        var isEpochLookedUp = false
+        while true {
+            do throws(RedisError) {
+                return try await self.client.send(command, deadline: deadline)
+            } catch {
+                if self.isWorthAnotherLookup(error, &isEpochLookedUp, deadline) { continue }
+                throw LockError(error)
+            }
+        }
+    }
+
+    private func isWorthAnotherLookup(_ error: RedisError, _ isEpochLookedUp: inout Bool, _ deadline: Moment) -> Bool {
         guard self.isElsewhere(error, self.client) else { return false }
-        lookups += 1
-        // An epoch that is too low after a lookup is going to stay so.
-        return lookups <= (error.serverCode == "DLOCKEPOCH" ? 1 : Self.maximumLookups)
+        if error.serverCode == "DLOCKEPOCH" {
+            // An epoch that is too low after a lookup is going to stay so.
+            return !exchange(&isEpochLookedUp, with: true)
+        }
+        return Moment.now < deadline
     }
 
     /// Whether a server says that it is not the master any more, as far as this client should know. Then the connection is
-    /// given up, and its place looked up anew.
+    /// given up, and its place looked up anew: by the Sentinels, or a host's name, behind which another server may be by now.
     func isElsewhere(_ error: RedisError, _ client: RedisClient) -> Bool {
-        guard self.monitor != nil, error.code == .refused, let connection = error.connection,
-            let code = error.serverCode, ["READONLY", "MASTERDOWN", "DLOCKEPOCH"].contains(code)
+        guard error.isNoMaster || error.code == .refused && error.serverCode == "DLOCKEPOCH",
+            let connection = error.connection
         else { return false }
+        self.state.withLock { $0.mayBeAnother = true }
         client.reconnect(connection, error.reason)
         return true
     }

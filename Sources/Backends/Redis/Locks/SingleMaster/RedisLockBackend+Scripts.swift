@@ -26,15 +26,8 @@ extension RedisLockBackend {
     /// - Throws: `LockError` `unreachable`, `serverRefused` (without permission for SCRIPT LOAD), `outcomeUnknown`.
     public func loadScripts() async throws(LockError) {
         for script in RedisScript.all {
-            let reply: RedisReply
-            do throws(RedisError) {
-                reply = try await self.client.send(
-                    RedisCommand("SCRIPT", "LOAD", script.text),
-                    deadline: self.deadline(nil)
-                )
-            } catch {
-                throw LockError(error)
-            }
+            let reply = try await self.ask(
+                RedisCommand("SCRIPT", "LOAD", script.text), deadline: self.deadline(nil))
             guard reply.value.string == script.hash else {
                 throw LockError(
                     .serverRefused,
@@ -48,15 +41,8 @@ extension RedisLockBackend {
     ///
     /// - Throws: `LockError` as ``loadScripts()``.
     public func missingScripts() async throws(LockError) -> [RedisLockScript] {
-        let reply: RedisReply
-        do throws(RedisError) {
-            reply = try await self.client.send(
-                RedisCommand(["SCRIPT", "EXISTS"] + Self.scripts.map(\.hash)),
-                deadline: self.deadline(nil)
-            )
-        } catch {
-            throw LockError(error)
-        }
+        let reply = try await self.ask(
+            RedisCommand(["SCRIPT", "EXISTS"] + Self.scripts.map(\.hash)), deadline: self.deadline(nil))
         guard let known = reply.value.elements, known.count == Self.scripts.count else {
             throw LockError(.serverRefused, "the server's answer to SCRIPT EXISTS makes no sense")
         }

@@ -48,12 +48,7 @@ extension RedisLockBackend {
         var cursor = "0"
         repeat {
             let command = RedisCommand("SCAN", cursor, "MATCH", pattern, "COUNT", "1000")
-            let reply: RedisReply
-            do throws(RedisError) {
-                reply = try await self.client.send(command, deadline: self.deadline(nil))
-            } catch {
-                throw LockError(error)
-            }
+            let reply = try await self.ask(command, deadline: self.deadline(nil))
             guard let parts = reply.value.elements, parts.count == 2, let next = parts[0].string,
                 let page = parts[1].elements
             else { throw LockError(.serverRefused, "the server's answer to SCAN makes no sense") }

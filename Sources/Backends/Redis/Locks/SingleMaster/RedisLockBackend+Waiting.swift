@@ -1,19 +1,23 @@
 import DistributedLocks
+import Logging
 import RESP
 import RedisClient
 import Synchronization
+import Transport
 
 /// The shell of ``WaitingStateMachine``: sends touches, and tells the client what was found.
 extension RedisLockBackend {
     func connected(_ id: RedisConnectionID) {
-        let mayBeAnother = self.monitor != nil
+        let isFound = self.monitor != nil
         let touches = self.state.withLock { state in
             state.connection = id
             // Another server has another clock, which nobody has stepped.
-            if mayBeAnother { state.clock = ServerClock(origin: .now) }
+            if isFound || state.mayBeAnother { state.clock = ServerClock(origin: .now) }
+            state.mayBeAnother = false
             return state.waiting.connected()
         }
         self.touch(touches)
+        self.lookAtSettings(on: id)
     }
 
     func pushed(_ elements: [RESPValue], connection: RedisConnectionID) {
@@ -81,13 +85,20 @@ extension RedisLockBackend {
 
     private func touched(_ claim: LockClaim, _ result: Result<RedisReply, RedisError>) {
         let attempt = claim.attempt
-        if case .failure(let error) = result { _ = self.isElsewhere(error, self.client) }
+        let reply: RedisReply
+        let answer: ClaimReply
+        switch result {
+        case .failure(let error):
+            return self.touchFailed(claim, error)
+        case .success(let success):
+            guard let understood = ClaimReply(success) else {
+                return self.touchFailed(claim, .lastingRefusal, .strangeReply(.touch))
+            }
+            (reply, answer) = (success, understood)
+        }
         let now = ContinuousClock.now
         let (action, pokes) = self.state.withLock { state -> (WaitingStateMachine.TouchAction, Bool) in
-            guard case .success(let reply) = result, let answer = ClaimReply(reply) else {
-                state.waiting.touchFailed(attempt, now: now)
-                return (.none, state.needsPoke())
-            }
+            state.isRefusalLogged = false
             let action = state.waiting.touchAnswered(
                 attempt,
                 answer,
@@ -101,7 +112,7 @@ extension RedisLockBackend {
         switch action {
         case .grant(let token, let validUntil):
             let grant = LockGrant(token: token, tokenDomain: .clock, validUntil: validUntil)
-            if self.confirmsGrants, case .success(let reply) = result {
+            if self.confirmsGrants {
                 self.confirm(claim, grant, on: reply.connection)
             } else {
                 self.tell(.granted(attempt, grant))
@@ -111,6 +122,42 @@ extension RedisLockBackend {
         case .none:
             break
         }
+    }
+
+    private func touchFailed(_ claim: LockClaim, _ error: RedisError) {
+        _ = self.isElsewhere(error, self.client)
+        if error.isPassingRefusal {
+            self.logRefusal(error)
+            self.touchFailed(claim, .passingRefusal, LockError(error, calling: self.scripts.touch))
+        } else {
+            self.touchFailed(
+                claim,
+                error.isLastingRefusal ? .lastingRefusal : .noAnswer,
+                LockError(error, calling: self.scripts.touch)
+            )
+        }
+    }
+
+    private func touchFailed(_ claim: LockClaim, _ failure: WaitingStateMachine.TouchFailure, _ error: LockError) {
+        let now = ContinuousClock.now
+        let (action, pokes) = self.state.withLock { state in
+            (state.waiting.touchFailed(claim.attempt, failure, now: now), state.needsPoke())
+        }
+        if pokes { self.alarm.poke() }
+        switch action {
+        case .wait: break
+        case .giveUp: self.tell(.failed(claim.attempt, error))
+        }
+    }
+
+    /// Once, until the server does again what it is asked: all waiters hear the same.
+    private func logRefusal(_ error: RedisError) {
+        let isKnown = self.state.withLock { exchange(&$0.isRefusalLogged, with: true) }
+        guard !isKnown else { return }
+        self.logger.warning(
+            "the server refuses what waiters ask; they go on waiting until it does not",
+            metadata: ["lock.backend": "\(self.identity)", "redis.error": "\(error.message)"]
+        )
     }
 
     func tell(_ event: LockEvent) {

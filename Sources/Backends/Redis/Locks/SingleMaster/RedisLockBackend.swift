@@ -27,6 +27,14 @@ public final class RedisLockBackend: LockBackend {
         var times: (lease: Duration, maximumWaiters: Int?, arguments: ScriptArgument)?
         /// The one that carries requests now.
         var connection: RedisConnectionID?
+        /// The next connection may be to another server.
+        var mayBeAnother = false
+        /// It was logged that the server refuses touches for now, and none has been answered since.
+        var isRefusalLogged = false
+        /// What was warned of in the server's settings.
+        var settingsWarned: Set<String> = []
+        /// They were not told, and are not asked for any more.
+        var areSettingsRefused = false
         /// Where the server knows the script of releases.
         var releaseScriptIsKnownOn: RedisConnectionID?
     }
@@ -51,7 +59,8 @@ public final class RedisLockBackend: LockBackend {
     ///   - configuration: Where the server is, and how it is used.
     ///   - eventLoopGroup: Whose event loops do the input and output; one of them is used. `nil`: the process's own
     ///     group (`MultiThreadedEventLoopGroup.singleton`).
-    ///   - logger: Where steps of the server's clock and lost connections are told.
+    ///   - logger: Where steps of the server's clock, lost connections, refusals that are waited out and settings with which the
+    ///     server forgets locks are told.
     /// - Throws: `LockError` `invalidConfiguration`.
     public init(
         configuration: RedisLockConfiguration,
@@ -129,6 +138,8 @@ public final class RedisLockBackend: LockBackend {
                 await self.alarm.sleep(until: next)
             }
         }
+        // Whoever hears of events has this backend.
+        self.state.withLock { $0.sink = nil }
     }
 
     private func run(_ monitor: SentinelMonitor, _ group: inout DiscardingTaskGroup) {

@@ -31,6 +31,23 @@ struct WaitingStateMachine: Sendable {
         case none
     }
 
+    /// How a touch came to nothing.
+    enum TouchFailure: Equatable, Sendable {
+        /// It was not sent, or there was no answer.
+        case noAnswer
+        /// The server refused it, for reasons that pass.
+        case passingRefusal
+        /// The server refused it, and goes on refusing until somebody changes something.
+        case lastingRefusal
+    }
+
+    enum TouchFailureAction: Equatable, Sendable {
+        /// It is repeated.
+        case wait
+        /// The claim is forgotten: it cannot be granted.
+        case giveUp
+    }
+
     private struct Anchor {
         let sentAt: Moment
         let connection: RedisConnectionID
@@ -40,6 +57,9 @@ struct WaitingStateMachine: Sendable {
         var anchor: Anchor
         var isTouching = false
         var failures = 0
+        /// Since when the server answers with refusals that do not pass by themselves.
+        var refusedSince: ContinuousClock.Instant?
+        var refusals = 0
     }
 
     /// A grant that was pushed before the answer that the claim is queued had been dealt with.
@@ -69,6 +89,9 @@ struct WaitingStateMachine: Sendable {
     static func registration(lease: Duration) -> Duration {
         Duration(attoseconds: Self.touchInterval(lease: lease).attoseconds * 3)
     }
+    /// What a server refuses for so long, and so often, is not asked any more. Somebody may be putting right what is wrong.
+    static var patienceWithRefusals: Duration { .seconds(2) }
+    static var toleratedRefusals: Int { 2 }
 
     /// How many claims are known. For tests of what is left behind.
     var count: Int { self.entries.count }
@@ -222,6 +245,8 @@ struct WaitingStateMachine: Sendable {
             }
             queued.isTouching = false
             queued.failures = 0
+            queued.refusedSince = nil
+            queued.refusals = 0
             entry.state = .queued(queued)
             self.entries[attempt] = entry
             self.wakeups.set(attempt, to: Moment(self.nextTouch(of: entry.claim, place, now: now)))
@@ -233,15 +258,38 @@ struct WaitingStateMachine: Sendable {
         }
     }
 
-    /// A touch was not answered, or refused. It is repeated: soon at first, then at the usual interval.
-    mutating func touchFailed(_ attempt: AttemptID, now: ContinuousClock.Instant) {
-        guard var entry = self.entries[attempt], case .queued(var queued) = entry.state else { return }
+    /// A touch was not answered, or refused. It is repeated: soon at first, then at the usual interval. Not for ever, if it is
+    /// refused for reasons that do not pass: the caller, who waits, has to hear them.
+    mutating func touchFailed(
+        _ attempt: AttemptID,
+        _ failure: TouchFailure,
+        now: ContinuousClock.Instant
+    ) -> TouchFailureAction {
+        guard var entry = self.entries[attempt], case .queued(var queued) = entry.state else { return .wait }
         queued.isTouching = false
         queued.failures += 1
+        switch failure {
+        case .noAnswer:
+            // It says nothing about what the server would have answered.
+            break
+        case .passingRefusal:
+            queued.refusedSince = nil
+            queued.refusals = 0
+        case .lastingRefusal:
+            let since = queued.refusedSince ?? now
+            queued.refusals += 1
+            guard queued.refusals <= Self.toleratedRefusals || now < since + Self.patienceWithRefusals else {
+                self.stopWaiting(entry)
+                self.entries[attempt] = nil
+                return .giveUp
+            }
+            queued.refusedSince = since
+        }
         entry.state = .queued(queued)
         self.entries[attempt] = entry
         let soon = Duration.milliseconds(50 << min(queued.failures, 5))
         self.wakeups.set(attempt, to: Moment(now + min(soon, Self.touchInterval(lease: entry.claim.lease))))
+        return .wait
     }
 
     /// A claim is released or withdrawn.
