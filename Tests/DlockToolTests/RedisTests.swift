@@ -73,6 +73,26 @@ struct RedisToolTests {
         }
     }
 
+    @Test func `a long queue is told in part, with how many more there are`() async throws {
+        try await Self.with { shell, server async throws in
+            try server.command([
+                "EVAL",
+                """
+                for i = 1, 1500 do
+                    local owner = string.format('%027d', i) .. ':cccccccccccccccc:' .. i .. ':host:'
+                    redis.call('RPUSH', 'dlock.queue:{dlock:a}', owner)
+                    redis.call('HSET', 'dlock.waiters:{dlock:a}', owner, '9999999999999178000000000030000')
+                end
+                """, "0",
+            ])
+            let output = try await shell.run(
+                "$D status --backend \(server.url) a; $D status --json --backend \(server.url) a | grep waiterCount")
+            #expect(output.out.contains("1000. waiting: pid 1000"), "\(output.out.suffix(300)) \(output.error)")
+            #expect(output.out.contains("\n  and 500 more\n"))
+            #expect(output.out.contains("\"waiterCount\" : 1500"))
+        }
+    }
+
     @Test(arguments: [
         ("redis://127.0.0.1:1", 69), ("redis://", 64), ("redis://a,b", 64), ("redis://127.0.0.1:PORT/x", 64),
         ("redis://127.0.0.1:PORT/99", 69), ("redis://127.0.0.1:PORT?ca-file=x", 64), ("redis+unix://host/x", 64),

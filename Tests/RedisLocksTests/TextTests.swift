@@ -1,6 +1,7 @@
 import DistributedLocks
 import NIOCore
 import RESP
+import ServerKit
 import Testing
 
 @testable import RedisLocks
@@ -36,6 +37,23 @@ import Testing
         #expect(OwnerText.isRevoked(text + "+q+r"))
         #expect(!OwnerText.isRevoked(text + "+q"))
         #expect(!text.contains("+"))
+    }
+
+    @Test func `marks are found in any order, and only behind the owner`() {
+        let seed = UInt64.random(in: 0 ... .max)
+        var generator = SeededGenerator(seed: seed)
+        for _ in 0..<500 {
+            // What people see may look like a mark: it is written in another way.
+            let label = ["", "a", "+r", "x+t+q", "r"].randomElement(using: &generator)
+            let metadata = OwnerMetadata(host: "web-3", pid: 1, label: label)
+            let owner = self.text(self.owner(metadata), client: self.client())
+            let marks = ["q", "r", "t", "x", "q"].shuffled(using: &generator).prefix(
+                .random(in: 0...5, using: &generator))
+            let text = owner + marks.map { "+" + $0 }.joined()
+            #expect(OwnerText.isRevoked(text) == marks.contains("r"), "seed \(seed): \(marks)")
+            #expect(OwnerText.isReserved(text) == marks.contains("t"), "seed \(seed): \(marks)")
+            #expect(OwnerText.metadata(of: text)?.label == (label == "" ? nil : label))
+        }
     }
 
     @Test func `long labels are cut between characters`() {

@@ -43,10 +43,14 @@ package final class RedisServer: Sendable {
     package var socketPath: String { self.folder.appending(path: "redis.sock").path }
     package var pid: pid_t { self.process.withLock { $0?.pid ?? 0 } }
 
-    /// Whether there is a redis-server on this machine.
+    /// The server's program: another one than Debian's, such as Valkey's, where `DLOCK_REDIS_SERVER` has its path.
+    package static let program = ProcessInfo.processInfo.environment["DLOCK_REDIS_SERVER"] ?? "redis-server"
+
+    /// Whether there is a server on this machine.
     package static let isInstalled: Bool = {
-        (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").contains {
-            access("\($0)/redis-server", X_OK) == 0
+        if RedisServer.program.hasPrefix("/") { return access(RedisServer.program, X_OK) == 0 }
+        return (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").contains {
+            access("\($0)/\(RedisServer.program)", X_OK) == 0
         }
     }()
 
@@ -117,7 +121,7 @@ package final class RedisServer: Sendable {
         arguments += self.options.arguments
         let log = self.folder.appending(path: "log").path
         let variables = self.options.environment.map { "\($0)=\($1)" }
-        let child = try ChildProcess("env", variables + ["redis-server"] + arguments, output: log)
+        let child = try ChildProcess("env", variables + [Self.program] + arguments, output: log)
         self.process.withLock { $0 = child }
         let deadline = ContinuousClock.now + .seconds(10)
         while ContinuousClock.now < deadline, !child.hasEnded {

@@ -67,7 +67,7 @@ package final class SentinelNode: Sendable {
 
     private func start(_ arguments: [String]) throws {
         // A word of more than one line is none for a shell, but for `ip netns exec` it is.
-        let child = try ChildProcess("env", self.prefix + ["redis-server"] + arguments, output: self.output)
+        let child = try ChildProcess("env", self.prefix + [RedisServer.program] + arguments, output: self.output)
         self.process.withLock { $0 = child }
         let deadline = ContinuousClock.now + .seconds(10)
         while ContinuousClock.now < deadline, !child.hasEnded {

@@ -62,8 +62,10 @@ public struct LockStatus: Sendable {
     public var name: LockName
     /// Who holds it, if anybody does.
     public var holder: Holder?
-    /// Who waits for it, the next one first.
+    /// Who waits for it, the next one first. A backend may leave out those far behind: ``waiterCount`` tells how many there are.
     public var waiters: [Waiter]
+    /// How many wait for it. Where `waiters` does not have them all, some of the others may have gone without a word.
+    public var waiterCount: Int
     /// The token of the last grant, where known.
     public var lastToken: FencingToken?
     /// The domain of the tokens.
@@ -72,13 +74,16 @@ public struct LockStatus: Sendable {
     public var nodes: [Node]
 
     /// Describes a lock.
+    ///
+    /// - Parameter waiterCount: `nil`: as many as `waiters` has.
     public init(
         name: LockName,
         holder: Holder?,
         waiters: [Waiter],
         lastToken: FencingToken?,
         tokenDomain: TokenDomain,
-        nodes: [Node] = []
+        nodes: [Node] = [],
+        waiterCount: Int? = nil
     ) {
         self.name = name
         self.holder = holder
@@ -86,5 +91,6 @@ public struct LockStatus: Sendable {
         self.lastToken = lastToken
         self.tokenDomain = tokenDomain
         self.nodes = nodes
+        self.waiterCount = waiterCount ?? waiters.count
     }
 }

@@ -6,6 +6,8 @@ import Testing
 
 /// All interleavings of small cases: the token rule of Redlock, and what becomes of it when it is broken.
 ///
+/// This is a model: the rule written anew in a few lines. ``RandomInstanceTests`` runs the scripts that are shipped.
+///
 /// Clients propose any tokens and give rounds up at any point; requests arrive in any order, late or never; keys vanish at any
 /// instant, so that nothing rests on leases or clocks. What has to hold: no token is granted twice, and a round that begins
 /// after another has succeeded succeeds with a higher token only.

@@ -330,7 +330,7 @@ struct ScriptTests {
         }
     }
 
-    @Test(arguments: ["acquire", "touch", "release", "renew", "cancel", "break", "status"])
+    @Test(arguments: ["acquire", "touch", "release", "renew", "cancel", "break"])
     func `a key of another type is an error, and stays as it is`(name: String) async throws {
         try await ScriptHarness.run { redis async throws in
             let script = try #require(RedisScript.all.first { $0.name == name })
@@ -410,16 +410,22 @@ struct ScriptTests {
 
     @Test func `status tells what is there and changes nothing`() async throws {
         try await ScriptHarness.run { redis async throws in
-            #expect(try redis.call(.status).list?.first == .text(""))
+            #expect(try redis.call(.status, "10").list?.first == .text(""))
             let token = try #require(redis.acquire(self.a).integer)
             _ = try redis.queue(self.b)
             _ = try redis.queue(self.c)
-            let answer = try #require(redis.call(.status).list)
-            #expect(answer.count == 8)
+            let answer = try #require(redis.call(.status, "10").list)
+            #expect(answer.count == 9)
             #expect(answer[0] == .text(self.a + "+q"))
             #expect(answer[2] == .text("\(token)q"))
-            #expect(answer[4] == .text(self.b))
-            #expect(answer[6] == .text(self.c))
+            #expect(answer[4] == .integer(0))
+            #expect(answer[5] == .text(self.b))
+            #expect(answer[7] == .text(self.c))
+            // No more than were asked for, and how many there are beside.
+            let first = try #require(redis.call(.status, "1").list)
+            #expect(first.count == 7)
+            #expect(first[4] == .integer(1))
+            #expect(first[5] == .text(self.b))
         }
     }
 }

@@ -48,12 +48,18 @@ struct OwnerText {
 
     /// Whether an operator has broken the lock and the holder has not released it yet.
     static func isRevoked(_ text: String) -> Bool {
-        Self.metadata(of: text) != nil && text.hasSuffix("+r")
+        Self.isMarked(text, "r")
     }
 
     /// Whether an instance of a Redlock keeps the lock for this waiter, whose turn it is.
     static func isReserved(_ text: String) -> Bool {
-        Self.metadata(of: text) != nil && text.hasSuffix("+t")
+        Self.isMarked(text, "t")
+    }
+
+    /// As the scripts look: marks are a `+` and a letter each, come in any order, and stand behind the owner.
+    private static func isMarked(_ text: String, _ letter: Character) -> Bool {
+        guard Self.metadata(of: text) != nil, let first = text.firstIndex(of: "+") else { return false }
+        return text[first...].split(separator: "+").contains { $0 == String(letter) }
     }
 
     /// At most this many bytes of a host's name or a label are kept.

@@ -88,7 +88,7 @@ struct QueueWatch {
         let end = ContinuousClock.now + limit
         while ContinuousClock.now < end {
             try await Task.sleep(for: .milliseconds(20))
-            if try await self.client.status(of: self.name).waiters.count >= count { break }
+            if try await self.client.status(of: self.name).waiterCount >= count { break }
         }
         // The last one is in the queue, and may still be busy with that.
         try await Task.sleep(for: .milliseconds(50))

@@ -27,6 +27,9 @@ enum StatusReport {
             if let waitingFor = waiter.waitingFor { line += ", for \(waitingFor.brief)" }
             lines.append(Console.dim(line))
         }
+        if lock.waiterCount > lock.waiters.count {
+            lines.append(Console.dim("  and \(lock.waiterCount - lock.waiters.count) more"))
+        }
         for node in lock.nodes { lines.append(Console.dim("  \(node.name): \(node.state)")) }
         return lines.joined(separator: "\n")
     }
@@ -52,6 +55,7 @@ enum StatusReport {
             var name: String
             var holder: Holder?
             var waiters: [Waiter]
+            var waiterCount: Int
             var lastToken: String?
             var tokenDomain: String
             var nodes: [Node]?
@@ -85,6 +89,7 @@ enum StatusReport {
                             waitingForMilliseconds: waiter.waitingFor.map(Self.milliseconds)
                         )
                     },
+                    waiterCount: lock.waiterCount,
                     lastToken: lock.lastToken?.description,
                     tokenDomain: lock.tokenDomain.rawValue,
                     nodes: lock.nodes.isEmpty ? nil : lock.nodes.map { Report.Node(name: $0.name, state: $0.state) }

@@ -30,7 +30,7 @@ struct WaitingLine {
         let own = self.client.configuration.metadata
         if let index = status.waiters.firstIndex(where: { $0.metadata?.pid == own.pid && $0.metadata?.host == own.host }
         ) {
-            line += "; we are number \(index + 1) of \(status.waiters.count) in the queue"
+            line += "; we are number \(index + 1) of \(status.waiterCount) in the queue"
         }
         return line
     }

@@ -54,7 +54,7 @@ extension RedlockCore {
         } catch {
             return then(.failure(error))
         }
-        self.askAll(.status, key: key, []) { answers in
+        self.askAll(.status, key: key, [.number(Int64(StatusReply.maximumWaiters))]) { answers in
             guard answers.count(where: { $0.isSuccess }) >= self.configuration.quorum else {
                 return then(.failure(self.noQuorum(answers)))
             }
@@ -84,6 +84,7 @@ extension RedlockCore {
         var byHolder: [String: [LockStatus]] = [:]
         var nodes: [LockStatus.Node] = []
         var waiters: [LockStatus.Waiter] = []
+        var waiterCount = 0
         var lastToken: FencingToken?
         let now = Instant.now
         for (instance, answer) in zip(self.instances, answers) {
@@ -101,7 +102,7 @@ extension RedlockCore {
                     state: Self.text(one, isReserved: isReserved, closed: instance.machine.reason(now: now))
                 )
             )
-            if one.waiters.count > waiters.count { waiters = one.waiters }
+            if one.waiterCount > waiterCount { (waiters, waiterCount) = (one.waiters, one.waiterCount) }
             lastToken = max(lastToken, one.lastToken)
             if !isReserved, one.holder != nil {
                 byHolder[String(reply.holder.prefix(OwnerText.secretLength)), default: []].append(one)
@@ -124,7 +125,8 @@ extension RedlockCore {
             waiters: waiters,
             lastToken: lastToken,
             tokenDomain: .clock,
-            nodes: nodes
+            nodes: nodes,
+            waiterCount: waiterCount
         )
     }
 

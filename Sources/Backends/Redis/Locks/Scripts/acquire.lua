@@ -10,7 +10,8 @@
 --       { place, remaining lease in milliseconds, holder }      queued: place 0 is the next one
 --       { -1, remaining lease in milliseconds, holder }         busy, and the owner does not wait
 --       { -2, number of waiters }                               the queue is full
--- The remaining lease is -3 where it was not looked up (only the next one needs it), -1 if there is no expiry.
+-- Of the holder at most 400 bytes are told; it is '' if nobody holds the lock, and somebody of a kind that is not known here
+-- is ahead (see base.lua). The remaining lease is -3 where it was not looked up (only the next one needs it), -1 if there is no expiry.
 --
 -- Asked again by the same owner, it answers with the same grant (the lease set anew) or the same place.
 
@@ -23,9 +24,14 @@ if not holder then
     local time = call('TIME')
     local ticks = (time[1] - 1735689600) * 62500 + time[2] / 16
     ticks = ticks - ticks % 1
-    fence = call('SET', 'dlock.fence:{' .. KEYS[1] .. '}', string.format('%d', ticks), 'GET', 'PX', '86400000')
+    fence = redis.pcall('SET', 'dlock.fence:{' .. KEYS[1] .. '}', string.format('%d', ticks), 'GET', 'PX', '86400000')
     local last = tonumber(fence)
     if last and last < ticks then return ticks end
+    if type(fence) == 'table' then
+        -- The fence has another type, or this user may not write it.
+        call('DEL', KEYS[1])
+        return fence
+    end
 end
 
 --@include base
@@ -33,49 +39,65 @@ end
 
 local owner, lease = ARGV[1], ARGV[2]
 
-if not holder then
-    local next, token
-    if call('EXISTS', queue) == 1 then next, token = handOver() end
-    if not next then
-        leaveQueue(owner)
-        local mark = call('EXISTS', queue) == 1 and '+q' or ''
-        call('SET', KEYS[1], owner .. mark, 'PX', lease)
-        return mint()
+-- The lock was free. Returns the token if it is the owner's now, or nil and who is ahead.
+local function take()
+    if call('EXISTS', queue) == 1 then
+        local next, token, isUnknown = handOver()
+        if next == owner then return token end
+        if next then return nil, next .. '+q' end
+        if isUnknown then
+            setFence(lastToken() or 0, 'q')
+            call('DEL', KEYS[1])
+            return nil, ''
+        end
     end
-    if next == owner then return token end
-    holder = next
+    leaveQueue(owner)
+    local isWaitedFor = call('EXISTS', queue) == 1
+    local token = nextToken()
+    setFence(token, isWaitedFor and 'q' or '')
+    call('SET', KEYS[1], owner .. (isWaitedFor and '+q' or ''), 'PX', lease)
+    return token
+end
+
+if not holder then
+    local before = fence
+    local isDone, token, ahead = pcall(take)
+    if not isDone then
+        -- All is as it was.
+        redis.pcall('DEL', KEYS[1])
+        if before then
+            fence = before
+            setFence(lastToken() or 0, string.match(before, 'q?$'))
+        else
+            redis.pcall('DEL', fenceKey)
+        end
+        return failure(token)
+    end
+    if token then return token end
+    holder = ahead
 end
 
 if isOwner(holder, owner) then
+    local token = lastToken() or mint()
     call('PEXPIRE', KEYS[1], lease)
-    return lastToken() or mint()
+    return token
 end
 
-if not ARGV[3] then return { -1, call('PTTL', KEYS[1]), holder } end
+if not ARGV[3] then return { -1, call('PTTL', KEYS[1]), shown(holder) } end
 
-local registration = tonumber(ARGV[3])
-local place
-if call('HSETNX', waiters, owner, registered(registration, lease)) == 0 then
-    place = call('LPOS', queue, owner)
-    call('HSET', waiters, owner, registered(registration, lease, call('HGET', waiters, owner)))
-end
+local entry = call('HGET', waiters, owner)
+local place = entry and call('LPOS', queue, owner)
 if not place then
-    local length = call('RPUSH', queue, owner)
-    place = length - 1
-    if length > tonumber(ARGV[4]) then
-        leaveQueue(owner)
-        return { -2, place }
-    end
+    place = call('LLEN', queue)
+    if place >= tonumber(ARGV[4]) then return { -2, place } end
     if not isMarked(holder, 'q') then
-        if isOurs(holder) then call('APPEND', KEYS[1], '+q') end
         setFence(lastToken() or 0, 'q')
+        if isOurs(holder) then call('APPEND', KEYS[1], '+q') end
     end
-    if length == 1 then
-        -- So that the queue of a name that nobody uses any more does not stay; touch sets it anew.
-        call('PEXPIRE', queue, 86400000)
-        call('PEXPIRE', waiters, 86400000)
-    end
+    call('RPUSH', queue, owner)
 end
+call('HSET', waiters, owner, registered(tonumber(ARGV[3]), lease, entry))
+keepQueue()
 local remaining = -3
 if place == 0 then remaining = call('PTTL', KEYS[1]) end
-return { place, remaining, holder }
+return { place, remaining, shown(holder) }

@@ -3,7 +3,7 @@
 -- KEYS  1 the lock
 -- ARGV  1 "1": the next one gets the lock at once; "0": when the holder has released it or its lease has passed
 --
--- Returns the holder; nil if there was none. The fence keeps the last token in any case.
+-- Returns the holder, of which at most 400 bytes; nil if there was none. The fence keeps the last token in any case.
 
 local call = redis.call
 local holder = call('GET', KEYS[1])
@@ -20,4 +20,4 @@ if ARGV[1] == '1' then
 elseif isOurs(holder) and not isMarked(holder, 'r') then
     call('APPEND', KEYS[1], '+r')
 end
-return holder
+return shown(holder)

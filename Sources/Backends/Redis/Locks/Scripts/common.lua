@@ -10,11 +10,11 @@
 --                        each), and its lease in milliseconds
 --
 -- Somebody may be waiting wherever a mark says so; nobody waits where a key is there and has no mark. So a release
--- without waiters looks at one key only, and so does an acquire.
+-- without waiters looks at one key only, and so does an acquire. What else may stand there: see base.lua.
 
 local function lastToken()
     if fence == nil then fence = call('GET', fenceKey) end
-    return fence and tonumber(string.match(fence, '^%d+'))
+    return tokenOf(fence)
 end
 
 -- The fence outlives the time that its token stands for by a day; after that the clock is above it.
@@ -22,8 +22,9 @@ local function setFence(token, marks)
     local ahead = token - now().ticks
     local keep = 86400000
     if ahead > 0 then keep = keep + math.ceil(ahead * 0.016) end
-    fence = string.format('%d', token) .. marks
-    call('SET', fenceKey, fence, 'PX', string.format('%d', keep))
+    local text = string.format('%d', token) .. marks
+    call('SET', fenceKey, text, 'PX', string.format('%d', keep))
+    fence = text
 end
 
 local function nextToken()
@@ -40,42 +41,26 @@ end
 
 local function registered(registration, lease, previous)
     local ms = now().milliseconds
-    local joined = previous and string.sub(previous, 14, 26) or string.format('%d', ms)
-    return string.format('%d', ms + registration) .. joined .. lease
+    return digits(ms + registration) .. (previous and string.sub(previous, 14, 26) or digits(ms)) .. lease
 end
 
--- Gives the lock to the first waiter that is alive and can be reached, with the lease that it asked for, and tells it so.
--- Returns its owner and its token. If there is none it returns nothing, and the lock's key may be as it was or gone.
--- A waiter whose registration ran out leaves the queue. One that the message does not reach (it is reconnecting) is
--- passed over and keeps its place.
---
--- The first thing done is taking from a list, which a server that is out of memory allows; what follows in the same
--- script is then allowed, too.
+-- Gives the lock to the next waiter, with the lease that it asked for. Returns its owner and its token. If there is none it
+-- returns nil twice; true follows if a waiter of a kind that is not known here comes first, and nobody is to be given the
+-- lock. The lock's key may then be as it was or gone. An error leaves no key: the lock is free.
 local function handOver()
-    local passedOver = {}
-    local next, token
-    while not next do
-        local owner = call('LPOP', queue)
-        if not owner then break end
-        local entry = call('HGET', waiters, owner)
-        if entry and tonumber(string.sub(entry, 1, 13)) >= now().milliseconds then
-            call('SET', KEYS[1], owner .. '+q', 'PX', string.sub(entry, 27))
+    local token
+    local function offer(owner, entry)
+        if not token then
             token = nextToken()
-            local message = 'granted ' .. string.sub(owner, 1, 27) .. ' ' .. string.format('%d', token)
-            if ARGV.epoch then message = message .. ' ' .. ARGV.epoch end
-            if call('PUBLISH', channel(owner), message) > 0 then
-                next = owner
-                call('HDEL', waiters, owner)
-                setFence(token, 'q')
-            else
-                passedOver[#passedOver + 1] = owner
-            end
-        elseif entry then
-            call('HDEL', waiters, owner)
+            setFence(token, 'q')
         end
+        call('SET', KEYS[1], owner .. '+q', 'PX', string.sub(entry, 27))
+        local message = 'granted ' .. string.sub(owner, 1, 27) .. ' ' .. string.format('%d', token)
+        if ARGV.epoch then message = message .. ' ' .. ARGV.epoch end
+        return message
     end
-    for i = #passedOver, 1, -1 do call('LPUSH', queue, passedOver[i]) end
-    return next, token
+    local next, isUnknown = findNext(27, offer)
+    return next, next and token, isUnknown
 end
 
 -- The lock is its holder's to give away: hands it over, or deletes its key.

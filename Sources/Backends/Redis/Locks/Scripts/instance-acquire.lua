@@ -15,7 +15,7 @@
 --
 -- Returns 1 if the lock is the owner's now; otherwise a list that begins with
 --       0 held by another, -1 the token is not above the fence, -2 it is too far ahead, -9 another node (and nothing else)
--- and goes on with the fence, the server's clock in ticks, and the holder ('' if none).
+-- and goes on with the fence, the server's clock in ticks, and the holder, of which at most 400 bytes ('' if none).
 --
 -- A round that asks again with the same owner and token is answered with the same grant, its lease set anew.
 
@@ -33,20 +33,24 @@ if token > floor and token <= ceiling then
     local holder = call('SET', KEYS[1], ARGV[1], 'NX', 'GET', 'PX', ARGV[3])
     if not holder then
         local key = 'dlock.fence:{' .. KEYS[1] .. '}'
-        local fence = call('SET', key, ARGV[2], 'KEEPTTL', 'GET')
+        local fence = redis.pcall('SET', key, ARGV[2], 'KEEPTTL', 'GET')
         -- No number if somebody may be waiting: that is for the slow path.
         local last = tonumber(fence or '0')
         if last and token > last then
             -- Its end is set with the first token of each hour, so that it is there for a day after every one of them. To set
             -- it with each would cost more.
-            if token - token % 225000000 ~= last - last % 225000000 then call('PEXPIRE', key, '90000000') end
+            if not fence or token - token % 225000000 ~= last - last % 225000000 then
+                call('PEXPIRE', key, '90000000')
+            end
             return 1
         end
-        call('SET', key, fence, 'KEEPTTL')
         call('DEL', KEYS[1])
+        -- The fence has another type, or this user may not write it.
+        if type(fence) == 'table' then return fence end
+        if fence then call('SET', key, fence, 'KEEPTTL') else call('DEL', key) end
     elseif count < 8 then
         local last = tonumber(call('GET', 'dlock.fence:{' .. KEYS[1] .. '}') or '0')
-        if last and token > last then return { 0, last > floor and last or floor, ticks, holder } end
+        if last and token > last then return { 0, last > floor and last or floor, ticks, string.sub(holder, 1, 400) } end
     end
 end
 
@@ -59,7 +63,7 @@ local holder = call('GET', KEYS[1])
 local last = lastToken()
 
 local function refuse(code)
-    return { code, math.max(last, floor), ticks, holder or '' }
+    return { code, math.max(last, floor), ticks, shown(holder) }
 end
 
 if isOwner(holder, owner) then
@@ -73,8 +77,10 @@ if token > ceiling then return refuse(-2) end
 local isMine = waiter and isOwner(holder, waiter) and isMarked(holder, 't')
 if not holder and call('EXISTS', queue) == 1 then
     -- Free, but somebody has waited longer. It is given a second, as by a release.
-    local next = reserve(1000)
-    holder = next and next .. '+q+t'
+    local next, isUnknown = reserve(1000)
+    if isUnknown then call('DEL', KEYS[1]) end
+    -- Nobody's name stands for one of a kind that is not known here.
+    holder = next and next .. '+q+t' or isUnknown and ''
     isMine = waiter and isOwner(holder, waiter)
 end
 if holder and not isMine then
@@ -84,6 +90,6 @@ end
 
 if waiter then leaveQueue(waiter) end
 local isWaitedFor = call('EXISTS', queue) == 1
-call('SET', KEYS[1], owner .. (isWaitedFor and '+q' or ''), 'PX', lease)
 setFence(token, isWaitedFor and 'q' or '')
+call('SET', KEYS[1], owner .. (isWaitedFor and '+q' or ''), 'PX', lease)
 return 1

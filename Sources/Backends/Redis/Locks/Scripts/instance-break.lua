@@ -4,7 +4,7 @@
 -- ARGV  1 "1": it is free at once; "0": when the holder has released it or its lease has passed
 --       2 for how long the lock is reserved for the next one, in milliseconds
 --
--- Returns the holder; nil if there was none. The fence keeps the last token in any case.
+-- Returns the holder, of which at most 400 bytes; nil if there was none. The fence keeps the last token in any case.
 
 local call = redis.call
 local holder = call('GET', KEYS[1])
@@ -23,4 +23,4 @@ if ARGV[1] == '1' then
 elseif isOurs(holder) and not isMarked(holder, 'r') then
     call('APPEND', KEYS[1], '+r')
 end
-return holder
+return shown(holder)

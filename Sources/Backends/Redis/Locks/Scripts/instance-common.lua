@@ -11,11 +11,11 @@
 --   dlock.node           who this instance is and what it promises: see instance-node.lua
 --
 -- A reservation grants nothing: it keeps others out until the waiter has asked a quorum with a token of its own. So queues
--- decide who tries next, and only ever that.
+-- decide who tries next, and only ever that. What else may stand there: see base.lua.
 
+-- 0 if there is none, or none is known.
 local function lastToken()
-    local fence = call('GET', fenceKey)
-    return fence and tonumber(string.match(fence, '^%d+')) or 0
+    return tokenOf(call('GET', fenceKey)) or 0
 end
 
 -- A token is at most a bounded skew ahead of the clock, so a day and a bit from now is a day after it.
@@ -23,35 +23,16 @@ local function setFence(token, marks)
     call('SET', fenceKey, string.format('%d', token) .. marks, 'PX', '90000000')
 end
 
--- Reserves the lock for the first waiter that is alive and can be reached, and tells it so. Returns its owner.
--- If there is none it returns nothing, and the lock's key may be as it was or gone. A waiter whose registration ran out
--- leaves the queue. One that the message does not reach (it is reconnecting) is passed over and keeps its place.
---
--- The first thing done is taking from a list, which a server that is out of memory allows; what follows in the same script
--- is then allowed, too.
+-- Reserves the lock for the next waiter, and tells it so. Returns its owner. If there is none it returns nil, and true if a
+-- waiter of a kind that is not known here comes first. The lock's key may then be as it was or gone. An error leaves no key.
 local function reserve(milliseconds)
-    local passedOver = {}
-    local next
-    while not next do
-        local owner = call('LPOP', queue)
-        if not owner then break end
-        local entry = call('HGET', waiters, owner)
-        if entry and tonumber(string.sub(entry, 1, 13)) >= now().milliseconds then
-            call('SET', KEYS[1], owner .. '+q+t', 'PX', milliseconds)
-            local message = 'turn ' .. string.sub(owner, 1, 27) .. ' ' .. string.format('%d', lastToken())
-                .. ' ' .. KEYS[1]
-            if call('PUBLISH', channel(owner), message) > 0 then
-                next = owner
-                call('HDEL', waiters, owner)
-            else
-                passedOver[#passedOver + 1] = owner
-            end
-        elseif entry then
-            call('HDEL', waiters, owner)
-        end
+    local last
+    local function offer(owner)
+        last = last or lastToken()
+        call('SET', KEYS[1], owner .. '+q+t', 'PX', milliseconds)
+        return 'turn ' .. string.sub(owner, 1, 27) .. ' ' .. string.format('%d', last) .. ' ' .. KEYS[1]
     end
-    for i = #passedOver, 1, -1 do call('LPUSH', queue, passedOver[i]) end
-    return next
+    return findNext(26, offer)
 end
 
 -- The lock is its holder's to give away: reserves it for the next one, or deletes its key. True if somebody is next.
@@ -69,21 +50,17 @@ end
 local function enqueue(owner, registration, maximum, holder)
     local ms = now().milliseconds
     local entry = call('HGET', waiters, owner)
-    local joined = entry and string.sub(entry, 14, 26) or string.format('%d', ms)
-    call('HSET', waiters, owner, string.format('%d', ms + registration) .. joined)
     local place = entry and call('LPOS', queue, owner)
     if not place then
-        place = call('RPUSH', queue, owner) - 1
-        if place >= maximum then
-            leaveQueue(owner)
-            return nil
-        end
+        place = call('LLEN', queue)
+        if place >= maximum then return nil end
         if not isMarked(holder, 'q') then
-            if isOurs(holder) then call('APPEND', KEYS[1], '+q') end
             setFence(lastToken(), 'q')
+            if isOurs(holder) then call('APPEND', KEYS[1], '+q') end
         end
+        call('RPUSH', queue, owner)
     end
-    call('PEXPIRE', queue, 86400000)
-    call('PEXPIRE', waiters, 86400000)
+    call('HSET', waiters, owner, digits(ms + registration) .. (entry and string.sub(entry, 14, 26) or digits(ms)))
+    keepQueue()
     return place
 end

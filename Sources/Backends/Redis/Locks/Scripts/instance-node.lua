@@ -29,7 +29,11 @@ local ticks = (seconds - 1735689600) * 62500 + math.floor(microseconds / 16)
 local milliseconds = seconds * 1000 + math.floor(microseconds / 1000)
 
 local run, policy, floor, state
-if node then run, policy, floor, state = string.match(node, '^(%x+) (%S+ %d+ %d+ %d+ %d+) (%d+) (%S+)$') end
+if node then
+    run, policy, floor, state = string.match(node, '^(%x+) (%S+ %d+ %d+ %d+ %d+) (%d+) (%S+)$')
+    -- Of another form, as a later version may write it: it is another policy, and is left as it is.
+    policy = policy or '?'
+end
 
 if ARGV[5] ~= 'look' and (not policy or policy == ARGV[2]) then
     local isNew = run ~= ARGV[1]

@@ -20,9 +20,13 @@ end
 --@include instance-common
 
 local reservation = ARGV[3] or '1000'
+local hasLeft, problem = true, nil
 if waiter and waiter ~= '' then
-    leaveQueue(waiter)
+    hasLeft, problem = pcall(leaveQueue, waiter)
     if isOwner(holder, waiter) and isMarked(holder, 't') then giveAway(reservation) end
 end
-if ARGV[1] == '' or not isOwner(holder, ARGV[1]) then return 0 end
-return giveAway(reservation) and 2 or 1
+local answer = 0
+if ARGV[1] ~= '' and isOwner(holder, ARGV[1]) then answer = giveAway(reservation) and 2 or 1 end
+-- Whatever the queue is, a lock that is held does not stay.
+if not hasLeft then return failure(problem) end
+return answer

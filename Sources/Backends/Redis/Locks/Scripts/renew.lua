@@ -18,8 +18,8 @@ if isOwner(holder, ARGV[1]) then
     if isMarked(holder, 'r') then
         answer = -1
     else
-        answer = call('PEXPIRE', KEYS[1], ARGV[2])
         if lastToken() then setFence(lastToken(), string.match(fence, 'q?$')) end
+        answer = call('PEXPIRE', KEYS[1], ARGV[2])
     end
 end
 return { answer, now().milliseconds }

@@ -18,8 +18,9 @@ local fence
 
 local owner = ARGV[1]
 if isOwner(holder, owner) then
+    local token = lastToken() or mint()
     call('PEXPIRE', KEYS[1], ARGV[2])
-    return lastToken() or mint()
+    return token
 end
 local entry = call('HGET', waiters, owner)
 local place = entry and call('LPOS', queue, owner, 'MAXLEN', 1000)
@@ -28,9 +29,9 @@ if not place then
     call('HDEL', waiters, owner)
     return { -3 }
 end
+-- In this order: also a server that is out of memory allows it, and nobody loses a place for that.
+keepQueue()
 call('HSET', waiters, owner, registered(tonumber(ARGV[3]), ARGV[2], entry))
-call('PEXPIRE', queue, 86400000)
-call('PEXPIRE', waiters, 86400000)
 if not holder then
     -- The holder died.
     local next, token = handOver()
@@ -39,11 +40,10 @@ if not holder then
         holder = next
         place = call('LPOS', queue, owner, 'MAXLEN', 1000) or -4
     else
-        -- Nobody can be reached, not even this waiter: it will ask again.
+        -- Nobody can be reached, not even this waiter: it will ask again. Or one comes first that only its own scripts know.
         call('DEL', KEYS[1])
-        holder = ''
     end
 end
 local remaining = -3
 if place == 0 then remaining = call('PTTL', KEYS[1]) end
-return { place, remaining, holder }
+return { place, remaining, shown(holder) }

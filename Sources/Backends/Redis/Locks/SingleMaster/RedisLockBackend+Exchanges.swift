@@ -88,26 +88,38 @@ extension RedisLockBackend {
     }
 
     /// Renews grants: one command for each, all in one go.
+    ///
+    /// Where the server does not know the script, the first one of those that it refused takes the text with it, and the others
+    /// follow by its hash: the text is as long as forty of them.
     public func renew(_ renewals: [LockRenewal]) async -> [LockRenewalReply] {
-        let answers = await self.renew(renewals, .byHash)
-        let unknown = answers.indices.filter { answers[$0].isUnknownScript }
-        guard !unknown.isEmpty else { return answers.map(self.renewed) }
-        var replies = answers.map(self.renewed)
-        let again = await self.renew(unknown.map { renewals[$0] }, .withText)
-        for (index, answer) in zip(unknown, again) { replies[index] = self.renewed(answer) }
-        return replies
+        var answers = await self.renew(renewals, first: .byHash)
+        for _ in 0..<Self.maximumTexts {
+            let unknown = answers.indices.filter { answers[$0].isUnknownScript }
+            guard let first = unknown.first else { break }
+            let again = await self.renew(unknown.map { renewals[$0] }, first: .withText)
+            for (index, answer) in zip(unknown, again) { answers[index] = answer }
+            if case .failure(let error) = answers[first].result {
+                // The server has not taken the text: the others hear why, and not that it does not know the script.
+                for index in unknown where answers[index].isUnknownScript { answers[index].result = .failure(error) }
+            }
+        }
+        return answers.map(self.renewed)
     }
+
+    /// How often the text is sent for one batch: the server may be made to forget it in between, or be another one.
+    private static let maximumTexts = 3
 
     private struct RenewAnswer {
         let claim: LockClaim
-        let result: Result<RedisReply, RedisError>
+        var result: Result<RedisReply, RedisError>
 
         var isUnknownScript: Bool {
             if case .failure(let error) = self.result { error.serverCode == "NOSCRIPT" } else { false }
         }
     }
 
-    private func renew(_ renewals: [LockRenewal], _ call: ScriptCall) async -> [RenewAnswer] {
+    private func renew(_ renewals: [LockRenewal], first: ScriptCall) async -> [RenewAnswer] {
+        var call = first
         var claims: [LockClaim] = []
         var commands: [RedisCommand] = []
         for claim in renewals.map(\.claim) {
@@ -122,6 +134,7 @@ extension RedisLockBackend {
                     [self.owner(of: claim), .number(claim.lease.wholeMilliseconds)]
                 )
             )
+            call = .byHash
         }
         // A reply after the earliest deadline would be too late for that grant, but not for the others.
         let results = await self.renewingClient.send(commands, deadline: self.deadline(renewals.map(\.latest).max()))

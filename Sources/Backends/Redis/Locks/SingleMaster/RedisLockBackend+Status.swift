@@ -36,7 +36,7 @@ extension RedisLockBackend {
         let reply = try await self.call(
             self.scripts.status,
             key: try self.configuration.key(of: name),
-            [],
+            [.number(Int64(StatusReply.maximumWaiters))],
             deadline: self.deadline(nil)
         )
         guard let answer = StatusReply(reply.value) else { throw .strangeReply(.status) }
@@ -81,22 +81,29 @@ extension RedisLockBackend {
 
 /// What status.lua answers.
 struct StatusReply {
+    /// So many waiters of a lock are told of at most: what an answer may hold is bounded (`RESPLimits`).
+    static let maximumWaiters = 1_000
+
     var holder: String
     /// `nil`: it never ends.
     var remainingMilliseconds: Int64?
     var fence: String
     var serverMilliseconds: Int64
     var waiters: [(owner: String, joinedMilliseconds: Int64)] = []
+    /// How many more stand in the queue.
+    var otherWaiters: Int
 
     init?(_ value: RESPValue) {
-        guard let elements = value.elements, elements.count >= 4, let holder = elements[0].string,
-            let remaining = elements[1].int, let fence = elements[2].string, let now = elements[3].int
+        guard let elements = value.elements, elements.count >= 5, let holder = elements[0].string,
+            let remaining = elements[1].int, let fence = elements[2].string, let now = elements[3].int,
+            let others = elements[4].int, others >= 0
         else { return nil }
         self.holder = holder
         self.remainingMilliseconds = remaining < 0 ? nil : remaining
         self.fence = fence
         self.serverMilliseconds = now
-        var rest = elements[4...]
+        self.otherWaiters = Int(clamping: others)
+        var rest = elements[5...]
         while let owner = rest.popFirst() {
             guard let owner = owner.string, let joined = rest.popFirst()?.int else { return nil }
             self.waiters.append((owner, joined))
@@ -128,7 +135,8 @@ struct StatusReply {
                 )
             },
             lastToken: token,
-            tokenDomain: .clock
+            tokenDomain: .clock,
+            waiterCount: self.waiters.count + self.otherWaiters
         )
     }
 

@@ -57,7 +57,7 @@ extension RedisLockBackend {
         }
     }
 
-    private func touch(_ claim: LockClaim, suffix: [UInt8], _ call: ScriptCall) {
+    private func touch(_ claim: LockClaim, suffix: [UInt8], _ call: ScriptCall, isAgain: Bool = false) {
         let key: String
         do {
             key = try self.configuration.key(of: claim.name)
@@ -75,12 +75,24 @@ extension RedisLockBackend {
         )
         self.client.submit(command, deadline: self.deadline(nil)) { [weak self] result in
             guard let self else { return }
-            if call == .byHash, case .failure(let error) = result, error.serverCode == "NOSCRIPT" {
-                self.touch(claim, suffix: suffix, .withText)
+            if call == .withText { self.state.withLock { $0.touchTextIsOn = nil } }
+            if call == .byHash, !isAgain, case .failure(let error) = result, error.serverCode == "NOSCRIPT" {
+                self.touchAgain(claim, suffix: suffix, refusedOn: error.connection)
             } else {
                 self.touched(claim, result)
             }
         }
+    }
+
+    /// The server does not know the script. The first touch that hears so takes the text with it, and the others follow by its
+    /// hash on the same connection. One that is refused once more has failed, and is repeated in its time.
+    private func touchAgain(_ claim: LockClaim, suffix: [UInt8], refusedOn connection: RedisConnectionID?) {
+        let call = self.state.withLock { state -> ScriptCall in
+            if let connection, state.touchTextIsOn == connection { return .byHash }
+            state.touchTextIsOn = connection
+            return .withText
+        }
+        self.touch(claim, suffix: suffix, call, isAgain: true)
     }
 
     private func touched(_ claim: LockClaim, _ result: Result<RedisReply, RedisError>) {

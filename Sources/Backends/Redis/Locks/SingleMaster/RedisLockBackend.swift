@@ -37,6 +37,8 @@ public final class RedisLockBackend: LockBackend {
         var areSettingsRefused = false
         /// Where the server knows the script of releases.
         var releaseScriptIsKnownOn: RedisConnectionID?
+        /// Where the text of the script of touches is on its way.
+        var touchTextIsOn: RedisConnectionID?
     }
 
     /// Names the server and the database, without credentials.
