@@ -166,7 +166,7 @@ struct FileFaultTests {
             34 22 254:0 /srv/x /mnt/a\\040file rw - ext4 /dev/root rw
             """
         func device(_ major: UInt64, _ minor: UInt64) -> UInt64 { major << 8 | minor }
-        let table = MountTable(text: mounts)
+        let table = MountTable(text: Array(mounts.utf8))
         #expect(table.type(ofMount: -1, device: device(254, 0)) == "ext4")
         #expect(table.type(ofMount: -1, device: device(0, 27)) == "nfs4")
         #expect(table.type(ofMount: -1, device: device(0, 99)) == nil)

@@ -50,7 +50,7 @@ int64_t cemb_mount_id(const char *path) {
 #ifdef __linux__
     // To close a descriptor of an open file would drop all record locks of this process on it, SQLite's among them. One of
     // O_PATH is none of an open file.
-    int descriptor = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int descriptor = open(path, O_PATH | O_CLOEXEC);
     if (descriptor < 0) return -1;
     char name[64];
     snprintf(name, sizeof name, "/proc/self/fdinfo/%d", descriptor);

@@ -75,7 +75,7 @@ public struct EmbeddedLocation: Sendable, Hashable {
                 "\(self.path) is on \(type): a file of locks must be on a local disk, because it guards one host only"
             )
         }
-        try self.checkFile(mounts)
+        try self.checkFile()
         #endif
     }
 
@@ -83,12 +83,6 @@ public struct EmbeddedLocation: Sendable, Hashable {
     /// each name would have a log, and locks, of its own.
     func checkFile() throws(LockError) {
         #if os(Linux)
-        try self.checkFile(Self.mounts(for: self.path))
-        #endif
-    }
-
-    #if os(Linux)
-    private func checkFile(_ mounts: MountTable) throws(LockError) {
         var status = stat()
         guard lstat(self.path, &status) == 0 else { return }
         guard status.st_mode & S_IFMT != S_IFLNK else {
@@ -104,16 +98,20 @@ public struct EmbeddedLocation: Sendable, Hashable {
             )
         }
         let (file, folder) = (cemb_mount_id(self.path), cemb_mount_id(self.folder))
-        guard file == folder, !mounts.isMountPoint(self.path) else {
+        let isMounted =
+            try file < 0 || folder < 0 ? Self.mounts(for: self.path).isMountPoint(self.path) : file != folder
+        guard !isMounted else {
             throw LockError(
                 .invalidConfiguration,
                 "\(self.path) is mounted by itself, and would have locks of its own in each place where it is: mount its folder"
             )
         }
+        #endif
     }
 
+    #if os(Linux)
     private static func mounts(for path: String) throws(LockError) -> MountTable {
-        guard let text = SystemFile.read("/proc/self/mountinfo", atMostBytes: 67_108_864) else {
+        guard let text = SystemFile.readBytes("/proc/self/mountinfo", atMostBytes: 67_108_864), !text.isEmpty else {
             throw LockError(
                 .invalidConfiguration,
                 "/proc/self/mountinfo cannot be read, so that it cannot be told whether \(path) is on a local disk: let this process see /proc"

@@ -1,22 +1,34 @@
 #if Embedded
 /// Finds out whether a folder is on a file system that several hosts may see, so that locks of one kernel protect nothing,
 /// and what is mounted where, by the text of /proc/self/mountinfo (proc_pid_mountinfo(5)).
+///
+/// A host of many containers has thousands of mounts, so that only the line that is asked for is taken apart.
 struct MountTable {
-    private struct Mount {
-        let id: Int64?
-        let device: Substring
-        let point: Substring
-        let type: Substring
+    private let text: [UInt8]
+
+    init(text: [UInt8]) { self.text = text }
+
+    /// The first line that begins with some bytes.
+    private func line(beginningWith start: [UInt8]) -> Substring? {
+        self.text.withUnsafeBufferPointer { text in
+            var position = 0
+            while position < text.count {
+                let rest = text[position...]
+                let end = rest.firstIndex(of: UInt8(ascii: "\n")) ?? text.count
+                if rest.starts(with: start) { return Substring(decoding: text[position..<end], as: UTF8.self) }
+                position = end + 1
+            }
+            return nil
+        }
     }
 
-    private let mounts: [Mount]
+    private var lines: [Substring] { String(decoding: self.text, as: UTF8.self).split(separator: "\n") }
 
-    init(text: String) {
-        self.mounts = text.split(separator: "\n").compactMap { line in
-            let fields = line.split(separator: " ")
-            guard fields.count > 6, let dash = fields.firstIndex(of: "-"), dash + 1 < fields.count else { return nil }
-            return Mount(id: Int64(fields[0]), device: fields[2], point: fields[4], type: fields[dash + 1])
-        }
+    /// The type of the file system that a line tells of: it stands behind a field that is a dash.
+    private static func type(in line: Substring) -> String? {
+        let fields = line.split(separator: " ")
+        guard let dash = fields.firstIndex(of: "-"), dash + 1 < fields.count else { return nil }
+        return String(fields[dash + 1])
     }
 
     private static let shared: Set<String> = [
@@ -31,18 +43,23 @@ struct MountTable {
 
     /// The type of the file system of a mount, or, where its number is not known, of a device.
     func type(ofMount id: Int64, device: UInt64) -> String? {
-        if id >= 0, let mount = self.mounts.first(where: { $0.id == id }) { return String(mount.type) }
+        if id >= 0, let line = self.line(beginningWith: Array("\(id) ".utf8)) { return Self.type(in: line) }
         // The encoding of glibc's makedev(3).
         let major = (device >> 8) & 0xFFF | (device >> 32) & ~0xFFF
         let minor = device & 0xFF | (device >> 12) & ~0xFF
         let wanted = "\(major):\(minor)"
-        return self.mounts.first { $0.device == wanted }.map { String($0.type) }
+        return self.lines.first { Self.field(2, of: $0) ?? "" == wanted }.flatMap { Self.type(in: $0) }
     }
 
     /// Whether something is mounted at just this path.
     func isMountPoint(_ path: String) -> Bool {
         let escaped = Self.escaped(path)
-        return self.mounts.contains { $0.point == escaped }
+        return self.lines.contains { Self.field(4, of: $0) ?? "" == escaped }
+    }
+
+    private static func field(_ index: Int, of line: Substring) -> Substring? {
+        let fields = line.split(separator: " ", maxSplits: index + 1)
+        return index < fields.count ? fields[index] : nil
     }
 
     /// As the table writes a path: blanks and backslashes as octal numbers.

@@ -86,13 +86,17 @@ enum TimeNamespace {
 enum SystemFile {
     /// `nil` if it cannot be read, or is longer than allowed.
     static func read(_ path: String, atMostBytes limit: Int) -> String? {
+        Self.readBytes(path, atMostBytes: limit).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    static func readBytes(_ path: String, atMostBytes limit: Int) -> [UInt8]? {
         guard let file = fopen(path, "re") else { return nil }
         defer { fclose(file) }
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 16_384)
         while true {
             let count = fread(&buffer, 1, buffer.count, file)
-            if count == 0 { return ferror(file) == 0 ? String(decoding: bytes, as: UTF8.self) : nil }
+            if count == 0 { return ferror(file) == 0 ? bytes : nil }
             bytes.append(contentsOf: buffer.prefix(count))
             if bytes.count > limit { return nil }
         }
