@@ -75,10 +75,11 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .target(name: "CEmbedded", path: "Sources/Backends/CEmbedded"),
         .target(
             name: "EmbeddedLocks",
             dependencies: [
-                "DistributedLocks", "Moments",
+                "CEmbedded", "DistributedLocks", "Moments",
                 .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["Embedded"])),
                 .product(name: "GRDBSQLite", package: "GRDB.swift", condition: .when(traits: ["Embedded"])),
                 .product(name: "Logging", package: "swift-log"),
@@ -259,7 +260,7 @@ let package = Package(
         .testTarget(
             name: "EmbeddedLocksTests",
             dependencies: [
-                "DistributedLocks", "EmbeddedLocks", "Moments", "ServerKit",
+                "CEmbedded", "DistributedLocks", "EmbeddedLocks", "Moments", "ServerKit", "contract-agent",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: settings

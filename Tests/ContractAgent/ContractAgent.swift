@@ -6,8 +6,10 @@ import LockURLs
 /// it.
 ///
 /// `contract-agent URL NAME LEASE-MS`: writes `asking`, then `held TOKEN`, then `valid` a hundred times a second for as
-/// long as `checkValid()` succeeds, `stale` when it fails first, and at last `lost REASON` or `released`. It lets go when
-/// its standard input ends.
+/// long as `checkValid()` succeeds, `stale` when it fails first, and at last `lost REASON`, `released` or
+/// `failed CODE MESSAGE`. It lets go when its standard input ends.
+///
+/// Other modes are in Load.swift, Waiters.swift and Beat.swift.
 @main
 struct ContractAgent {
     @concurrent
@@ -16,6 +18,16 @@ struct ContractAgent {
         if arguments.count == 5, arguments[1] == "--load", let names = Int(arguments[3]), let lease = Int(arguments[4])
         {
             try await Load(names: names, lease: .milliseconds(lease)).run(url: arguments[2])
+            exit(0)
+        }
+        if arguments.count == 6, arguments[1] == "--waiters", let count = Int(arguments[4]),
+            let lease = Int(arguments[5])
+        {
+            try await Waiters(name: arguments[3], count: count, lease: .milliseconds(lease)).run(url: arguments[2])
+            exit(0)
+        }
+        if arguments.count == 4, arguments[1] == "--beat", let lease = Int(arguments[3]) {
+            try await Beat(lease: .milliseconds(lease)).run(url: arguments[2])
             exit(0)
         }
         guard arguments.count == 4, let lease = Int(arguments[3]) else {
@@ -32,6 +44,8 @@ struct ContractAgent {
                 Self.say("released")
             } catch let error as LockError where error.code == .lost {
                 Self.say("lost \(error.lossReason?.rawValue ?? "")")
+            } catch let error as LockError {
+                Self.say("failed \(error.code) \(error.message)")
             }
         }
         exit(0)

@@ -163,12 +163,19 @@ struct FileFaultTests {
             31 22 0:27 / /mnt/home rw shared:1 - nfs4 server:/home rw
             32 22 0:28 / /mnt/ssh rw - fuse.sshfs me@host:/ rw
             33 22 0:29 / /run rw - tmpfs tmpfs rw
+            34 22 254:0 /srv/x /mnt/a\\040file rw - ext4 /dev/root rw
             """
         func device(_ major: UInt64, _ minor: UInt64) -> UInt64 { major << 8 | minor }
-        #expect(MountTable.type(ofDevice: device(254, 0), in: mounts) == "ext4")
-        #expect(MountTable.type(ofDevice: device(0, 27), in: mounts) == "nfs4")
-        #expect(MountTable.type(ofDevice: device(0, 99), in: mounts) == nil)
-        for type in ["nfs", "nfs4", "cifs", "9p", "fuse.sshfs", "virtiofs"] { #expect(MountTable.mayBeShared(type)) }
+        let table = MountTable(text: Array(mounts.utf8))
+        #expect(table.type(ofMount: -1, device: device(254, 0)) == "ext4")
+        #expect(table.type(ofMount: -1, device: device(0, 27)) == "nfs4")
+        #expect(table.type(ofMount: -1, device: device(0, 99)) == nil)
+        // The number of the mount says it where the device does not.
+        #expect(table.type(ofMount: 32, device: device(0, 99)) == "fuse.sshfs")
+        #expect(table.isMountPoint("/mnt/home") && table.isMountPoint("/mnt/a file") && !table.isMountPoint("/mnt"))
+        for type in ["nfs", "nfs4", "cifs", "9p", "fuse.sshfs", "virtiofs", "vboxsf", "vmhgfs", "pvfs2"] {
+            #expect(MountTable.mayBeShared(type))
+        }
         for type in ["ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs"] { #expect(!MountTable.mayBeShared(type)) }
     }
 

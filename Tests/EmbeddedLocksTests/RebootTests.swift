@@ -38,8 +38,9 @@ struct RebootTests {
                 let handle = try await first.acquire("a", lease: .seconds(60))
                 let waiting = Task { try await first.acquire("a") }
                 while try await first.status(of: "a").waiters.isEmpty { await Task.yield() }
-                // As a disk is found after a power cut: files copied while they are in use.
+                // As a disk is found after a power cut: files copied while they are in use, and sockets of nobody.
                 try Self.copy(before, to: after)
+                try leaveDeadSockets(of: before, at: after)
                 fake.reboot()
                 try await withClient(after, environment: fake.environment) { second in
                     #expect(try await second.statusOfAll().isEmpty)

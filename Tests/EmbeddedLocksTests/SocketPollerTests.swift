@@ -1,3 +1,4 @@
+import CEmbedded
 import Foundation
 import Synchronization
 import Testing
@@ -85,6 +86,35 @@ import Testing
             close(sockets.theirs)
         }
         #expect(told.value <= 250)
+    }
+
+    @Test func `more descriptors than this process may have open are looked at all the same`() throws {
+        var limit = rlimit()
+        try #require(getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
+        try #require(limit.rlim_cur <= 4_000_000)
+        let sockets = try self.pair()
+        defer {
+            close(sockets.ours)
+            close(sockets.theirs)
+        }
+        self.send(sockets.theirs)
+        // poll(2) refuses as many, whatever they are.
+        var descriptors = [pollfd](repeating: pollfd(fd: -1, events: 0, revents: 0), count: Int(limit.rlim_cur) + 1)
+        descriptors[descriptors.count - 1] = pollfd(fd: sockets.ours, events: Int16(POLLIN), revents: 0)
+        try #require(poll(&descriptors, nfds_t(descriptors.count), 0) == -1 && errno == EINVAL)
+        #expect(SocketPoller.wait(for: &descriptors))
+        #expect(descriptors[descriptors.count - 1].revents == Int16(POLLIN))
+    }
+
+    @Test func `what is opened is closed on exec, from the first instant on`() throws {
+        var ends: [Int32] = [-1, -1]
+        try #require(cemb_pipe(&ends) == 0)
+        let listener = UnixSocket.make(.stream)
+        defer { for descriptor in ends + [listener] { close(descriptor) } }
+        for descriptor in ends + [listener] {
+            #expect(fcntl(descriptor, F_GETFD) & FD_CLOEXEC != 0)
+            #expect(fcntl(descriptor, F_GETFL) & O_NONBLOCK != 0)
+        }
     }
 
     @Test func `a poller without watches ends, and begins again`() async throws {

@@ -27,7 +27,7 @@ final class FakeEnvironment: Sendable {
 
     var environment: EmbeddedEnvironment {
         EmbeddedEnvironment(
-            bootID: { self.state.withLock { $0.bootID } },
+            bootID: { () throws(LockError) in self.state.withLock { $0.bootID } },
             wallClock: { EmbeddedEnvironment.system.wallClock() + self.state.withLock { $0.offsetInMicroseconds } }
         )
     }

@@ -2,6 +2,7 @@ import DistributedLocks
 import Foundation
 import GRDB
 import Moments
+import ServerKit
 import Synchronization
 import Testing
 
@@ -22,6 +23,59 @@ struct TransactionQueueTests {
         try await withQueue { queue, _ in
             try await opened(queue)
             #expect(try queue.atOnce(now: Moment(.now + .seconds(1))) { _ in 1 } == nil)
+        }
+    }
+
+    @Test func `what would wait for the disk is not done on the caller's thread`() async throws {
+        try await withQueue { queue, path in
+            try await opened(queue)
+            // All of the log is in the file: the next to write begins it anew, and waits until that is on the disk.
+            try await DatabaseQueue(path: path).writeWithoutTransaction { _ = try $0.checkpoint(.passive) }
+            let done = try queue.atOnce(now: past) { _ in 1 }
+            #expect(done == nil)
+            try await queue.transaction(deadline: .now + .seconds(30)) { try takeAndLeave($0) }
+            try await eventually("it is done at once again") { try queue.atOnce(now: past) { _ in 1 } == 1 }
+        }
+    }
+
+    @Test func `numbers are reserved before those at hand are used up, and not by who asks for a lock`() async throws {
+        try await withQueue { queue, _ in
+            try await opened(queue)
+            let wanted = try await queue.withFile(deadline: .now + .seconds(30)) { file in
+                let reserved = try file.reservedTokens()
+                file.table.wantedReservation = reserved + TokenRule.blockInTicks
+                return reserved + TokenRule.blockInTicks
+            }
+            try await eventually("they are reserved") {
+                try await queue.withFile(deadline: .now + .seconds(30)) { try $0.reservedTokens() } == wanted
+            }
+        }
+    }
+
+    @Test func `a long log is moved into the file without being asked for`() async throws {
+        try await withQueue { queue, _ in
+            try await opened(queue)
+            var longest: UInt32 = 0
+            for _ in 0..<5_000 {
+                try await queue.transaction(deadline: .now + .seconds(30)) { try takeAndLeave($0) }
+                let length = try await queue.withFile(deadline: .now + .seconds(30)) { $0.index?.lengthInPages ?? 0 }
+                longest = max(longest, length)
+            }
+            #expect(longest > 3_000 && longest < LockFile.longestLogInPages + 100, "\(longest)")
+        }
+    }
+
+    @Test func `a queue that was closed has closed its file, and refuses work`() async throws {
+        try await withQueue { queue, path in
+            try await opened(queue)
+            await queue.close()
+            let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap {
+                try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/" + $0)
+            }
+            #expect(!open.contains { $0.hasPrefix(path) })
+            await #expect(throws: LockError.self) {
+                try await queue.transaction(deadline: .now + .seconds(30)) { _ in }
+            }
         }
     }
 
@@ -78,6 +132,8 @@ struct TransactionQueueTests {
                     }
                 }
             }
+            // The reservation waits for the disk, so it is not done on this thread.
+            try await eventually("all are done") { done.withLock { $0.count } == 5 }
             #expect(done.withLock { $0 } == [0, 1, 2, 3, 4])
             #expect(tries.withLock { $0 } == 2)
         }
@@ -126,10 +182,23 @@ struct TransactionQueueTests {
     }
 }
 
-/// Opens the file, and waits until whoever did so has let go of it.
+/// Opens the file, and waits until whoever did so has let go of it. Something is written, because the first to write in an
+/// empty log waits for the disk.
 private func opened(_ queue: TransactionQueue) async throws {
-    _ = try await queue.transaction(deadline: .now + .seconds(30)) { _ in }
+    try await queue.transaction(deadline: .now + .seconds(30)) { try takeAndLeave($0) }
     while try queue.atOnce(now: past, { _ in 1 }) == nil { await Task.yield() }
+}
+
+private func takeAndLeave(_ table: LockTable) throws {
+    var generator = SystemRandomNumberGenerator()
+    let claim = LockClaim(
+        attempt: AttemptID(rawValue: 1_000),
+        name: try LockName("first"),
+        owner: LockOwner(secret: LockOwner.Secret(using: &generator), metadata: .current()),
+        lease: .seconds(60)
+    )
+    _ = try table.request(claim, joinsQueue: false, isRetry: { false }, queueLimit: 10)
+    _ = try table.release(claim)
 }
 
 /// Does something while another connection holds the file for writing.
@@ -151,7 +220,9 @@ private final class Owner: TransactionQueueOwner {
     init(_ location: EmbeddedLocation) { self.location = location }
 
     func openFile(deadline: ContinuousClock.Instant) throws(LockError) -> LockFile {
-        try LockFile(location: self.location, participant: .random(), environment: .system, deadline: deadline)
+        try LockFile(
+            location: self.location, participant: .random(), environment: .system, deadline: deadline,
+            sight: { _ in .dead })
     }
 
     func deliver(_ notices: [Notice]) {}

@@ -9,11 +9,11 @@ import Testing
     private static let third = ParticipantID(rawValue: 3)
     private let now = ContinuousClock.now
 
-    private static func claim(_ attempt: UInt64) throws -> LockClaim {
+    private static func claim(_ attempt: UInt64, of name: String = "a") throws -> LockClaim {
         var generator = SystemRandomNumberGenerator()
         return LockClaim(
             attempt: AttemptID(rawValue: attempt),
-            name: try LockName("a"),
+            name: try LockName(name),
             owner: LockOwner(secret: LockOwner.Secret(using: &generator), metadata: .current()),
             lease: .seconds(10)
         )
@@ -44,13 +44,55 @@ import Testing
         #expect(looks.map(\.claim.attempt) == [claim.attempt] && looks.map(\.place) == [1])
     }
 
-    @Test func `a waiter behind this client's own watches nobody and needs no timer`() throws {
+    @Test func `a waiter behind this client's own watches nobody, and looks after a long while`() throws {
         var machine = WaitingStateMachine(own: Self.own)
         let claim = try Self.claim(1)
         _ = machine.requested(claim)
         let action = machine.placed(
             claim.attempt, Self.place(2, behind: Self.own, holder: Self.other), leaseEnd: now + .seconds(5), now: now)
-        #expect(action.watch == nil && machine.nextWakeup() == nil)
+        #expect(action.watch == nil)
+        #expect(machine.nextWakeup() == now + WaitingStateMachine.ownBackstop)
+        #expect(machine.timerFired(now: now + .seconds(31)).map(\.claim.attempt) == [claim.attempt])
+        // Not before the lease of the holder has ended.
+        _ = machine.placed(
+            claim.attempt, Self.place(2, behind: Self.own, holder: Self.other), leaseEnd: now + .seconds(50), now: now)
+        #expect(machine.nextWakeup() == now + .seconds(50) + WaitingStateMachine.backstopSlack)
+    }
+
+    @Test func `when one claim has lost its place all others that wait for the same lock look`() throws {
+        var machine = WaitingStateMachine(own: Self.own)
+        let claims = try (1...4).map { try Self.claim($0) }
+        for claim in claims {
+            _ = machine.requested(claim)
+            let ahead = claim.attempt.rawValue == 1 ? nil : Self.own
+            _ = machine.placed(
+                claim.attempt, Self.place(Int64(claim.attempt.rawValue), behind: ahead, holder: Self.other),
+                leaseEnd: now + .seconds(5), now: now)
+        }
+        // One of them is being looked for already.
+        #expect(machine.noticed(claims[2].attempt) != nil)
+        #expect(machine.noticed(claims[0].attempt) != nil)
+        let (unwatch, looks) = machine.foundGone(claims[0].attempt)
+        #expect(unwatch == Self.other)
+        #expect(looks.map(\.claim.attempt) == [claims[1].attempt, claims[3].attempt])
+        // They are all being looked for now, and each is looked for once.
+        #expect(machine.foundGone(claims[1].attempt).looks.isEmpty)
+        #expect(machine.foundGone(claims[2].attempt).looks.isEmpty)
+        #expect(machine.foundGone(claims[3].attempt).looks.isEmpty)
+        #expect(machine.count == 0 && machine.nextWakeup() == nil)
+        #expect(machine.foundGone(claims[3].attempt).looks.isEmpty)
+    }
+
+    @Test func `a lost place concerns those alone that wait for the same lock`() throws {
+        var machine = WaitingStateMachine(own: Self.own)
+        let (gone, other) = (try Self.claim(1), try Self.claim(2, of: "b"))
+        for claim in [gone, other] {
+            _ = machine.requested(claim)
+            _ = machine.placed(
+                claim.attempt, Self.place(1, behind: nil, holder: Self.other), leaseEnd: now + .seconds(5), now: now)
+        }
+        let (unwatch, looks) = machine.foundGone(gone.attempt)
+        #expect(unwatch == nil && looks.isEmpty)
     }
 
     @Test func `a notice during a request or a look is not lost`() throws {

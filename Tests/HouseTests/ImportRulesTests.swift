@@ -12,7 +12,9 @@ import Testing
         "Sources/DistributedLocks": [
             "Moments", "DequeModule", "Dispatch", "HeapModule", "Logging", "Metrics", "ServiceLifecycle", "Tracing",
         ],
-        "Sources/Backends/Embedded": ["DistributedLocks", "Moments", "Dispatch", "GRDB", "GRDBSQLite"],
+        "Sources/Backends/Embedded": [
+            "CEmbedded", "DistributedLocks", "Moments", "Dispatch", "GRDB", "GRDBSQLite", "Logging",
+        ],
         "Sources/Backends/Redis/RESP": ["NIOCore"],
         "Sources/Backends/Transport": ["NIOCore", "NIOPosix", "NIOSSL"],
         "Sources/Backends/Redis/Client": ["Moments", "RESP", "Transport", "DequeModule", "Logging", "NIOCore"],

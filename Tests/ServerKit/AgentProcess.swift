@@ -30,6 +30,23 @@ package final class AgentProcess: Sendable {
         try AgentProcess(["--load", url, "\(names)", String(Int(lease / .milliseconds(1)))])
     }
 
+    /// One whose tasks wait for one lock: see ContractAgent/Waiters.swift.
+    package static func waiters(
+        _ count: Int,
+        url: String,
+        name: String,
+        lease: Duration,
+        prefix words: [String] = []
+    ) throws -> AgentProcess {
+        try AgentProcess(
+            ["--waiters", url, name, "\(count)", String(Int(lease / .milliseconds(1)))], prefix: words)
+    }
+
+    /// One that measures how long its main actor stands still: see ContractAgent/Beat.swift.
+    package static func beat(url: String, lease: Duration, prefix words: [String] = []) throws -> AgentProcess {
+        try AgentProcess(["--beat", url, String(Int(lease / .milliseconds(1)))], prefix: words)
+    }
+
     private init(_ arguments: [String], prefix words: [String] = []) throws {
         let process = Process()
         let agent = Self.folder.appending(path: "contract-agent").path
@@ -70,6 +87,13 @@ package final class AgentProcess: Sendable {
 
     package var lines: [String] { self.state.withLock { $0.lines } }
     package var isOver: Bool { self.state.withLock { $0.isOver } }
+
+    package func count(of word: String) -> Int { self.lines.count { $0 == word || $0.hasPrefix(word + " ") } }
+
+    /// The number that stands behind a word, the last time that it was said.
+    package func number(of word: String) -> Int? {
+        self.lines.last { $0.hasPrefix(word + " ") }.flatMap { Int($0.dropFirst(word.count + 1)) }
+    }
 
     package func said(_ word: String) -> Bool { self.lines.contains { $0 == word || $0.hasPrefix(word + " ") } }
 

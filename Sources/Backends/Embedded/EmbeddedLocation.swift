@@ -1,4 +1,5 @@
 #if Embedded
+import CEmbedded
 public import DistributedLocks
 
 #if canImport(Glibc)
@@ -14,7 +15,7 @@ import Darwin
 /// The default file guards one user on one host. A path that several users or containers share is one argument away: put
 /// it in a folder that all of them may write, on a local disk.
 public struct EmbeddedLocation: Sendable, Hashable {
-    /// The absolute path, with the links in its folder resolved.
+    /// The absolute path, with all links in it resolved.
     public let path: String
     private let makesFolder: Bool
 
@@ -23,7 +24,7 @@ public struct EmbeddedLocation: Sendable, Hashable {
     /// - Throws: `LockError` `invalidConfiguration` if the environment has neither XDG_STATE_HOME nor HOME.
     public static func userDefault() throws(LockError) -> EmbeddedLocation {
         if let state = getenv("XDG_STATE_HOME").map({ String(cString: $0) }), state.hasPrefix("/") {
-            return EmbeddedLocation(path: state + "/dlock/locks.db", makesFolder: true)
+            return EmbeddedLocation(path: Self.resolved(state + "/dlock/locks.db"), makesFolder: true)
         }
         guard let home = getenv("HOME").map({ String(cString: $0) }), home.hasPrefix("/") else {
             throw LockError(
@@ -31,7 +32,7 @@ public struct EmbeddedLocation: Sendable, Hashable {
                 "there is no default file of locks without HOME or XDG_STATE_HOME: name one, as in embedded:///path/locks.db"
             )
         }
-        return EmbeddedLocation(path: home + "/.local/state/dlock/locks.db", makesFolder: true)
+        return EmbeddedLocation(path: Self.resolved(home + "/.local/state/dlock/locks.db"), makesFolder: true)
     }
 
     /// A file at an absolute path. Its folder must exist.
@@ -41,7 +42,7 @@ public struct EmbeddedLocation: Sendable, Hashable {
         guard path.hasPrefix("/"), !path.hasSuffix("/"), !path.utf8.contains(0) else {
             throw LockError(.invalidConfiguration, "a file of locks needs an absolute path, not '\(path)'")
         }
-        self.init(path: Self.withFolderResolved(path), makesFolder: false)
+        self.init(path: Self.resolved(path), makesFolder: false)
     }
 
     private init(path: String, makesFolder: Bool) {
@@ -65,8 +66,8 @@ public struct EmbeddedLocation: Sendable, Hashable {
             )
         }
         #if os(Linux)
-        if let mounts = Self.read("/proc/self/mountinfo"),
-            let type = MountTable.type(ofDevice: UInt64(status.st_dev), in: mounts),
+        let mounts = try Self.mounts(for: self.path)
+        if let type = mounts.type(ofMount: cemb_mount_id(self.folder), device: UInt64(status.st_dev)),
             MountTable.mayBeShared(type)
         {
             throw LockError(
@@ -74,21 +75,51 @@ public struct EmbeddedLocation: Sendable, Hashable {
                 "\(self.path) is on \(type): a file of locks must be on a local disk, because it guards one host only"
             )
         }
+        try self.checkFile()
         #endif
     }
 
-    private static func read(_ path: String) -> String? {
-        guard let file = fopen(path, "re") else { return nil }
-        defer { fclose(file) }
-        var bytes: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 16_384)
-        while true {
-            let count = fread(&buffer, 1, buffer.count, file)
-            guard count > 0, bytes.count < 4_194_304 else { break }
-            bytes.append(contentsOf: buffer.prefix(count))
+    /// Refuses a file that is reached by several names: SQLite keeps its log beside the name that it was opened by, so that
+    /// each name would have a log, and locks, of its own.
+    func checkFile() throws(LockError) {
+        #if os(Linux)
+        var status = stat()
+        guard lstat(self.path, &status) == 0 else { return }
+        guard status.st_mode & S_IFMT != S_IFLNK else {
+            throw LockError(
+                .invalidConfiguration,
+                "\(self.path) has become a symbolic link since this backend was made: make it anew, or name the file itself"
+            )
         }
-        return String(decoding: bytes, as: UTF8.self)
+        guard status.st_nlink < 2 else {
+            throw LockError(
+                .invalidConfiguration,
+                "\(self.path) has \(status.st_nlink) names (hard links), each of which would have locks of its own: leave it one"
+            )
+        }
+        let (file, folder) = (cemb_mount_id(self.path), cemb_mount_id(self.folder))
+        let isMounted =
+            try file < 0 || folder < 0 ? Self.mounts(for: self.path).isMountPoint(self.path) : file != folder
+        guard !isMounted else {
+            throw LockError(
+                .invalidConfiguration,
+                "\(self.path) is mounted by itself, and would have locks of its own in each place where it is: mount its folder"
+            )
+        }
+        #endif
     }
+
+    #if os(Linux)
+    private static func mounts(for path: String) throws(LockError) -> MountTable {
+        guard let text = SystemFile.readBytes("/proc/self/mountinfo", atMostBytes: 67_108_864), !text.isEmpty else {
+            throw LockError(
+                .invalidConfiguration,
+                "/proc/self/mountinfo cannot be read, so that it cannot be told whether \(path) is on a local disk: let this process see /proc"
+            )
+        }
+        return MountTable(text: text)
+    }
+    #endif
 
     private static func makeFolders(_ folder: String) throws(LockError) {
         guard !folder.isEmpty, access(folder, F_OK) != 0 else { return }
@@ -104,44 +135,35 @@ public struct EmbeddedLocation: Sendable, Hashable {
         return (folder.isEmpty ? "/" : String(folder), String(path[path.index(after: slash)...]))
     }
 
-    /// Two ways to one folder must give one identity.
-    private static func withFolderResolved(_ path: String) -> String {
+    /// Two ways to one file must give one identity, one log and one folder of sockets: all links are resolved, also where
+    /// the file, or folders on its way, are not there yet.
+    private static func resolved(_ path: String) -> String {
+        var path = path
+        for _ in 0..<Self.longestChainOfLinks {
+            var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+            let count = readlink(path, &buffer, buffer.count - 1)
+            guard count > 0 else { break }
+            let target = String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            path = target.hasPrefix("/") ? target : Self.resolvedFolder(Self.split(path).folder) + "/" + target
+        }
         let (folder, name) = Self.split(path)
-        guard let resolved = realpath(folder, nil) else { return path }
-        defer { free(resolved) }
-        let real = String(cString: resolved)
+        let real = Self.resolvedFolder(folder)
+        return real == "/" ? "/" + name : real + "/" + name
+    }
+
+    private static let longestChainOfLinks = 40
+
+    private static func resolvedFolder(_ folder: String) -> String {
+        if let resolved = realpath(folder, nil) {
+            defer { free(resolved) }
+            return String(cString: resolved)
+        }
+        guard folder != "/", !folder.isEmpty else { return folder }
+        let (parent, name) = Self.split(folder)
+        let real = Self.resolvedFolder(parent)
         return real == "/" ? "/" + name : real + "/" + name
     }
 
     static func errorText(_ code: Int32 = errno) -> String { String(cString: strerror(code)) }
-}
-
-/// Finds out whether a folder is on a file system that several hosts may see, so that locks of one kernel protect nothing.
-enum MountTable {
-    private static let shared: Set<String> = [
-        "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "gfs2", "ocfs2", "lustre", "coda", "virtiofs",
-        "beegfs", "gpfs", "fuse",
-    ]
-
-    static func mayBeShared(_ type: String) -> Bool {
-        if self.shared.contains(type) { return true }
-        return type.hasPrefix("fuse.") && type != "fuse.fuse-overlayfs"
-    }
-
-    /// The type of the file system of a device, by the text of /proc/self/mountinfo (proc_pid_mountinfo(5)).
-    static func type(ofDevice device: UInt64, in mounts: String) -> String? {
-        // The encoding of glibc's makedev(3).
-        let major = (device >> 8) & 0xFFF | (device >> 32) & ~0xFFF
-        let minor = device & 0xFF | (device >> 12) & ~0xFF
-        let wanted = "\(major):\(minor)"
-        for line in mounts.split(separator: "\n") {
-            let fields = line.split(separator: " ")
-            guard fields.count > 6, fields[2] == wanted, let dash = fields.firstIndex(of: "-"),
-                dash + 1 < fields.count
-            else { continue }
-            return String(fields[dash + 1])
-        }
-        return nil
-    }
 }
 #endif

@@ -21,11 +21,13 @@ extension EmbeddedLockBackend {
         let claim = request.claim
         let sentAt = Moment(ContinuousClock.now)
         let result: LockTable.RequestResult
+        var isAtOnce = true
         if !Task.isCancelled,
             let done = try self.transactions.atOnce(now: sentAt, { try self.request(request, in: $0) })
         {
             result = done
         } else {
+            isAtOnce = false
             result = try await self.transactions.transaction(deadline: self.deadline(request.deadline)) { table in
                 try self.request(request, in: table)
             }
@@ -33,6 +35,11 @@ extension EmbeddedLockBackend {
         switch result {
         case .granted(let grant):
             self.ended(claim.attempt)
+            if !isAtOnce {
+                // It may have waited for longer than a lease. In the file the lease counts from its turn on.
+                let validUntil = LockValidity.deadline(lease: claim.lease, sentAt: grant.grantedAt.instant)
+                return .granted(LockGrant(token: grant.token, tokenDomain: .clock, validUntil: validUntil))
+            }
             return .granted(
                 LockGrant(
                     token: grant.token,
@@ -63,48 +70,61 @@ extension EmbeddedLockBackend {
     }
 
     private func request(_ request: AcquireRequest, in table: LockTable) throws -> LockTable.RequestResult {
-        try table.request(
-            request.claim,
+        let claim = request.claim
+        let result = try table.request(
+            claim,
             joinsQueue: request.joinsQueue,
             // From now on notices may come for it.
-            isRetry: { self.state.withLock { $0.waiting.requested(request.claim) } },
+            isRetry: { self.state.withLock { $0.waiting.requested(claim) } },
             queueLimit: self.options.maximumWaitersPerLock
         )
+        switch result {
+        case .granted, .queued: self.state.withLock { $0.inFile[claim.attempt] = claim.name }
+        case .busy, .full: break
+        }
+        return result
     }
+
+    /// Nothing is left of a claim in the file.
+    private func left(_ claim: LockClaim) { self.state.withLock { $0.inFile[claim.attempt] = nil } }
 
     /// Leaves the queue, or releases what was granted meanwhile.
     public func withdraw(_ claim: LockClaim) async throws(LockError) {
         try await self.transactions.transaction(deadline: self.deadline(nil)) { table in
             try table.withdraw(claim)
         }
+        self.left(claim)
         self.ended(claim.attempt)
     }
 
     /// Releases a lock and hands it over: one transaction.
     public func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply {
         let now = Moment(ContinuousClock.now)
-        if let wasHeld = try self.transactions.atOnce(now: now, { try $0.release(claim) }) {
-            return wasHeld ? .released : .notHeld
+        let wasHeld: Bool
+        if let done = try self.transactions.atOnce(now: now, { try $0.release(claim) }) {
+            wasHeld = done
+        } else {
+            wasHeld = try await self.transactions.transaction(deadline: self.deadline(nil)) { table in
+                try table.release(claim)
+            }
         }
-        let wasHeld = try await self.transactions.transaction(deadline: self.deadline(nil)) { table in
-            try table.release(claim)
-        }
+        self.left(claim)
         return wasHeld ? .released : .notHeld
     }
 
     /// Renews all grants in one transaction.
     public func renew(_ renewals: [LockRenewal]) async -> [LockRenewalReply] {
-        let sentAt = ContinuousClock.now
         // A reply after the earliest deadline would be too late for that grant, but not for the others.
         let deadline = renewals.map(\.deadline).max() ?? self.deadline(nil)
         do {
-            let results = try await self.transactions.transaction(deadline: deadline) { table in
+            // On the queue's thread: this one keeps the locks of all clients of the process.
+            let results = try await self.transactions.transaction(deadline: deadline, isOnQueue: true) { table in
                 try renewals.map { try table.renew($0.claim) }
             }
             return zip(renewals, results).map { renewal, result in
                 switch result {
-                case .extended:
-                    .extended(until: LockValidity.deadline(lease: renewal.claim.lease, sentAt: sentAt))
+                case .extended(let time):
+                    .extended(until: LockValidity.deadline(lease: renewal.claim.lease, sentAt: time.instant))
                 case .lost(let reason):
                     .lost(reason)
                 }

@@ -14,11 +14,16 @@ import Darwin
 /// The shell of ``WaitingStateMachine``: looks at the file, watches other clients, and tells the client what was found.
 extension EmbeddedLockBackend: TransactionQueueOwner {
     func openFile(deadline: ContinuousClock.Instant) throws(LockError) -> LockFile {
+        let folder = SocketFolder(existing: self.location.socketFolder)
         let file = try LockFile(
             location: self.location,
             participant: self.participant,
             environment: self.environment,
-            deadline: deadline
+            deadline: deadline,
+            sight: { participant in
+                guard let folder else { return .unknown }
+                return LivenessTest.sight(participant, in: folder)
+            }
         )
         try self.openSockets()
         self.clearAwaySomeDead(file)
@@ -40,27 +45,29 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
         let existing = self.state.withLock { $0.sockets }
         if let existing, existing.liveness.isInPlace, existing.wake.isInPlace { return }
         let folder = try SocketFolder(path: self.location.socketFolder)
-        existing?.wake.shutDown()
-        existing?.liveness.shutDown()
+        existing?.wake.shutDown(leavingName: false)
+        existing?.liveness.shutDown(leavingName: false)
         let poller: SocketPoller
         if let existing { poller = existing.poller } else { poller = try SocketPoller() }
-        let liveness = try LivenessSocket(self.participant, in: folder)
+        let liveness = try LivenessSocket(self.participant, in: folder, poller: poller)
         let wake: WakeSocket
         do throws(LockError) {
             wake = try WakeSocket(self.participant, in: folder, poller: poller) { [weak self] kind, attempt in
                 self?.noticed(kind, attempt)
             }
         } catch {
-            liveness.shutDown()
+            liveness.shutDown(leavingName: false)
             throw error
         }
         let isShutDown = self.state.withLock { state in
-            state.sockets = Sockets(folder: folder, liveness: liveness, wake: wake, poller: poller)
+            if !state.isShutDown {
+                state.sockets = Sockets(folder: folder, liveness: liveness, wake: wake, poller: poller)
+            }
             return state.isShutDown
         }
         if isShutDown {
-            wake.shutDown()
-            liveness.shutDown()
+            wake.shutDown(leavingName: false)
+            liveness.shutDown(leavingName: false)
             throw LockError(.clientNotRunning, "the backend was stopped")
         }
     }
@@ -101,14 +108,29 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
         case .look:
             if let look = self.state.withLock({ $0.waiting.noticed(attempt) }) { self.look(look) }
         case .revoked:
-            self.state.withLock { $0.sink }?.receive(.lost(attempt, .revoked))
+            self.lookWhetherRevoked(attempt)
+        }
+    }
+
+    /// Whoever may write to the socket may say so. What the file says is believed.
+    private func lookWhetherRevoked(_ attempt: AttemptID) {
+        guard let name = self.state.withLock({ $0.inFile[attempt] }) else { return }
+        self.transactions.submit(deadline: ContinuousClock.now + self.options.busyTimeout) { table in
+            try table.holds(name, attempt: attempt)
+        } completion: { result in
+            // If it cannot be looked at now, the next renewal tells.
+            if case .success(false) = result { self.tell(.lost(attempt, .revoked)) }
         }
     }
 
     /// Looks at the file for a claim.
-    func look(_ look: WaitingStateMachine.Look, burying dead: ParticipantID? = nil) {
+    ///
+    /// - Parameter isOnQueue: Whether to do so on the queue's thread, even if it could be done on this one.
+    func look(_ look: WaitingStateMachine.Look, burying dead: ParticipantID? = nil, isOnQueue: Bool = false) {
         let claim = look.claim
-        self.transactions.submit(deadline: ContinuousClock.now + self.options.busyTimeout) { table in
+        self.transactions.submit(
+            deadline: ContinuousClock.now + self.options.busyTimeout, isOnQueue: isOnQueue
+        ) { table in
             if let dead { try table.bury(dead, name: claim.name) }
             return try table.check(claim, place: look.place)
         } completion: { result in
@@ -125,8 +147,17 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
             case .success(.waiting(let place)):
                 self.placed(claim.attempt, place)
             case .success(.gone):
-                self.ended(claim.attempt)
+                let (unwatch, looks) = self.state.withLock { state in
+                    state.inFile[claim.attempt] = nil
+                    return state.waiting.foundGone(claim.attempt)
+                }
+                if let unwatch { self.unwatch(unwatch) }
                 self.tell(.gone(claim.attempt))
+                for look in looks { self.look(look, isOnQueue: true) }
+            case .failure(let error) where error.code == .invalidConfiguration:
+                // It will be the same the next time.
+                self.ended(claim.attempt)
+                self.tell(.failed(claim.attempt, error))
             case .failure:
                 let poke = self.state.withLock { state in
                     state.waiting.lookFailed(claim.attempt, now: ContinuousClock.now)
@@ -154,7 +185,7 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
         if let look = action.look { self.look(look) }
     }
 
-    /// A claim is over.
+    /// A claim waits no more.
     func ended(_ attempt: AttemptID) {
         if let unwatch = self.state.withLock({ $0.waiting.ended(attempt) }) { self.unwatch(unwatch) }
     }
@@ -177,12 +208,22 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
                 guard state.waiting.isWatched(participant), state.watches[participant] == nil else { return false }
                 // Under the mutex, so that the end of the watch finds it. It is told on another thread.
                 state.watches[participant] = sockets.poller.watch(descriptor, isOnce: true) { [weak self] in
-                    self?.died(participant)
+                    self?.connectionEnded(participant)
                 }
                 return true
             }
             if !isWatched { close(descriptor) }
         }
+    }
+
+    /// A connection ended. Its process is dead, or another one has the listener and not the connections, or it has let go of
+    /// it: whoever lives can be connected to again.
+    private func connectionEnded(_ participant: ParticipantID) {
+        let isWatched = self.state.withLock { state in
+            state.watches[participant] = nil
+            return state.waiting.isWatched(participant)
+        }
+        if isWatched { self.watch(participant) }
     }
 
     private func unwatch(_ participant: ParticipantID) {
@@ -193,7 +234,7 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
         if let watch { poller?.cancel(watch) }
     }
 
-    /// The connection to a client ended: it is dead, and whoever of this client waited for it moves up.
+    /// A client is dead: whoever of this client waited for it moves up.
     private func died(_ participant: ParticipantID) {
         let looks = self.state.withLock { state -> [(LockClaim, WaitingStateMachine.Look?)] in
             state.watches[participant] = nil

@@ -18,8 +18,8 @@ import Darwin
 /// - Leases are measured in boot time: steps of the wall clock do not touch them, and a reboot voids them.
 /// - Fencing tokens are of the domain `clock`, and rise even across a power cut.
 ///
-/// It works on local file systems only. Every process must use the same path in the same way: containers that share the
-/// folder share the locks, others do not. A process that is stopped in the middle of a transaction (some thirty
+/// It works on local file systems only. Containers that share the folder of the file share the locks, also those with time
+/// namespaces of their own; a file that is mounted by itself or has hard links is refused. A process that is stopped in the middle of a transaction (some thirty
 /// microseconds) blocks all users of the file until it goes on: SQLite has no lease on its own write lock.
 public final class EmbeddedLockBackend: LockBackend {
     /// What can be chosen.
@@ -46,6 +46,8 @@ public final class EmbeddedLockBackend: LockBackend {
         var watches: [ParticipantID: SocketPoller.Watch] = [:]
         var sink: (any LockEventSink)?
         var alarmSetFor: ContinuousClock.Instant?
+        /// What may stand in the file in this client's name: claims that hold or wait, or may do so for all that is known.
+        var inFile: [AttemptID: LockName] = [:]
         var isShutDown = false
     }
 
@@ -106,34 +108,38 @@ public final class EmbeddedLockBackend: LockBackend {
         self.state.withLock { $0.sink = sink }
     }
 
-    /// Keeps the time for waiters until it is cancelled, and closes the sockets then.
+    /// Keeps the time for waiters until it is cancelled. Then it closes the file and the sockets, and drops the sink: every
+    /// later exchange is refused with `clientNotRunning`.
     public func run() async throws {
         while !Task.isCancelled {
             let now = ContinuousClock.now
             let looks = self.state.withLock { $0.waiting.timerFired(now: now) }
-            for look in looks { self.look(look) }
+            // This is the thread on which everybody's locks are kept: it must not wait for the file.
+            for look in looks { self.look(look, isOnQueue: true) }
             let next = self.state.withLock { state in
                 state.alarmSetFor = state.waiting.nextWakeup()
                 return state.alarmSetFor
             }
             await self.alarm.sleep(until: next)
         }
-        self.transactions.wrapUp()
+        await self.transactions.close()
         self.shutDown()
     }
 
     private func shutDown() {
-        let (sockets, watches) = self.state.withLock { state in
+        let (sockets, watches, isLeft) = self.state.withLock { state in
             defer {
                 state.sockets = nil
                 state.watches = [:]
+                state.sink = nil
                 state.isShutDown = true
             }
-            return (state.sockets, Array(state.watches.values))
+            return (state.sockets, Array(state.watches.values), !state.inFile.isEmpty)
         }
         for watch in watches { sockets?.poller.cancel(watch) }
-        sockets?.wake.shutDown()
-        sockets?.liveness.shutDown()
+        // Whoever meets what is left finds a socket that refuses, and buries it at once.
+        sockets?.wake.shutDown(leavingName: isLeft)
+        sockets?.liveness.shutDown(leavingName: isLeft)
     }
 }
 #endif

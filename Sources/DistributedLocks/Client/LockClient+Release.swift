@@ -78,6 +78,11 @@ extension LockClient {
         }
     }
 
+    /// Whether something was not taken back, for all that is known: it ends with its lease. Asked when the client has ended.
+    package var hasUnconfirmedReleases: Bool {
+        self.state.withLock { !$0.cleanup.isEmpty || $0.cleanupsUnderWay > 0 || $0.releasesUnderWay > 0 }
+    }
+
     /// A release is over; whatever it has left to be cleaned up is known by now.
     private func releaseEnded() {
         let isStopping = self.state.withLock { state in

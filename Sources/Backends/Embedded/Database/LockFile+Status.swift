@@ -56,7 +56,7 @@ extension LockFile {
         }
     }
 
-    private static func metadata(_ row: Row) -> OwnerMetadata {
+    static func metadata(_ row: Row) -> OwnerMetadata {
         OwnerMetadata(host: row["host"] ?? "", pid: row["pid"] ?? 0, label: row["label"])
     }
 }

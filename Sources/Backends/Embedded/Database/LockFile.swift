@@ -1,4 +1,5 @@
 #if Embedded
+import CEmbedded
 import DistributedLocks
 import GRDB
 import GRDBSQLite
@@ -15,14 +16,35 @@ import Darwin
 ///
 /// Not for use by two threads at once: ``TransactionQueue`` sees to that.
 final class LockFile {
+    /// How a transaction began.
+    enum Beginning {
+        case begun
+        /// Somebody else is writing.
+        case busy
+        /// Its commit would wait for the disk, and may not.
+        case mustWait
+        /// Others have made the file one of another boot since it was opened: it has to be opened anew.
+        case otherBoot
+    }
+
     let table: LockTable
-    private let database: DatabaseQueue
-    private let statements: LockStatements
-    private let location: EmbeddedLocation
-    private let environment: EmbeddedEnvironment
+    let location: EmbeddedLocation
+    let environment: EmbeddedEnvironment
+    let database: DatabaseQueue
+    let statements: LockStatements
+    private let connection: OpaquePointer
     private let identity: FileIdentity
+    private let bootID: [UInt8]
+    /// `nil` where SQLite has none: then every transaction reads what it could tell.
+    private(set) var index: WalIndex?
+    /// The last commit of which it is known that the file is of this client's boot and format.
+    private var seen: WalIndex.Header?
+    private var headerAtBegin = WalIndex.Header()
+    private var changesAtBegin: Int32 = 0
+    /// From which length of the log on it is moved into the file.
+    var moveFromPages = LockFile.longestLogInPages
     /// The name after which to go on looking for idle ones.
-    private var purgePosition = ""
+    var purgePosition = ""
 
     private struct FileIdentity: Equatable {
         let device: UInt64
@@ -38,16 +60,20 @@ final class LockFile {
 
     /// Opens the file, and makes it if there is none.
     ///
-    /// - Throws: `LockError` `serverRefused` if it is foreign, damaged, of a newer version or not writable (nothing has
-    ///   been changed then), `unreachable` if it cannot be opened or stays busy until the deadline.
+    /// - Parameter sight: Tells whether another client lives; asked where the file is of another boot.
+    /// - Throws: `LockError` `serverRefused` if it is foreign, damaged, of a newer version or not writable, and
+    ///   `invalidConfiguration` if it is used in another way by those who live (nothing has been changed then);
+    ///   `unreachable` if it cannot be opened or stays busy until the deadline.
     init(
         location: EmbeddedLocation,
         participant: ParticipantID,
         environment: EmbeddedEnvironment,
-        deadline: ContinuousClock.Instant
+        deadline: ContinuousClock.Instant,
+        sight: (ParticipantID) -> EarlierBoot.Sight
     ) throws(LockError) {
         do {
             try location.prepareFolder()
+            let bootID = try environment.bootID()
             var configuration = GRDB.Configuration()
             configuration.label = "dlock"
             configuration.busyMode = .callback { tries in
@@ -59,18 +85,25 @@ final class LockFile {
                 // A commit is durable against the death of processes. What a power cut takes is voided by the boot id
                 // and outranked by the token rule.
                 try db.execute(sql: "PRAGMA synchronous = NORMAL")
-                try db.execute(sql: "PRAGMA wal_autocheckpoint = \(Self.longestLogInPages)")
+                // The log is moved where nobody waits for it: see `keepUp`.
+                try db.execute(sql: "PRAGMA wal_autocheckpoint = 0")
+                if let connection = db.sqliteConnection {
+                    _ = cemb_keep_log_on_close(UnsafeMutableRawPointer(connection))
+                }
             }
             let database = try DatabaseQueue(path: location.path, configuration: configuration)
-            try Self.prepare(database, path: location.path, deadline: deadline)
+            try Self.prepare(database, path: location.path, bootID: bootID, deadline: deadline, sight: sight)
             guard let identity = FileIdentity(path: location.path) else {
                 throw LockError(.unreachable, "\(location.path) vanished while it was opened")
             }
+            // Once more, because it may have been made only now.
+            try location.checkFile()
             self.identity = identity
+            self.bootID = Array(bootID.utf8)
             self.database = database
             self.location = location
             self.environment = environment
-            let statements = try database.unsafeReentrantRead { db in
+            (self.connection, self.statements) = try database.unsafeReentrantRead { db in
                 guard let connection = db.sqliteConnection else {
                     throw LockError(.unreachable, "\(location.path) was closed while it was opened")
                 }
@@ -78,17 +111,24 @@ final class LockFile {
                 // queue, through which each transaction would have to go for nothing else.
                 _ = sqlite3_commit_hook(connection, nil, nil)
                 _ = sqlite3_rollback_hook(connection, nil, nil)
-                return try Self.whileBusy(until: deadline) { try LockStatements(connection: connection) }
+                return (connection, try Self.whileBusy(until: deadline) { try LockStatements(connection: connection) })
             }
-            self.statements = statements
             self.table = LockTable(
-                statements: statements,
+                statements: self.statements,
                 participant: participant,
                 wallClock: environment.wallClock
             )
-            try self.voidEarlierBoots(deadline: deadline)
+            self.table.reserveFrom =
+                try Self.whileBusy(until: deadline) { try self.reservedTokens() } - TokenRule.reserveInTicks
+            // There is an index once something was read.
+            self.index = WalIndex(connection: self.connection)
+            if self.index == nil {
+                try database.unsafeReentrantWrite {
+                    try $0.execute(sql: "PRAGMA wal_autocheckpoint = \(Self.longestLogInPages)")
+                }
+            }
             // From now on TransactionQueue decides how to wait for others.
-            database.unsafeReentrantRead { db in _ = sqlite3_busy_timeout(db.sqliteConnection, 0) }
+            _ = sqlite3_busy_timeout(self.connection, 0)
         } catch {
             throw Self.lockError(error, path: location.path)
         }
@@ -97,8 +137,31 @@ final class LockFile {
     /// Whether the path still leads to the file that is open.
     var isInPlace: Bool { FileIdentity(path: self.location.path) == self.identity }
 
-    /// Begins a transaction. False if somebody else is writing.
-    func begin() throws(SQLiteFailure) -> Bool {
+    /// Begins a transaction.
+    ///
+    /// - Parameter mayWait: Whether its commit may wait for the disk.
+    /// - Throws: `LockError` `serverRefused` if a newer version has changed what the file says since it was opened.
+    func begin(mayWait: Bool = true) throws -> Beginning {
+        guard try self.takeWriteLock() else { return .busy }
+        do {
+            guard let index else { return try self.isAsExpected() ? .begun : self.giveUp(.otherBoot) }
+            if !mayWait && index.isAllMoved { return self.giveUp(.mustWait) }
+            // Who has written since this client's last transaction may have made the file one of another boot.
+            self.headerAtBegin = index.header
+            if self.headerAtBegin != self.seen {
+                guard try self.isAsExpected() else { return self.giveUp(.otherBoot) }
+                self.seen = self.headerAtBegin
+            }
+            self.changesAtBegin = sqlite3_total_changes(self.connection)
+            return .begun
+        } catch {
+            self.rollback()
+            throw error
+        }
+    }
+
+    /// False if somebody else is writing.
+    private func takeWriteLock() throws(SQLiteFailure) -> Bool {
         do {
             try self.statements.begin.run()
             return true
@@ -107,7 +170,34 @@ final class LockFile {
         }
     }
 
-    func commit() throws(SQLiteFailure) { try self.statements.commit.run() }
+    private func giveUp(_ beginning: Beginning) -> Beginning {
+        self.rollback()
+        return beginning
+    }
+
+    /// Whether the file is of this client's boot. Throws if it has been given to a newer version.
+    private func isAsExpected() throws -> Bool {
+        let identity = self.statements.identity
+        guard try identity.step() else { return false }
+        defer { identity.reset() }
+        let format = identity.int(1)
+        guard format == Schema.format else {
+            throw LockError(
+                .serverRefused,
+                "\(self.location.path) has been taken over by another version of this package (format \(format), not \(Schema.format))"
+            )
+        }
+        return identity.isEqual(0, self.bootID)
+    }
+
+    func commit() throws(SQLiteFailure) {
+        let hasWritten = sqlite3_total_changes(self.connection) != self.changesAtBegin
+        try self.statements.commit.run()
+        guard let index else { return }
+        // Somebody else may have written since. Then the next transaction looks.
+        let header = index.header
+        self.seen = WalIndex.follows(header, self.headerAtBegin, hasWritten: hasWritten) ? header : nil
+    }
 
     /// Gives a transaction up. SQLite has done so by itself after some failures, which makes this fail harmlessly.
     func rollback() {
@@ -118,7 +208,7 @@ final class LockFile {
     /// Removes a dead client from the file. Returns what has to be told to others; `nil` if it could not be done now.
     func buryEverywhere(_ dead: ParticipantID) -> [Notice]? {
         do {
-            guard try self.begin() else { return nil }
+            guard case .begun = try self.begin() else { return nil }
             try self.table.buryEverywhere(dead)
             try self.commit()
             return self.table.takeNotices()
@@ -128,18 +218,9 @@ final class LockFile {
         }
     }
 
-    /// Moves the log into the file if it has grown. Whoever opens the file first after everybody has left reads the whole
-    /// log, so the short-lived keep it short. Does nothing while others are writing.
-    func shortenLog() {
-        var status = stat()
-        guard stat(self.location.path + "-wal", &status) == 0, status.st_size >= Self.longLogInBytes else { return }
-        _ = try? self.database.unsafeReentrantWrite { db in try db.checkpoint(.truncate) }
-    }
-
-    private static let longLogInBytes = 512 * 1_024
-    private static let pageSizeInBytes = 1_024
+    static let pageSizeInBytes = 1_024
     /// The log is moved into the file when it has about 4 MB; moving waits for the disk.
-    private static let longestLogInPages = 4_000
+    static let longestLogInPages: UInt32 = 4_000
 
     /// Runs something with the general interface, for what is not on the hot path.
     func read<Result>(_ work: (Database) throws -> Result) throws(LockError) -> Result {
@@ -150,116 +231,16 @@ final class LockFile {
         }
     }
 
-    /// Reserves token numbers durably, and forgets names that have not been used for a day. Outside a transaction.
-    func reserveTokens(upTo number: Int64) throws(SQLiteFailure) {
-        let oldest = TokenRule.ticks(microsecondsSince1970: self.environment.wallClock()) - TokenRule.retentionInTicks
-        do {
-            try self.database.unsafeReentrantWrite { db in
-                try db.execute(sql: "PRAGMA synchronous = FULL")
-                defer { try? db.execute(sql: "PRAGMA synchronous = NORMAL") }
-                try db.inTransaction(.immediate) {
-                    self.statements.reserveTokens.bind(1, number)
-                    try self.statements.reserveTokens.run()
-                    self.purgePosition = try Self.forgetIdleNames(db, after: self.purgePosition, before: oldest)
-                    return .commit
-                }
-            }
-        } catch let failure as SQLiteFailure {
-            throw failure
-        } catch let error as DatabaseError {
-            throw SQLiteFailure(code: error.extendedResultCode.rawValue, message: error.message ?? "")
-        } catch {
-            throw SQLiteFailure(code: SQLITE_ERROR, message: "\(error)")
-        }
-    }
-
-    /// Looks at up to a thousand names after `position`. Returns where to go on.
-    private static func forgetIdleNames(_ db: Database, after position: String, before oldest: Int64) throws -> String {
-        let rows = try Row.fetchAll(
-            db,
-            sql: "SELECT name, token, owner IS NULL AS idle FROM locks WHERE name > ? ORDER BY name LIMIT 1000",
-            arguments: [position]
-        )
-        var highest: Int64 = 0
-        for row in rows {
-            let (name, token, idle): (String, Int64, Bool) = (row["name"], row["token"], row["idle"])
-            guard idle && token < oldest else { continue }
-            try db.execute(
-                sql: "DELETE FROM locks WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM waiters WHERE name = ?1)",
-                arguments: [name]
-            )
-            highest = max(highest, token)
-        }
-        // What was forgotten is remembered as a floor for all names.
-        try db.execute(
-            sql: "UPDATE meta SET value = ?1 WHERE key = 'token_floor' AND value < ?1",
-            arguments: [highest]
-        )
-        return rows.count < 1000 ? "" : rows.last?["name"] ?? ""
-    }
-
-    /// After a reboot nobody holds or waits for anything, and numbers go on above what may have been given out.
-    private func voidEarlierBoots(deadline: ContinuousClock.Instant) throws {
-        let bootID = self.environment.bootID()
-        let query = "SELECT value FROM meta WHERE key = 'boot_id'"
-        let isCurrent = try Self.whileBusy(until: deadline) {
-            try self.database.unsafeReentrantRead { try String.fetchOne($0, sql: query) == bootID }
-        }
-        guard !isCurrent else { return }
-        try Self.whileBusy(until: deadline) {
-            try self.database.unsafeReentrantWrite { db in
-                try db.inTransaction(.immediate) {
-                    guard try String.fetchOne(db, sql: query) != bootID else { return .rollback }
-                    try db.execute(sql: "UPDATE locks SET owner = NULL, participant = NULL, revoked = 0")
-                    try db.execute(sql: "DELETE FROM waiters")
-                    try db.execute(
-                        sql: """
-                            UPDATE meta SET value = max(value, (SELECT value FROM meta WHERE key = 'token_reserved'))
-                            WHERE key = 'token_floor'
-                            """)
-                    try db.execute(sql: "UPDATE meta SET value = ? WHERE key = 'boot_id'", arguments: [bootID])
-                    return .commit
-                }
-            }
-        }
-    }
-
     private static func prepare(
         _ database: DatabaseQueue,
         path: String,
-        deadline: ContinuousClock.Instant
+        bootID: String,
+        deadline: ContinuousClock.Instant,
+        sight: (ParticipantID) -> EarlierBoot.Sight
     ) throws {
         try Self.whileBusy(until: deadline) {
             try database.unsafeReentrantWrite { db in
-                // In one transaction, because another process may be making the file just now.
-                var state = Schema.State.blank
-                try db.inTransaction(.deferred) {
-                    state = try Schema.state(db)
-                    return .commit
-                }
-                switch state {
-                case .ours:
-                    break
-                case .blank:
-                    // A transaction changes one row, and writes the page that it is on: the checksum and the copying of
-                    // a larger page would be a third of its cost.
-                    try db.execute(sql: "PRAGMA page_size = \(Self.pageSizeInBytes)")
-                    try db.inTransaction(.exclusive) {
-                        // Another process may have been faster.
-                        if case .blank = try Schema.state(db) { try Schema.create(db) }
-                        return .commit
-                    }
-                case .newer(let version):
-                    throw LockError(
-                        .serverRefused,
-                        "\(path) was made by another version of this package (schema \(version), not \(Schema.version))"
-                    )
-                case .foreign:
-                    throw LockError(
-                        .serverRefused,
-                        "\(path) is a database, but not one of locks; nothing was changed in it"
-                    )
-                }
+                try Self.settle(db, path: path, bootID: bootID, sight: sight)
                 let mode = try String.fetchOne(db, sql: "PRAGMA journal_mode")
                 if mode != "wal" {
                     let changed = try String.fetchOne(db, sql: "PRAGMA journal_mode = WAL")

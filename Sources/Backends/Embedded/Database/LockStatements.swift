@@ -4,6 +4,8 @@ final class LockStatements {
     let begin: SQLiteStatement
     let commit: SQLiteStatement
     let rollback: SQLiteStatement
+    /// Of which boot the file is, and of which format.
+    let identity: SQLiteStatement
 
     let selectLock: SQLiteStatement
     let insertLock: SQLiteStatement
@@ -50,6 +52,10 @@ final class LockStatements {
         self.begin = try prepare("BEGIN IMMEDIATE")
         self.commit = try prepare("COMMIT")
         self.rollback = try prepare("ROLLBACK")
+        self.identity = try prepare(
+            """
+            SELECT (SELECT value FROM meta WHERE key = 'boot_id'), (SELECT value FROM meta WHERE key = 'format')
+            """)
         self.selectLock = try prepare(
             """
             SELECT token, owner, participant, attempt, granted_at, lease_end, revoked, host, pid, label
@@ -93,8 +99,10 @@ final class LockStatements {
         self.revokeLock = try prepare("UPDATE locks SET revoked = 1 WHERE name = ?1")
         self.promoteWaiter = try prepare(
             """
-            UPDATE locks SET (owner, participant, attempt, lease, host, pid, label, token, granted_at, lease_end, revoked)
-            = (SELECT owner, participant, attempt, lease, host, pid, label, ?3, ?4, ?4 + lease, 0
+            UPDATE locks SET (owner, participant, attempt, lease, host, pid, label, token, granted_at, lease_end, revoked,
+                              kind, block, kind_token)
+            = (SELECT owner, participant, attempt, lease, host, pid, label, ?3, ?4, ?4 + lease, 0,
+                      kind, NULL, iif(kind IS NULL, NULL, ?3)
                FROM waiters WHERE name = ?1 AND place = ?2)
             WHERE name = ?1
             """)

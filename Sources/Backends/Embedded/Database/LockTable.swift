@@ -38,7 +38,8 @@ final class LockTable {
     }
 
     enum RenewResult: Sendable {
-        case extended
+        /// From when on the new lease counts.
+        case extended(at: BootTime)
         case lost(LockError.LossReason)
     }
 
@@ -70,6 +71,10 @@ final class LockTable {
     private let wallClock: @Sendable () -> Int64
     /// What has to be told to whom after the commit.
     var notices: [Notice] = []
+    /// From which number on the next block is to be reserved.
+    var reserveFrom: Int64 = .max
+    /// Up to which number to reserve before long.
+    var wantedReservation: Int64?
     /// What `takeLock` has bound for people to see: the same for all claims of a client.
     private var boundMetadata: OwnerMetadata?
 
@@ -139,6 +144,7 @@ final class LockTable {
             self.boundMetadata = claim.owner.metadata
         }
         guard try take.runChangingRows() > 0 else { return nil }
+        if token.rawValue > self.reserveFrom { self.wantedReservation = token.rawValue + TokenRule.blockInTicks }
         return StoredGrant(token: token, grantedAt: now, leaseEnd: leaseEnd)
     }
 
@@ -165,7 +171,7 @@ final class LockTable {
         renew.bind(4, (now + claim.lease).nanoseconds)
         if try renew.step() {
             renew.reset()
-            return .extended
+            return .extended(at: now)
         }
         guard let row = try self.readRow(claim.name, secret: claim.owner.secret), row.isMine else {
             return .lost(.notOwner)
@@ -193,6 +199,12 @@ final class LockTable {
         return (row.participant, row.metadata ?? OwnerMetadata(host: "", pid: 0))
     }
 
+    /// Whether a claim of this client holds a lock that was not broken.
+    func holds(_ name: LockName, attempt: AttemptID) throws -> Bool {
+        guard let row = try self.readRow(name, secret: nil), row.isHeld, !row.isRevoked else { return false }
+        return row.participant == self.participant && row.attempt == attempt
+    }
+
     /// Sets the lease of a grant anew that its owner asked for again.
     private func setAnew(_ claim: LockClaim, token: Int64, now: BootTime) throws -> StoredGrant {
         guard let token = FencingToken(rawValue: token) else { throw NoTokensLeft() }
@@ -212,6 +224,7 @@ final class LockTable {
             let token = FencingToken(rawValue: next)
         else { throw NoTokensLeft() }
         guard next <= reserved else { throw NeedsReservation(upTo: next + TokenRule.blockInTicks) }
+        if next > self.reserveFrom { self.wantedReservation = next + TokenRule.blockInTicks }
         return token
     }
 

@@ -119,6 +119,13 @@ final class SQLiteStatement {
         return String(decoding: UnsafeBufferPointer(start: bytes, count: count), as: UTF8.self)
     }
 
+    /// Whether a column holds just this text.
+    func isEqual(_ column: Int32, _ text: [UInt8]) -> Bool {
+        guard let bytes = sqlite3_column_text(self.statement, column) else { return false }
+        let count = Int(sqlite3_column_bytes(self.statement, column))
+        return count == text.count && memcmp(bytes, text, count) == 0
+    }
+
     /// Whether a column holds just these bytes.
     func isEqual(_ column: Int32, _ secret: LockOwner.Secret) -> Bool {
         guard let bytes = sqlite3_column_blob(self.statement, column) else { return false }

@@ -14,6 +14,10 @@ enum TokenRule {
     static let epochInMicroseconds: Int64 = 1_735_689_600_000_000
     /// How far ahead a block reaches: 2^20 ticks, about 17 seconds.
     static let blockInTicks: Int64 = 1 << 20
+    /// When less than this is left of a block, the next one is reserved: a quarter.
+    static let reserveInTicks: Int64 = blockInTicks / 4
+    /// How long to wait after a reservation that failed: a second.
+    static let retryInTicks: Int64 = 1_000_000 / microsecondsPerTick
     /// How long the number of a name is remembered after its last grant: 24 hours, after which the clock suffices.
     static let retentionInTicks: Int64 = 24 * 3600 * 1_000_000 / microsecondsPerTick
 

@@ -12,69 +12,18 @@ import Musl
 import Darwin
 #endif
 
-/// Whose transactions these are.
-protocol TransactionQueueOwner: AnyObject, Sendable {
-    /// Opens the file; called again when it was replaced.
-    func openFile(deadline: ContinuousClock.Instant) throws(LockError) -> LockFile
-
-    /// Tells what has to be told after a commit.
-    func deliver(_ notices: [Notice])
-}
-
 /// Runs work in transactions on one file: all that is waiting at one time goes into one transaction.
 ///
 /// Whoever submits work while nobody is at it does all of it at once, on its own thread: a transaction takes some thirty
-/// microseconds, which is less than to wake another thread. Only when another process is writing for longer than a moment
-/// does the work move to a thread of its own, where it may wait.
+/// microseconds, which is less than to wake another thread. The work moves to a thread of its own where it would have to
+/// wait: for another process that is writing for longer than a moment, or for the disk.
 final class TransactionQueue: Sendable {
-    /// Work that was submitted. It is begun once, or given up before.
-    private final class Job: Sendable {
-        enum State {
-            case waiting
-            case begun
-            case givenUp
-        }
-
-        let deadline: Moment
-        let state = Mutex(State.waiting)
-        let run: @Sendable (LockTable) throws -> @Sendable (LockError?) -> Void
-        let fail: @Sendable (LockError) -> Void
-
-        init(
-            deadline: Moment,
-            run: @escaping @Sendable (LockTable) throws -> @Sendable (LockError?) -> Void,
-            fail: @escaping @Sendable (LockError) -> Void
-        ) {
-            self.deadline = deadline
-            self.run = run
-            self.fail = fail
-        }
-
-        var isWaiting: Bool {
-            self.state.withLock { if case .waiting = $0 { true } else { false } }
-        }
-
-        func begin() -> Bool {
-            self.state.withLock { state in
-                guard case .waiting = state else { return false }
-                state = .begun
-                return true
-            }
-        }
-
-        /// False if it has been begun.
-        func giveUp() -> Bool {
-            self.state.withLock { state in
-                guard case .waiting = state else { return false }
-                state = .givenUp
-                return true
-            }
-        }
-    }
+    private typealias Job = TransactionJob
 
     private struct State {
         var jobs: [Job] = []
         var isWorking = false
+        var isClosed = false
     }
 
     /// The open file, which only the one who works touches.
@@ -112,8 +61,11 @@ final class TransactionQueue: Sendable {
     ///
     /// - Throws: `cancelled` if the task was cancelled before the work was begun, `outcomeUnknown` if it is not known
     ///   whether the commit took place, `unreachable` if the file stayed busy until the deadline, and what the work throws.
+    ///
+    /// - Parameter isOnQueue: Whether to do it on the queue's thread, even if it could be done on this one.
     func transaction<Value: Sendable>(
         deadline: ContinuousClock.Instant,
+        isOnQueue: Bool = false,
         _ work: @escaping @Sendable (LockTable) throws -> Value
     ) async throws(LockError) -> Value {
         let running = Mutex<Job?>(nil)
@@ -124,7 +76,7 @@ final class TransactionQueue: Sendable {
                 if Task.isCancelled, job.giveUp() {
                     continuation.resume(returning: .failure(Self.cancelled))
                 } else {
-                    self.submit(job)
+                    self.submit(job, isOnQueue: isOnQueue)
                 }
             }
         } onCancel: {
@@ -135,20 +87,16 @@ final class TransactionQueue: Sendable {
 
     /// Runs work in a transaction on this thread, now.
     ///
-    /// - Returns: What the work gave; `nil` if somebody else is at work, in this client or in another, or if the file has
-    ///   to be opened or looked for first. Nothing was done then, and the work has to wait its turn.
+    /// - Returns: What the work gave; `nil` if somebody else is at work, in this client or in another, or if the file or the
+    ///   disk has to be waited for. Nothing was done then, and the work has to wait its turn.
     /// - Throws: As ``transaction(deadline:_:)``.
     func atOnce<Value>(now: Moment, _ work: (LockTable) throws -> Value) throws(LockError) -> Value? {
-        let isMine = self.state.withLock { state in
-            defer { state.isWorking = true }
-            return !state.isWorking
-        }
-        guard isMine else { return nil }
+        guard self.isMine() else { return nil }
         defer { self.goOn() }
         guard let file = self.box.file, now < self.box.nextLook else { return nil }
         let value: Value
         do {
-            guard try file.begin() else { return nil }
+            guard case .begun = try file.begin(mayWait: false) else { return nil }
             value = try work(file.table)
         } catch is LockTable.NeedsReservation {
             file.rollback()
@@ -162,10 +110,19 @@ final class TransactionQueue: Sendable {
         return value
     }
 
+    /// Takes the file to work on, if nobody has it.
+    private func isMine() -> Bool {
+        self.state.withLock { state in
+            defer { state.isWorking = true }
+            return !state.isWorking
+        }
+    }
+
     /// Lets go of the file, or does first what was submitted meanwhile.
     private func goOn() {
+        let wantsUpkeep = self.box.file?.wantsUpkeep ?? false
         let isOver = self.state.withLock { state in
-            guard state.jobs.isEmpty else { return false }
+            guard state.jobs.isEmpty, !wantsUpkeep else { return false }
             state.isWorking = false
             return true
         }
@@ -173,18 +130,21 @@ final class TransactionQueue: Sendable {
     }
 
     private func workOrLeaveIt() {
-        if !self.work(inline: true) {
-            self.queue.async { _ = self.work(inline: false) }
-        }
+        if !self.work(inline: true) { self.workOnQueue() }
+    }
+
+    private func workOnQueue() {
+        self.queue.async { _ = self.work(inline: false) }
     }
 
     /// Runs work in a transaction, and calls `completion` after its commit, on whatever thread did it.
     func submit<Value: Sendable>(
         deadline: ContinuousClock.Instant,
+        isOnQueue: Bool = false,
         _ work: @escaping @Sendable (LockTable) throws -> Value,
         completion: @escaping @Sendable (Result<Value, LockError>) -> Void
     ) {
-        self.submit(self.job(deadline: deadline, work, completion))
+        self.submit(self.job(deadline: deadline, work, completion), isOnQueue: isOnQueue)
     }
 
     /// Reads with the general interface, beside no transaction.
@@ -200,18 +160,32 @@ final class TransactionQueue: Sendable {
         }
     }
 
-    /// Leaves the file as the next one who opens it likes it, once no more work is coming. Waits for that.
-    func wrapUp() {
-        self.queue.sync {
-            let isMine = self.state.withLock { state in
-                defer { state.isWorking = true }
-                return !state.isWorking
-            }
-            guard isMine else { return }
-            self.box.file?.shortenLog()
-            _ = self.work(inline: false)
+    /// Closes the file, and refuses what has not been begun and whatever comes later. Leaves the log as the next one who opens
+    /// the file likes it.
+    func close() async {
+        let isFirst = self.state.withLock { state in
+            defer { state.isClosed = true }
+            return !state.isClosed
+        }
+        guard isFirst else { return }
+        await withCheckedContinuation { continuation in
+            self.queue.async { self.closeWhenIdle { continuation.resume() } }
         }
     }
+
+    private func closeWhenIdle(_ completion: @escaping @Sendable () -> Void) {
+        guard self.isMine() else {
+            // Whoever is at work on its own thread is done soon; or the work is on this queue, behind.
+            usleep(Self.pauseBeforeClosingInMicroseconds)
+            return self.queue.async { self.closeWhenIdle(completion) }
+        }
+        // Nobody else takes the file from now on.
+        self.box.file?.shortenLog()
+        self.box.file = nil
+        completion()
+    }
+
+    private static let pauseBeforeClosingInMicroseconds: UInt32 = 100
 
     private static var cancelled: LockError { LockError(.cancelled, "cancelled before the request was begun") }
 
@@ -228,24 +202,42 @@ final class TransactionQueue: Sendable {
         }
     }
 
-    private func submit(_ job: Job) {
-        let isMine = self.state.withLock { state in
+    private func submit(_ job: Job, isOnQueue: Bool) {
+        enum Turn { case mine, theirs, closed }
+        let turn = self.state.withLock { state -> Turn in
+            if state.isClosed { return .closed }
             state.jobs.append(job)
             defer { state.isWorking = true }
-            return !state.isWorking
+            return state.isWorking ? .theirs : .mine
         }
-        if isMine { self.workOrLeaveIt() }
+        switch turn {
+        case .theirs: break
+        case .mine: if isOnQueue { self.workOnQueue() } else { self.workOrLeaveIt() }
+        case .closed: if job.begin() { job.fail(Self.closed) }
+        }
     }
 
-    /// Works until there is nothing left. False if the file is busy and this thread must not wait.
+    private static var closed: LockError { LockError(.clientNotRunning, "the backend was stopped") }
+
+    /// Works until there is nothing left. False if the file or the disk has to be waited for, and this thread must not.
     private func work(inline: Bool) -> Bool {
         var tries = 0
-        // Opening may wait for other processes, so it is not done on a caller's thread.
-        if inline && self.box.file == nil { return false }
-        while let jobs = self.nextJobs() {
+        while true {
+            if let file = self.box.file, file.wantsUpkeep {
+                if inline { return false }
+                file.keepUp()
+            }
+            guard let (jobs, isClosed) = self.nextJobs() else { return true }
+            if isClosed {
+                for job in jobs where job.begin() { job.fail(Self.closed) }
+                continue
+            }
             do {
-                switch try self.run(jobs) {
+                switch try self.run(jobs, inline: inline) {
                 case .done: tries = 0
+                case .mustWait(let unbegun):
+                    self.putBack(unbegun)
+                    if inline { return false }
                 case .busy(let unbegun):
                     tries += 1
                     self.putBack(unbegun)
@@ -260,31 +252,41 @@ final class TransactionQueue: Sendable {
                 for job in jobs where job.begin() { job.fail(error) }
             }
         }
-        return true
     }
 
     private enum RunResult {
         case done
         case busy([Job])
+        /// To be done on the queue's thread, or there once more.
+        case mustWait([Job])
     }
 
-    private func run(_ jobs: [Job]) throws(LockError) -> RunResult {
+    private func run(_ jobs: [Job], inline: Bool) throws(LockError) -> RunResult {
         let now = Moment(ContinuousClock.now)
         for job in jobs where job.deadline <= now && job.begin() {
             job.fail(LockError(.unreachable, "\(self.path) is being written by another process that does not end"))
         }
         let jobs = jobs.filter(\.isWaiting)
         guard let latest = jobs.map(\.deadline).max() else { return .done }
-        let file = try self.openFile(deadline: latest.instant)
+        guard let file = try self.openFile(now: now, deadline: latest.instant, inline: inline) else {
+            return .mustWait(jobs)
+        }
         do {
-            return try self.run(jobs, in: file)
+            return try self.run(jobs, in: file, inline: inline)
         } catch {
             throw LockFile.lockError(error, path: self.path)
         }
     }
 
-    private func run(_ jobs: [Job], in file: LockFile) throws -> RunResult {
-        guard try file.begin() else { return .busy(jobs) }
+    private func run(_ jobs: [Job], in file: LockFile, inline: Bool) throws -> RunResult {
+        switch try file.begin(mayWait: !inline) {
+        case .begun: break
+        case .busy: return .busy(jobs)
+        case .mustWait: return .mustWait(jobs)
+        case .otherBoot:
+            self.box.file = nil
+            return .mustWait(jobs)
+        }
         var completions: [@Sendable (LockError?) -> Void] = []
         completions.reserveCapacity(jobs.count)
         var begun: [Job] = []
@@ -296,7 +298,9 @@ final class TransactionQueue: Sendable {
         } catch let need as LockTable.NeedsReservation {
             file.rollback()
             // Those behind it have not begun, and must not be forgotten.
-            return self.reserve(need.upTo, in: file, for: begun, followedBy: jobs.filter(\.isWaiting))
+            let rest = jobs.filter(\.isWaiting)
+            if inline { return .mustWait(begun.map { self.again($0) } + rest) }
+            return self.reserve(need.upTo, in: file, for: begun, followedBy: rest)
         } catch {
             // One job's failure is that of its transaction: the others are done again without it.
             file.rollback()
@@ -355,24 +359,33 @@ final class TransactionQueue: Sendable {
         Job(deadline: job.deadline, run: job.run, fail: job.fail)
     }
 
-    private func openFile(deadline: ContinuousClock.Instant) throws(LockError) -> LockFile {
+    /// - Returns: The file; `nil` if it has to be opened, which may wait for other processes and for the disk, and this
+    ///   thread must not.
+    private func openFile(
+        now: Moment,
+        deadline: ContinuousClock.Instant,
+        inline: Bool
+    ) throws(LockError) -> LockFile? {
         if let file = self.box.file {
-            let now = Moment(ContinuousClock.now)
             if now < self.box.nextLook { return file }
-            self.box.nextLook = now + Self.lookInterval
-            if file.isInPlace { return file }
-            // The file was replaced or removed: what was held in it is held in no other.
-            self.box.file = nil
+            if file.isInPlace {
+                self.box.nextLook = now + Self.lookInterval
+                return file
+            }
         }
+        if inline { return nil }
+        // The file was replaced or removed: what was held in it is held in no other.
+        self.box.file = nil
         guard let owner = self.owner.withLock({ $0.value }) else {
             throw LockError(.clientNotRunning, "the backend of \(self.path) is gone")
         }
         let file = try owner.openFile(deadline: deadline)
         self.box.file = file
+        self.box.nextLook = now + Self.lookInterval
         return file
     }
 
-    private func nextJobs() -> [Job]? {
+    private func nextJobs() -> (jobs: [Job], isClosed: Bool)? {
         self.state.withLock { state in
             if state.jobs.isEmpty {
                 state.isWorking = false
@@ -380,7 +393,7 @@ final class TransactionQueue: Sendable {
             }
             let jobs = Array(state.jobs.prefix(Self.jobsPerTransaction))
             state.jobs.removeFirst(jobs.count)
-            return jobs
+            return (jobs, state.isClosed)
         }
     }
 

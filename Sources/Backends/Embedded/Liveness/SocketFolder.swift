@@ -28,8 +28,16 @@ final class SocketFolder: Sendable {
         }
     }
 
+    /// The folder, if it is there already.
+    init?(existing path: String) {
+        self.path = path
+        self.descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if self.descriptor < 0 { return nil }
+    }
+
     deinit {
-        close(self.descriptor)
+        // Nothing was opened where making one failed.
+        if self.descriptor >= 0 { close(self.descriptor) }
     }
 
     /// Calls a socket function with the address of a name in this folder; -1 with `errno` if the name is too long.

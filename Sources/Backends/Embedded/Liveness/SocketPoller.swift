@@ -1,4 +1,5 @@
 #if Embedded
+import CEmbedded
 import DistributedLocks
 import Dispatch
 import Synchronization
@@ -25,6 +26,7 @@ final class SocketPoller: Sendable {
     private struct Entry: Sendable {
         let descriptor: Int32
         let isOnce: Bool
+        var isPaused = false
         let ready: @Sendable () -> Void
     }
 
@@ -38,18 +40,16 @@ final class SocketPoller: Sendable {
 
     private let state = Mutex(State())
     private let queue = DispatchQueue(label: "dlock.sockets", qos: .userInitiated)
+    /// For what has to be done after a while.
+    let queueOfTimers = DispatchQueue(label: "dlock.sockets.timers")
     private let wakeReader: Int32
     private let wakeWriter: Int32
 
     /// - Throws: `LockError` `unreachable` if no pipe can be made.
     init() throws(LockError) {
         var ends: [Int32] = [-1, -1]
-        guard pipe(&ends) == 0 else {
+        guard cemb_pipe(&ends) == 0 else {
             throw LockError(.unreachable, "no pipe can be made (\(EmbeddedLocation.errorText()))")
-        }
-        for end in ends {
-            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
-            _ = fcntl(end, F_SETFL, O_NONBLOCK)
         }
         self.wakeReader = ends[0]
         self.wakeWriter = ends[1]
@@ -89,6 +89,20 @@ final class SocketPoller: Sendable {
         if isKnown { self.wake() }
     }
 
+    /// Leaves a descriptor alone until ``resume(_:)``.
+    func pause(_ watch: Watch) { self.set(watch, isPaused: true) }
+
+    func resume(_ watch: Watch) { self.set(watch, isPaused: false) }
+
+    private func set(_ watch: Watch, isPaused: Bool) {
+        let isChanged = self.state.withLock { state in
+            guard let old = state.entries[watch]?.isPaused, old != isPaused else { return false }
+            state.entries[watch]?.isPaused = isPaused
+            return true
+        }
+        if isChanged && !isPaused { self.wake() }
+    }
+
     private func wake() {
         var byte: UInt8 = 0
         // A pipe that is full wakes, too.
@@ -104,20 +118,49 @@ final class SocketPoller: Sendable {
             }
             for descriptor in closing { close(descriptor) }
             if entries.isEmpty { return }
-            var descriptors = entries.map { pollfd(fd: $0.value.descriptor, events: Int16(POLLIN), revents: 0) }
+            // poll(2) passes over negative ones.
+            var descriptors = entries.map {
+                pollfd(fd: $0.value.isPaused ? -1 : $0.value.descriptor, events: Int16(POLLIN), revents: 0)
+            }
             descriptors.append(pollfd(fd: self.wakeReader, events: Int16(POLLIN), revents: 0))
-            guard poll(&descriptors, nfds_t(descriptors.count), -1) > 0 else { continue }
+            guard Self.wait(for: &descriptors) else { continue }
             var bytes = [UInt8](repeating: 0, count: 64)
             while read(self.wakeReader, &bytes, bytes.count) == bytes.count {}
             for (index, entry) in entries.enumerated() where descriptors[index].revents != 0 {
-                self.fire(entry.key)
+                self.fire(entry.key, isInvalid: descriptors[index].revents & Int16(POLLNVAL) != 0)
             }
         }
     }
 
-    private func fire(_ watch: Watch) {
+    /// Waits until one of them is ready. False if that has to be tried again.
+    static func wait(for descriptors: inout [pollfd]) -> Bool {
+        let count = poll(&descriptors, nfds_t(descriptors.count), -1)
+        if count >= 0 { return count > 0 }
+        if errno == EINTR { return false }
+        // More than this process may have open: its limit was lowered since. So they are looked at in parts, again and again.
+        while true {
+            for start in stride(from: 0, to: descriptors.count, by: Self.partLength) {
+                let end = min(start + Self.partLength, descriptors.count)
+                let ready = descriptors[start..<end].withUnsafeMutableBufferPointer { part in
+                    poll(part.baseAddress, nfds_t(part.count), 0)
+                }
+                if ready > 0 { return true }
+            }
+            usleep(Self.pauseBetweenLooksInMicroseconds)
+        }
+    }
+
+    private static let partLength = 8
+    private static let pauseBetweenLooksInMicroseconds: UInt32 = 5_000
+
+    private func fire(_ watch: Watch, isInvalid: Bool) {
         let entry = self.state.withLock { state -> Entry? in
             guard let entry = state.entries[watch] else { return nil }
+            if isInvalid {
+                // Somebody else has closed it, and its number may be another one's by now.
+                state.entries[watch] = nil
+                return entry
+            }
             if entry.isOnce {
                 state.entries[watch] = nil
                 state.closing.append(entry.descriptor)

@@ -11,7 +11,7 @@ import Darwin
 
 /// Takes and sends the datagrams by which clients on one host wake each other.
 ///
-/// A datagram says to whom and why, and nothing that is believed: the file tells what is true. One that is lost delays
+/// A datagram says whom to look for, and nothing that is believed: the file tells what is true. One that is lost delays
 /// its receiver until its backstop, no more.
 final class WakeSocket: Sendable {
     enum SendResult {
@@ -56,11 +56,13 @@ final class WakeSocket: Sendable {
 
     var isInPlace: Bool { self.folder.contains(self.name) }
 
-    func shutDown() {
-        self.folder.remove(self.name)
+    func shutDown(leavingName: Bool) {
+        if !leavingName { self.folder.remove(self.name) }
         self.poller.cancel(self.watch)
-        close(self.sender)
     }
+
+    // Not before: somebody may be sending.
+    deinit { close(self.sender) }
 
     func send(_ notice: Notice) -> SendResult {
         var message = [UInt8](repeating: 0, count: Self.messageLength)

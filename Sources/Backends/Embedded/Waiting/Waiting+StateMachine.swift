@@ -9,7 +9,8 @@ import Moments
 /// something is being done is remembered, so that none is lost.
 ///
 /// A claim watches its predecessor's client: the waiter ahead, or the holder if there is none. If that is this client
-/// itself, there is nothing to watch: it tells itself.
+/// itself, there is nothing to watch: it tells itself. But what it would tell may have been told by others meanwhile, and
+/// not have arrived: so these look, too, after a long while, and all at once when one of them has lost its place.
 struct WaitingStateMachine: Sendable {
     private enum State: Sendable {
         case requesting(noticed: Bool)
@@ -43,12 +44,16 @@ struct WaitingStateMachine: Sendable {
     let own: ParticipantID
     private var entries: [AttemptID: Entry] = [:]
     private var watchers: [ParticipantID: Set<AttemptID>] = [:]
+    /// The claims in the state *waiting*, by the lock that they wait for.
+    private var waiting: [LockName: Set<AttemptID>] = [:]
     private var timers = AttemptDeadlines()
 
     /// The first waiter looks right after the holder's lease has ended. Those behind look later: they are only there in
     /// case those ahead are stopped.
     static let headSlack: Duration = .milliseconds(1)
     static let backstopSlack: Duration = .milliseconds(250)
+    /// Those behind a claim of this client look this often: a thousand of them cost 33 looks a second.
+    static let ownBackstop: Duration = .seconds(30)
     /// No look sooner than this after the last one.
     static let minimumPause: Duration = .milliseconds(10)
 
@@ -99,7 +104,7 @@ struct WaitingStateMachine: Sendable {
             let slack = place.predecessor == nil ? Self.headSlack : Self.backstopSlack
             self.timers.set(attempt, to: Moment(max(leaseEnd + slack, now + Self.minimumPause)))
         } else {
-            self.timers.remove(attempt)
+            self.timers.set(attempt, to: Moment(max(leaseEnd + Self.backstopSlack, now + Self.ownBackstop)))
         }
         if noticed {
             entry.state = .checking(noticed: false)
@@ -107,14 +112,36 @@ struct WaitingStateMachine: Sendable {
         } else {
             entry.state = .waiting
         }
-        self.entries[attempt] = entry
+        self.set(attempt, entry)
         return action
+    }
+
+    /// Every change of an entry's state goes through here.
+    private mutating func set(_ attempt: AttemptID, _ entry: Entry?) {
+        if let old = self.entries[attempt], case .waiting = old.state { self.forgetWaiting(old.claim) }
+        self.entries[attempt] = entry
+        if let entry, case .waiting = entry.state { self.waiting[entry.claim.name, default: []].insert(attempt) }
+    }
+
+    private mutating func forgetWaiting(_ claim: LockClaim) {
+        guard let index = self.waiting.index(forKey: claim.name) else { return }
+        self.waiting.values[index].remove(claim.attempt)
+        if self.waiting.values[index].isEmpty { self.waiting.remove(at: index) }
+    }
+
+    /// A look found that the claim has lost its place. Returns whom nobody waits for any more, and looks for the others
+    /// that wait for the same lock: what made this one lose its place may have passed by them, too.
+    mutating func foundGone(_ attempt: AttemptID) -> (unwatch: ParticipantID?, looks: [Look]) {
+        let name = self.entries[attempt]?.claim.name
+        let unwatch = self.ended(attempt)
+        guard let name, let others = self.waiting[name] else { return (unwatch, []) }
+        return (unwatch, others.sorted().compactMap { self.noticed($0) })
     }
 
     /// Somebody said to look.
     mutating func noticed(_ attempt: AttemptID) -> Look? {
         guard var entry = self.entries[attempt] else { return nil }
-        defer { self.entries[attempt] = entry }
+        defer { self.set(attempt, entry) }
         switch entry.state {
         case .requesting:
             entry.state = .requesting(noticed: true)
@@ -132,7 +159,7 @@ struct WaitingStateMachine: Sendable {
     mutating func lookFailed(_ attempt: AttemptID, now: ContinuousClock.Instant) {
         guard var entry = self.entries[attempt] else { return }
         entry.state = .waiting
-        self.entries[attempt] = entry
+        self.set(attempt, entry)
         self.timers.set(attempt, to: Moment(now + Self.backstopSlack))
     }
 
@@ -140,9 +167,8 @@ struct WaitingStateMachine: Sendable {
     mutating func died(_ participant: ParticipantID) -> [LockClaim] {
         let attempts = self.watchers.removeValue(forKey: participant) ?? []
         return attempts.sorted().compactMap { attempt in
-            guard var entry = self.entries[attempt] else { return nil }
-            entry.watches = nil
-            self.entries[attempt] = entry
+            guard let entry = self.entries[attempt] else { return nil }
+            self.entries[attempt]?.watches = nil
             return entry.claim
         }
     }
@@ -154,7 +180,8 @@ struct WaitingStateMachine: Sendable {
     /// The claim was granted, withdrawn or refused. Returns whom nobody waits for any more.
     mutating func ended(_ attempt: AttemptID) -> ParticipantID? {
         // Most grants were never waited for.
-        guard !self.entries.isEmpty, let entry = self.entries.removeValue(forKey: attempt) else { return nil }
+        guard !self.entries.isEmpty, let entry = self.entries[attempt] else { return nil }
+        self.set(attempt, nil)
         self.timers.remove(attempt)
         return self.removeWatch(of: attempt, entry.watches)
     }

@@ -75,6 +75,11 @@ struct RunSession: Sendable {
         }
         running.cancel()
         _ = await running.result
+        if self.client.hasUnconfirmedReleases {
+            Console.complain(
+                "the backend has not confirmed that '\(self.name)' was released: it may count as held until its lease ends"
+            )
+        }
         return try result.get()
     }
 
