@@ -250,7 +250,7 @@ let package = Package(
         .testTarget(
             name: "DistributedLocksTests",
             dependencies: [
-                "DistributedLocks", "LockTesting", "Moments",
+                "DistributedLocks", "LockTesting", "Moments", "ServerKit",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -335,7 +335,7 @@ let package = Package(
         ),
         .executableTarget(
             name: "contract-agent",
-            dependencies: ["DistributedLocks", "LockURLs"],
+            dependencies: ["DistributedLocks", "LockTesting", "LockURLs"],
             path: "Tests/ContractAgent",
             swiftSettings: settings
         ),

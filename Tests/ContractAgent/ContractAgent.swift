@@ -7,9 +7,7 @@ import LockURLs
 ///
 /// `contract-agent URL NAME LEASE-MS`: writes `asking`, then `held TOKEN`, then `valid` a hundred times a second for as
 /// long as `checkValid()` succeeds, `stale` when it fails first, and at last `lost REASON`, `released` or
-/// `failed CODE MESSAGE`. It lets go when its standard input ends.
-///
-/// Other modes are in Load.swift, Waiters.swift and Beat.swift.
+/// `failed CODE MESSAGE`. It lets go when its standard input ends. Other modes are in the files beside this one.
 @main
 struct ContractAgent {
     @concurrent
@@ -28,6 +26,13 @@ struct ContractAgent {
         }
         if arguments.count == 4, arguments[1] == "--beat", let lease = Int(arguments[3]) {
             try await Beat(lease: .milliseconds(lease)).run(url: arguments[2])
+            exit(0)
+        }
+        if arguments.count == 5, arguments[1] == "--busy", let lease = Int(arguments[3]), let time = Int(arguments[4]) {
+            try await BusyPool(lease: .milliseconds(lease), time: .milliseconds(time)).run(url: arguments[2])
+        }
+        if arguments.count == 4, arguments[1] == "--churn", let clients = Int(arguments[3]) {
+            try await Churn(clients: clients).run(url: arguments[2])
             exit(0)
         }
         guard arguments.count == 4, let lease = Int(arguments[3]) else {

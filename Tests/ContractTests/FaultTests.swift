@@ -165,7 +165,7 @@ struct FaultTests {
                 _ = try await clients[1].breakLock("a", immediately: true)
                 let second = try await next.value
                 #expect(second.token > handle.token)
-                #expect(await handle.lost() == .revoked)
+                #expect(try await handle.lost() == .revoked)
                 #expect(throws: LockError.self) { try handle.checkValid() }
                 try await second.release()
                 #expect(try await clients[1].breakLock("a").isNotHeld)
@@ -220,7 +220,7 @@ struct FaultTests {
                 running.cancel()
                 let next = try await waiting.value
                 #expect(ContinuousClock.now - stopped < .seconds(10))
-                #expect(await handle.lost() == .clientStopped)
+                #expect(try await handle.lost() == .clientStopped)
                 try await next.release()
                 let error = await #expect(throws: LockError.self) { try await hung.value }
                 #expect(error?.lossReason == .clientStopped)

@@ -146,7 +146,7 @@ struct FileFaultTests {
                 let handle = try await client.acquire("a", lease: .milliseconds(600))
                 for suffix in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: path + suffix) }
                 // What was held in the file that is gone cannot be renewed.
-                #expect(await handle.lost() != nil)
+                #expect(try await handle.lost() != nil)
                 try await withClient(path) { other in
                     try await client.withLock("b") { _ in
                         let seen = try await other.status(of: "b").holder

@@ -47,6 +47,16 @@ package final class AgentProcess: Sendable {
         try AgentProcess(["--beat", url, String(Int(lease / .milliseconds(1)))], prefix: words)
     }
 
+    /// One that holds a lock while its pool is busy: see ContractAgent/BusyPool.swift.
+    package static func busyPool(url: String, lease: Duration, time: Duration) throws -> AgentProcess {
+        try AgentProcess(["--busy", url, "\(Int(lease / .milliseconds(1)))", "\(Int(time / .milliseconds(1)))"])
+    }
+
+    /// One that makes and ends clients: see ContractAgent/Churn.swift.
+    package static func churn(url: String, clients: Int) throws -> AgentProcess {
+        try AgentProcess(["--churn", url, "\(clients)"])
+    }
+
     private init(_ arguments: [String], prefix words: [String] = []) throws {
         let process = Process()
         let agent = Self.folder.appending(path: "contract-agent").path

@@ -259,7 +259,7 @@ struct AcquireStateMachine: Sendable {
 
     /// Full jitter over 10 ms doubled with each failure, at most 500 ms ("Exponential Backoff And Jitter", AWS
     /// Architecture Blog, 2015).
-    private static func pause(afterFailures failures: Int, jitter: Double) -> Duration {
+    static func pause(afterFailures failures: Int, jitter: Double) -> Duration {
         let ceiling = min(10 << min(failures, 6), 500)
         return .milliseconds(1) + .milliseconds(Double(ceiling) * jitter)
     }

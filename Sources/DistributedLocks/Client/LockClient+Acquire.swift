@@ -8,6 +8,7 @@ extension LockClient {
     /// What one call asks for.
     struct Call: Sendable {
         let name: LockName
+        let kind: LockClaim.Kind
         let lease: Duration
         /// `nil`: without limit. Zero: do not wait at all.
         let waitingAtMost: Duration?
@@ -18,12 +19,17 @@ extension LockClient {
 
     func checked(
         _ name: some LockNameConvertible,
+        kind: LockClaim.Kind = .exclusive,
         lease: Duration?,
         waitingAtMost: Duration?,
         holdingAtMost: Duration?
     ) throws(LockError) -> Call {
         let lease = lease ?? self.configuration.lease
-        let range = self.backend.capabilities.leaseRange
+        let capabilities = self.backend.capabilities
+        guard capabilities.kinds.contains(kind) else {
+            throw LockError(.invalidConfiguration, "this backend (\(capabilities.kind)) knows no such kind of lock")
+        }
+        let range = capabilities.leaseRange
         guard range.contains(lease) else {
             throw LockError(
                 .invalidConfiguration,
@@ -38,6 +44,7 @@ extension LockClient {
         }
         return Call(
             name: try name.lockName(),
+            kind: kind,
             lease: lease,
             waitingAtMost: waitingAtMost,
             holdingAtMost: holdingAtMost
@@ -68,18 +75,33 @@ extension LockClient {
                 let startDeadline = started + self.configuration.startTimeout
                 try await self.waitUntilRunning(until: deadline.map { min($0, startDeadline) } ?? startDeadline)
             }
+            var anews = 0
+            var endedGrants = 0
             while true {
                 try Task.checkCancellation()
                 switch await self.attempt(call, deadline: deadline) {
                 case .startAnew(let claim):
                     self.forgetAttempt(claim)
+                    anews += 1
+                    try await self.pauseBeforeAnew(anews, call, deadline: deadline)
                 case .finished(.granted, let claim) where Task.isCancelled:
                     self.cleanUp(claim)
                     throw CancellationError()
                 case .finished(.granted(let grant), let claim):
-                    let hold = try self.hold(claim, grant: grant, call: call)
-                    self.metrics.acquireWait.record(quickly: hold.grantedAt - started)
-                    return hold
+                    switch try self.hold(claim, grant: grant, call: call) {
+                    case .held(let hold):
+                        self.metrics.acquireWait.record(quickly: hold.grantedAt - started)
+                        return hold
+                    case .hasEnded(let reason):
+                        endedGrants += 1
+                        let mayAsk = call.joinsQueue && (deadline.map { self.now() < $0 } ?? true)
+                        guard mayAsk, reason != .revoked, endedGrants <= Self.maximumEndedGrants else {
+                            self.metrics.lost.increment()
+                            throw LockError.lost(reason, name: call.name, token: grant.token)
+                        }
+                        anews += 1
+                        try await self.pauseBeforeAnew(anews, call, deadline: deadline)
+                    }
                 case .finished(.failed(let failure, let withdraw), let claim):
                     if withdraw { self.cleanUp(claim) } else { self.forgetAttempt(claim) }
                     throw self.error(of: failure, call: call)
@@ -92,6 +114,20 @@ extension LockClient {
             if lockError.code == .cancelled { throw CancellationError() }
             throw lockError
         }
+    }
+
+    /// A call asks anew after so many grants that had ended by the time that they came. More of them are not bad luck: the lease
+    /// is shorter than the way to the store and back.
+    private static let maximumEndedGrants = 5
+
+    /// Waits before a call asks anew, but not the first time: a store that goes on forgetting must not be asked in a circle.
+    private func pauseBeforeAnew(_ anews: Int, _ call: Call, deadline: Moment?) async throws {
+        if anews > 1 {
+            let pause = AcquireStateMachine.pause(afterFailures: anews - 1, jitter: Double.random(in: 0..<1))
+            let end = self.now() + pause
+            try await self.clock.sleep(until: (deadline.map { min($0, end) } ?? end).instant)
+        }
+        if let deadline, self.now() >= deadline { throw self.error(of: .timedOut, call: call) }
     }
 
     private enum AttemptEnd {
@@ -114,7 +150,8 @@ extension LockClient {
                     secret: LockOwner.Secret(using: &state.generator),
                     metadata: self.configuration.metadata
                 ),
-                lease: call.lease
+                lease: call.lease,
+                kind: call.kind
             )
             guard case .running = state.lifecycle else { return (claim, false, false) }
             state.attempts[claim.attempt] = State.Attempt(
@@ -150,7 +187,7 @@ extension LockClient {
                 }
             }
             if Task.isCancelled { self.abandon(claim.attempt) { $0.cancelled() } }
-            await self.sleep(for: pause)
+            await self.pause(claim, for: pause)
             guard self.state.withLock({ $0.attempts[claim.attempt]?.machine.retryStarted() ?? false }) else {
                 return self.endSeenElsewhere(claim)
             }
@@ -168,8 +205,33 @@ extension LockClient {
         return self.state.withLock { $0.requestFailed(error, for: attempt, now: now, jitter: jitter) }
     }
 
-    private func sleep(for pause: Duration) async {
-        try? await self.clock.sleep(until: self.clock.now() + pause)
+    /// Waits before the same request is sent again; an end of the attempt (a grant may come) ends the wait.
+    private func pause(_ claim: LockClaim, for pause: Duration) async {
+        await withTaskGroup(of: Void.self) { group in
+            let end = self.clock.now() + pause
+            group.addTask { [clock] in try? await clock.sleep(until: end) }
+            group.addTask { await self.waitForEnd(of: claim) }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    /// Waits until the attempt has an end, or until the task is cancelled.
+    private func waitForEnd(of claim: LockClaim) async {
+        _ = await withTaskCancellationHandler {
+            await withUnsafeContinuation { (continuation: UnsafeContinuation<State.WaitEnd?, Never>) in
+                let isOver = self.state.withLock { state in
+                    guard !Task.isCancelled, let index = state.attempts.index(forKey: claim.attempt),
+                        state.attempts.values[index].end == nil
+                    else { return true }
+                    state.attempts.values[index].waiter = continuation
+                    return false
+                }
+                if isOver { continuation.resume(returning: nil) }
+            }
+        } onCancel: {
+            self.state.withLock { $0.attempts[claim.attempt]?.waiter.take() }?.resume(returning: nil)
+        }
     }
 
     /// The attempt was ended by a deadline, by cancellation or by the end of the client while a request was out: that end
@@ -185,7 +247,7 @@ extension LockClient {
 
     private func waitInQueue(_ claim: LockClaim) async -> AttemptEnd {
         let end = await withTaskCancellationHandler {
-            await withUnsafeContinuation { (continuation: UnsafeContinuation<State.WaitEnd, Never>) in
+            await withUnsafeContinuation { (continuation: UnsafeContinuation<State.WaitEnd?, Never>) in
                 let end = self.state.withLock { state -> State.WaitEnd? in
                     if let end = state.attempts[claim.attempt]?.end { return end }
                     state.attempts[claim.attempt]?.waiter = continuation
@@ -204,6 +266,7 @@ extension LockClient {
         switch end {
         case .finished(let outcome): return .finished(outcome, claim)
         case .startAnew: return .startAnew(claim)
+        case nil: preconditionFailure("attempt \(claim.attempt) was woken without an end")
         }
     }
 
@@ -230,21 +293,31 @@ extension LockClient {
         }
     }
 
+    private enum Taken {
+        case held(Hold)
+        /// It had ended by the time that it came.
+        case hasEnded(LockError.LossReason)
+    }
+
     /// Turns a grant into something held, or refuses it.
-    private func hold(_ claim: LockClaim, grant: LockGrant, call: Call) throws(LockError) -> Hold {
+    private func hold(_ claim: LockClaim, grant: LockGrant, call: Call) throws(LockError) -> Taken {
         let now = self.now()
         let hold = Hold(claim: claim, grant: grant, grantedAt: now, clock: self.clock)
         enum Verdict {
-            case held(pokes: Bool, loss: LockError.LossReason?)
+            case held(pokes: Bool)
+            case hasEnded(LockError.LossReason)
             case refused(highest: FencingToken)
             case stopped
         }
         let verdict = self.state.withLock { state -> Verdict in
             guard case .running = state.lifecycle else { return .stopped }
+            // First of all: a grant that has ended may have been overtaken by a later one, and says nothing of the backend.
+            if now >= grant.validity { return .hasEnded(.leaseExpired) }
+            if let loss = state.loss(of: claim.attempt) { return .hasEnded(loss) }
             if let highest = state.highWater.refusal(of: grant.token, name: claim.name, domain: grant.tokenDomain) {
                 return .refused(highest: highest)
             }
-            let attempt = state.removeAttempt(claim.attempt)
+            state.removeAttempt(claim.attempt)
             state.holds[claim.attempt] = hold
             state.keeper.held(
                 claim,
@@ -252,13 +325,21 @@ extension LockClient {
                 holdUntil: call.holdingAtMost.map { now + $0 },
                 now: now
             )
-            return .held(pokes: state.needsPoke(), loss: attempt?.machine.loss)
+            return .held(pokes: state.needsPoke())
         }
         switch verdict {
-        case .held(let pokes, let loss):
+        case .held(let pokes):
             if pokes { self.alarm.poke() }
-            if let loss { self.lose(hold, loss) }
-            return hold
+            return .held(hold)
+        case .hasEnded(let reason):
+            self.cleanUp(claim)
+            self.logger.info(
+                "a grant had ended by the time that it came",
+                metadata: [
+                    LogKey.name: "\(claim.name)", LogKey.token: "\(grant.token)", LogKey.reason: "\(reason.rawValue)",
+                ]
+            )
+            return .hasEnded(reason)
         case .stopped:
             self.cleanUp(claim)
             throw self.stoppedError()
@@ -294,72 +375,5 @@ extension LockClient {
 
     func stoppedError() -> LockError {
         LockError(.clientNotRunning, "the lock client was stopped")
-    }
-}
-
-extension LockClient.State {
-    @discardableResult
-    mutating func removeAttempt(_ attempt: AttemptID) -> Attempt? {
-        guard let entry = self.attempts.removeValue(forKey: attempt) else { return nil }
-        self.forget(entry.deadline, of: attempt)
-        return entry
-    }
-
-    /// The attempt has an end: its deadline does not matter any more.
-    private mutating func forget(_ deadline: Moment?, of attempt: AttemptID) {
-        if let deadline { self.attemptDeadlines.remove(attempt, at: deadline) }
-    }
-
-    mutating func replyArrived(_ reply: AcquireReply, for attempt: AttemptID) -> AcquireStateMachine.ReplyAction {
-        guard let index = self.attempts.index(forKey: attempt) else { preconditionFailure("a reply for nobody") }
-        let action = self.attempts.values[index].machine.replyArrived(reply)
-        switch action {
-        case .finish, .startAnew: self.forget(self.attempts.values[index].deadline.take(), of: attempt)
-        case .wait, .withdraw: break
-        }
-        return action
-    }
-
-    mutating func requestFailed(
-        _ error: LockError,
-        for attempt: AttemptID,
-        now: ContinuousClock.Instant,
-        jitter: Double
-    ) -> AcquireStateMachine.FailureAction {
-        guard let index = self.attempts.index(forKey: attempt) else { preconditionFailure("a failure for nobody") }
-        let action = self.attempts.values[index].machine.requestFailed(error, now: now, jitter: jitter)
-        switch action {
-        case .finish: self.forget(self.attempts.values[index].deadline.take(), of: attempt)
-        case .retry, .withdraw: break
-        }
-        return action
-    }
-
-    /// Feeds an event into an attempt. Returns whom to wake with what.
-    mutating func feed(
-        _ attempt: AttemptID,
-        _ event: (inout AcquireStateMachine) -> AcquireStateMachine.EventAction
-    ) -> (waiter: UnsafeContinuation<WaitEnd, Never>?, end: WaitEnd?) {
-        guard var entry = self.attempts[attempt] else { return (nil, nil) }
-        let action = event(&entry.machine)
-        switch action {
-        case .none:
-            self.attempts[attempt] = entry
-            return (nil, nil)
-        case .withdraw:
-            // The attempt is over, and its caller has not come to see that yet. It takes the claim back when it does.
-            entry.isStray = true
-            self.attempts[attempt] = entry
-            return (nil, nil)
-        case .finish(let outcome):
-            entry.end = .finished(outcome)
-        case .startAnew:
-            entry.end = .startAnew
-        }
-        let waiter = entry.waiter
-        entry.waiter = nil
-        self.forget(entry.deadline.take(), of: attempt)
-        self.attempts[attempt] = entry
-        return (waiter, entry.end)
     }
 }

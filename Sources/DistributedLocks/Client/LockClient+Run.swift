@@ -20,7 +20,9 @@ extension LockClient: Service {
         guard isFirst else {
             throw LockError(.clientNotRunning, "a lock client runs once")
         }
-        self.backend.start(delivering: self)
+        let relay = EventRelay(to: self)
+        defer { relay.end() }
+        self.backend.start(delivering: relay)
         // The work outlives the cancellation of run() by as long as it takes to release what is held, so it is a task of
         // its own, which is awaited here.
         let work = Task(executorPreference: KeeperExecutor.shared) { try await self.work() }

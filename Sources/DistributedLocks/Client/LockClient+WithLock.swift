@@ -8,10 +8,15 @@ extension LockClient {
     /// Acquires the lock, runs the body, keeps the lease renewed while the body runs, and releases the lock. The body runs
     /// on the caller's isolation, in a child task that is **cancelled the moment the grant is lost**. A body that ignores
     /// cancellation goes on without the protection of the lock: pass `held.token` to the protected resource, which refuses
-    /// the writes of a stale holder.
+    /// the writes of a stale holder. Its `onCancel` handlers run on threads that nothing else needs; up to 64 of a process may
+    /// block at one time without keeping other bodies from being cancelled.
     ///
     /// Cancelling the caller while it waits removes it from the queue; cancelling it while the body runs cancels the body,
     /// and the lock is released when the body has ended.
+    ///
+    /// A grant that has ended by the time that it comes (the process was stopped, or the answer took longer than the lease) runs
+    /// no body. A call that may still wait asks again, up to five times; otherwise it throws `lost`, without a
+    /// ``LockError/bodyOutcome``. So it does if an operator has broken the lock.
     ///
     /// It returns when the lock is released, or, where nothing that this client asks later can overtake the release, as soon
     /// as that is on its way: on ZooKeeper and on a Redlock always, on Redis after a body of less than 10 ms. If the store
@@ -26,14 +31,15 @@ extension LockClient {
     ///   - holdingAtMost: How long the lease is renewed at most. Then the body is cancelled, and the lock is lost. `nil`:
     ///     without limit.
     ///   - reentrant: Allows the call when the same task tree holds the lock already: the body then runs under that grant,
-    ///     with the same token. Bodies of sibling tasks are not kept apart.
+    ///     with the same token. Bodies of sibling tasks are not kept apart. A `Task { }` that a body starts is of its tree, a
+    ///     `Task.detached { }` is not.
     ///   - isolation: Where the body runs. Leave it out.
     ///   - body: What to do. It is lent the ``HeldLock``.
     /// - Returns: What the body returned.
     /// - Throws: ``LockError``: `timedOut`, `busy` (only if not waiting), `unreachable`, `outcomeUnknown`, `noQuorum`,
     ///   `serverRefused`, `wouldDeadlock` if the same task tree holds the lock, `lost` if the grant was not valid at the
-    ///   instant when the body returned (with ``LockError/bodyOutcome``), `invalidName`, `invalidConfiguration`,
-    ///   `clientNotRunning`; `CancellationError` if the caller was cancelled while waiting; otherwise what the body throws.
+    ///   instant when the body returned (with ``LockError/bodyOutcome``) or had ended before the body could start,
+    ///   `invalidName`, `invalidConfiguration`, `clientNotRunning`; `CancellationError` if the caller was cancelled while waiting; otherwise what the body throws.
     ///   A failed release never hides the body's result or error.
     public func withLock<Success>(
         _ name: some LockNameConvertible,
@@ -52,24 +58,33 @@ extension LockClient {
         )
         if let outer = TaskHolds.running(call.name, backend: self.backend.identity) {
             guard reentrant else { throw self.wouldDeadlock(call.name) }
-            try outer.checkValid()
-            let success: Success
-            do {
-                success = try await body(HeldLock(outer))
-            } catch {
-                if let reason = outer.loss() { throw self.lost(outer, reason, failure: error) }
-                throw error
-            }
-            if let reason = outer.loss() { throw self.lost(outer, reason, failure: nil) }
-            return success
+            return try await self.result(of: body, within: outer, isolation: isolation)
         }
         return try await self.result(of: body, under: try await self.obtain(call), isolation: isolation)
+    }
+
+    /// Runs a body under a grant that another body of the same task tree has.
+    private func result<Success>(
+        of body: (borrowing HeldLock) async throws -> Success,
+        within outer: Hold,
+        isolation: isolated (any Actor)?
+    ) async throws -> Success {
+        try outer.checkValid()
+        let success: Success
+        do {
+            success = try await body(HeldLock(outer))
+        } catch {
+            if let reason = outer.loss() { throw self.lost(outer, reason, failure: error) }
+            throw error
+        }
+        if let reason = outer.loss() { throw self.lost(outer, reason, failure: nil) }
+        return success
     }
 
     /// Runs a body under a lock if nobody else holds it.
     ///
     /// Like ``withLock(_:lease:waitingAtMost:holdingAtMost:reentrant:isolation:body:)`` without waiting, but a lock that is
-    /// held is no error.
+    /// held is no error. With `reentrant`, a lock that the same task tree holds is not held by somebody else: the body runs.
     ///
     /// - Returns: What the body returned; `nil` if the lock is held, and the body did not run.
     /// - Throws: As `withLock`, except `busy` and `timedOut`.
@@ -77,11 +92,15 @@ extension LockClient {
         _ name: some LockNameConvertible,
         lease: Duration? = nil,
         holdingAtMost: Duration? = nil,
+        reentrant: Bool = false,
         isolation: isolated (any Actor)? = #isolation,
         body: (borrowing HeldLock) async throws -> Success
     ) async throws -> Success? {
         let call = try self.checked(name, lease: lease, waitingAtMost: .zero, holdingAtMost: holdingAtMost)
-        if TaskHolds.running(call.name, backend: self.backend.identity) != nil { return nil }
+        if let outer = TaskHolds.running(call.name, backend: self.backend.identity) {
+            guard reentrant else { return nil }
+            return try await self.result(of: body, within: outer, isolation: isolation)
+        }
         let hold: Hold
         do {
             hold = try await self.obtain(call)
@@ -94,7 +113,8 @@ extension LockClient {
     /// Acquires a lock without a scope. Prefer
     /// ``withLock(_:lease:waitingAtMost:holdingAtMost:reentrant:isolation:body:)``: see ``LockHandle`` for what is lost.
     ///
-    /// Parameters and errors are those of `withLock`; there is no `lost`, which the handle tells.
+    /// Parameters and errors are those of `withLock`; `lost` says only that the grant had ended by the time that it came: what
+    /// happens later, the handle tells.
     public func acquire(
         _ name: some LockNameConvertible,
         lease: Duration? = nil,
@@ -182,7 +202,11 @@ extension LockClient {
     }
 
     private func wouldDeadlock(_ name: LockName) -> LockError {
-        LockError(.wouldDeadlock, "this task holds '\(name)' already, and would wait for itself")
+        LockError(
+            .wouldDeadlock,
+            "this task holds '\(name)' already, and would wait for itself; work that nobody here waits for goes into "
+                + "Task.detached, because Task { } counts as part of this task"
+        )
     }
 
     /// - Parameter failure: what the body threw; `nil` if it returned.

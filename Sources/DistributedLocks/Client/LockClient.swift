@@ -52,21 +52,22 @@ public final class LockClient: Sendable {
 
     /// Tells what the backend knows of one lock. An unlocked name is no error: it has no holder.
     ///
-    /// - Throws: ``LockError``: `invalidName`, `unreachable`, `noQuorum`, `serverRefused`, `clientNotRunning`.
-    public func status(of name: some LockNameConvertible) async throws(LockError) -> LockStatus {
+    /// - Throws: ``LockError``: `invalidName`, `unreachable`, `noQuorum`, `serverRefused`, `outcomeUnknown`,
+    ///   `clientNotRunning`; `CancellationError` if the caller was cancelled.
+    public func status(of name: some LockNameConvertible) async throws -> LockStatus {
         let name = try name.lockName()
-        try await self.waitUntilRunning(until: self.now() + self.configuration.startTimeout)
-        let all = try await self.backend.status(of: name)
+        let all = try await self.ask { backend throws(LockError) in try await backend.status(of: name) }
         return all.first
             ?? LockStatus(name: name, holder: nil, waiters: [], lastToken: nil, tokenDomain: .clock)
     }
 
     /// Tells what the backend knows of all locks that are held or waited for, in the order of their names.
     ///
-    /// - Throws: ``LockError``: `unreachable`, `noQuorum`, `serverRefused`, `clientNotRunning`.
-    public func statusOfAll() async throws(LockError) -> [LockStatus] {
-        try await self.waitUntilRunning(until: self.now() + self.configuration.startTimeout)
-        return try await self.backend.status(of: nil).sorted { $0.name.rawValue < $1.name.rawValue }
+    /// - Throws: ``LockError``: `unreachable`, `noQuorum`, `serverRefused`, `outcomeUnknown`, `clientNotRunning`;
+    ///   `CancellationError` if the caller was cancelled.
+    public func statusOfAll() async throws -> [LockStatus] {
+        let all = try await self.ask { backend throws(LockError) in try await backend.status(of: nil) }
+        return all.sorted { $0.name.rawValue < $1.name.rawValue }
     }
 
     /// Breaks a lock by hand.
@@ -78,14 +79,32 @@ public final class LockClient: Sendable {
     ///   - name: The lock.
     ///   - immediately: Grants the lock to the next one without waiting. For the rest of the old lease two may believe to
     ///     hold the lock; only a fenced resource is safe then.
-    /// - Throws: ``LockError``: `invalidName`, `unreachable`, `noQuorum`, `serverRefused`, `clientNotRunning`.
+    /// - Throws: ``LockError``: `invalidName`, `unreachable`, `noQuorum`, `serverRefused`, `outcomeUnknown`,
+    ///   `clientNotRunning`; `CancellationError` if the caller was cancelled: the lock may be broken all the same.
     public func breakLock(
         _ name: some LockNameConvertible,
         immediately: Bool = false
-    ) async throws(LockError) -> RevokeReply {
+    ) async throws -> RevokeReply {
         let name = try name.lockName()
-        try await self.waitUntilRunning(until: self.now() + self.configuration.startTimeout)
-        return try await self.backend.revoke(name, immediately: immediately)
+        return try await self.ask { backend throws(LockError) in
+            try await backend.revoke(name, immediately: immediately)
+        }
+    }
+
+    /// One exchange that serves people. Cancellation is told as everywhere else.
+    private func ask<Answer: Sendable>(
+        _ exchange: (any LockBackend) async throws(LockError) -> Answer
+    ) async throws -> Answer {
+        do throws(LockError) {
+            try await self.waitUntilRunning(until: self.now() + self.configuration.startTimeout)
+            return try await exchange(self.backend)
+        } catch {
+            switch error.code {
+            case .cancelled: throw CancellationError()
+            case .outcomeUnknown where Task.isCancelled: throw CancellationError()
+            default: throw error
+            }
+        }
     }
 }
 
@@ -105,8 +124,8 @@ extension LockClient {
             let claim: LockClaim
             /// What it is set to in ``State/attemptDeadlines``; `nil` if it is not there.
             var deadline: Moment?
-            /// Resumed once: by whoever takes it out, under the mutex.
-            var waiter: UnsafeContinuation<WaitEnd, Never>?
+            /// Resumed once: by whoever takes it out, under the mutex. With `nil` if the attempt goes on.
+            var waiter: UnsafeContinuation<WaitEnd?, Never>?
             /// What happened before the waiter was there.
             var end: WaitEnd?
             /// A grant came when it was over.

@@ -26,9 +26,12 @@ extension LockClient {
         public var clock: any LockClock = SystemLockClock()
 
         /// Where log messages go. Nothing is logged above `info` that is not a danger to the caller's data.
+        ///
+        /// The handler is called on the threads that keep everybody's locks: it must not block.
         public var logger = Logger(label: "distributed-locks", factory: { _ in SwiftLogNoOpLogHandler() })
 
-        /// Where metrics go; `nil` for what the process was bootstrapped with.
+        /// Where metrics go; `nil` for what the process was bootstrapped with. Its handlers must not block, as those of the
+        /// logger.
         public var metricsFactory: (any MetricsFactory)?
 
         /// Where spans go; `nil` for what the process was bootstrapped with.

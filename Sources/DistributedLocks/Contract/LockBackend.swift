@@ -4,6 +4,15 @@
 /// deadlines, retries, renewal and cleaning up are the client's, written once for all backends (``LockClient``). The
 /// page `docs/backend-contract.md` shows how each backend serves this contract.
 ///
+/// While this package is 0.1, its enumerations of replies and events may grow. A backend makes them and need not care; code that
+/// switches over them has a `default`.
+///
+/// ## Threads
+///
+/// ``renew(_:)``, and whatever extends a session, must not need the global pool of threads: somebody's busy code would lose
+/// everybody's locks. The client calls ``renew(_:)`` in a task that prefers an executor of its own. What this backend continues
+/// in tasks has to be in the same task or in children of it; a `Task { }` runs on the pool.
+///
 /// ## Owners and retries
 ///
 /// Every ``LockClaim`` has an owner of its own. All exchanges are decided by the owner, atomically on the store, and can
@@ -113,7 +122,7 @@ extension LockBackend {
 
 /// What a store can do.
 public struct LockCapabilities: Sendable {
-    /// To what a lease belongs.
+    /// To what a lease belongs. There may be more cases later: have a `default`.
     public enum LeaseScope: Sendable {
         /// Each grant has a lease of its own, which the client renews.
         case grant
@@ -122,11 +131,17 @@ public struct LockCapabilities: Sendable {
     }
 
     /// In which order waiters are served.
-    public enum Fairness: Sendable {
+    public struct Fairness: Hashable, Sendable, RawRepresentable {
+        /// The name.
+        public let rawValue: String
+
+        /// Names an order.
+        public init(rawValue: String) { self.rawValue = rawValue }
+
         /// In the order in which they asked.
-        case firstInFirstOut
+        public static let firstInFirstOut = Fairness(rawValue: "firstInFirstOut")
         /// In no order.
-        case none
+        public static let none = Fairness(rawValue: "none")
     }
 
     /// The short name of the backend, for logs and metrics: `embedded`, `redis`, `redlock`, `zookeeper`, `memory`.
@@ -137,23 +152,49 @@ public struct LockCapabilities: Sendable {
     public var leaseScope: LeaseScope
     /// In which order waiters are served.
     public var fairness: Fairness
+    /// The kinds of claims that the store understands. The client sends it no others.
+    public var kinds: Set<LockClaim.Kind>
+
+    /// What every store understands.
+    private static let exclusiveOnly: Set<LockClaim.Kind> = [.exclusive]
+
+    /// Describes a store that understands exclusive claims.
+    public init(kind: String, leaseRange: ClosedRange<Duration>, leaseScope: LeaseScope, fairness: Fairness) {
+        self.init(
+            kind: kind,
+            leaseRange: leaseRange,
+            leaseScope: leaseScope,
+            fairness: fairness,
+            kinds: Self.exclusiveOnly
+        )
+    }
 
     /// Describes a store.
-    public init(kind: String, leaseRange: ClosedRange<Duration>, leaseScope: LeaseScope, fairness: Fairness) {
+    public init(
+        kind: String,
+        leaseRange: ClosedRange<Duration>,
+        leaseScope: LeaseScope,
+        fairness: Fairness,
+        kinds: Set<LockClaim.Kind>
+    ) {
         self.kind = kind
         self.leaseRange = leaseRange
         self.leaseScope = leaseScope
         self.fairness = fairness
+        self.kinds = kinds
     }
 }
 
 /// Receives what a backend hears. Calls may come from any thread; they return at once and take no backend lock.
+///
+/// A client's sink does not keep the client. It runs none of the users' code but their log and metrics handlers.
 public protocol LockEventSink: Sendable {
     /// Takes an event.
     func receive(_ event: LockEvent)
 }
 
-/// What a backend tells without being asked.
+/// What a backend tells without being asked. There may be more cases later: a sink of one's own has a `default` and ignores
+/// them.
 public enum LockEvent: Sendable {
     /// A queued claim was granted.
     case granted(AttemptID, LockGrant)

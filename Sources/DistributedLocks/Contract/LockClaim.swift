@@ -17,6 +17,21 @@ public struct AttemptID: Hashable, Comparable, Sendable, RawRepresentable, Custo
 
 /// An attempt to acquire one lock, from the request to the release.
 public struct LockClaim: Sendable {
+    /// In what way a lock is asked for.
+    ///
+    /// There is one kind. A store that is asked for a kind that it does not know would grant what must not be granted together, so
+    /// the client asks it for those only that it lists (``LockCapabilities/kinds``).
+    public struct Kind: Hashable, Sendable, RawRepresentable {
+        /// The number of the kind, which no other kind has.
+        public let rawValue: UInt8
+
+        /// Names a kind.
+        public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+        /// One holder at a time.
+        public static var exclusive: Kind { Kind(rawValue: 0) }
+    }
+
     /// Names the claim in events.
     public let attempt: AttemptID
     /// The lock.
@@ -25,13 +40,16 @@ public struct LockClaim: Sendable {
     public let owner: LockOwner
     /// How long a grant lasts unless it is renewed.
     public let lease: Duration
+    /// In what way.
+    public let kind: Kind
 
     /// Makes a claim.
-    public init(attempt: AttemptID, name: LockName, owner: LockOwner, lease: Duration) {
+    public init(attempt: AttemptID, name: LockName, owner: LockOwner, lease: Duration, kind: Kind = .exclusive) {
         self.attempt = attempt
         self.name = name
         self.owner = owner
         self.lease = lease
+        self.kind = kind
     }
 }
 
@@ -57,7 +75,7 @@ public struct AcquireRequest: Sendable {
     }
 }
 
-/// Answers a request.
+/// Answers a request. There may be more cases later: have a `default`.
 public enum AcquireReply: Sendable {
     /// The lock is the owner's.
     case granted(LockGrant)
@@ -125,7 +143,7 @@ public struct LockRenewal: Sendable {
     }
 }
 
-/// Answers one renewal.
+/// Answers one renewal. There may be more cases later: have a `default`.
 public enum LockRenewalReply: Sendable {
     /// The lease was set anew.
     case extended(until: ContinuousClock.Instant)
@@ -135,7 +153,7 @@ public enum LockRenewalReply: Sendable {
     case failed(LockError)
 }
 
-/// Answers a release.
+/// Answers a release. There may be more cases later: have a `default`.
 public enum ReleaseReply: Sendable {
     /// The owner held the lock, and does not any more.
     case released
@@ -143,7 +161,7 @@ public enum ReleaseReply: Sendable {
     case notHeld
 }
 
-/// Answers a revocation.
+/// Answers a revocation. There may be more cases later: have a `default`.
 public enum RevokeReply: Sendable {
     /// The lock was taken from its holder, or will be when it confirms or its lease has passed.
     case revoked(OwnerMetadata?)

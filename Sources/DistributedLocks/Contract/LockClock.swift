@@ -4,6 +4,9 @@ package import Moments
 ///
 /// Validity is judged by `ContinuousClock`, which goes on while the machine is suspended (on Linux it is
 /// CLOCK_BOOTTIME). Tests drive a clock by hand: `ManualClock` in LockTesting.
+///
+/// By ``SystemLockClock`` leases are renewed even while the threads of the global pool are busy. A client with another clock
+/// depends on how that one wakes who sleeps.
 public protocol LockClock: Sendable {
     /// The present instant.
     func now() -> ContinuousClock.Instant

@@ -14,7 +14,7 @@ public struct LockError: Error, Sendable {
         public static let busy = Code(rawValue: "busy")
         /// The lock was not granted in the time given.
         public static let timedOut = Code(rawValue: "timedOut")
-        /// The caller was cancelled. Public calls throw `CancellationError` instead; backends use this code.
+        /// The caller was cancelled. Backends use this code; every call of a client throws `CancellationError` instead.
         public static let cancelled = Code(rawValue: "cancelled")
         /// The backend did not answer in time or could not be reached.
         public static let unreachable = Code(rawValue: "unreachable")
@@ -26,7 +26,8 @@ public struct LockError: Error, Sendable {
         public static let outcomeUnknown = Code(rawValue: "outcomeUnknown")
         /// The owner does not hold the lock.
         public static let notHeld = Code(rawValue: "notHeld")
-        /// The same task tree holds the lock already, so that waiting for it would never end.
+        /// The same task tree holds the lock already, so that waiting for it would never end. A `Task { }` that a body starts
+        /// counts as part of it; `Task.detached { }` does not.
         public static let wouldDeadlock = Code(rawValue: "wouldDeadlock")
         /// The nodes were set up with another policy than this client's.
         public static let policyMismatch = Code(rawValue: "policyMismatch")
@@ -44,19 +45,25 @@ public struct LockError: Error, Sendable {
     }
 
     /// Why a grant ended before it was released.
-    public enum LossReason: String, Hashable, Sendable, CustomStringConvertible {
+    public struct LossReason: Hashable, Sendable, RawRepresentable, CustomStringConvertible {
+        /// The name, as it stands in logs.
+        public let rawValue: String
+
+        /// Names a reason.
+        public init(rawValue: String) { self.rawValue = rawValue }
+
         /// Its validity deadline passed without a renewal.
-        case leaseExpired
+        public static let leaseExpired = LossReason(rawValue: "leaseExpired")
         /// The backend answered that the owner no longer holds the lock.
-        case notOwner
+        public static let notOwner = LossReason(rawValue: "notOwner")
         /// An operator broke the lock.
-        case revoked
+        public static let revoked = LossReason(rawValue: "revoked")
         /// The session that the grant belonged to has ended.
-        case sessionEnded
+        public static let sessionEnded = LossReason(rawValue: "sessionEnded")
         /// It was held for as long as `holdingAtMost` allows.
-        case holdLimitReached
+        public static let holdLimitReached = LossReason(rawValue: "holdLimitReached")
         /// The client's `run()` ended.
-        case clientStopped
+        public static let clientStopped = LossReason(rawValue: "clientStopped")
 
         /// What happened, in words.
         public var description: String {
@@ -67,6 +74,7 @@ public struct LockError: Error, Sendable {
             case .sessionEnded: "the session with the backend ended"
             case .holdLimitReached: "it was held for as long as allowed"
             case .clientStopped: "the lock client was stopped"
+            default: self.rawValue
             }
         }
     }
@@ -88,7 +96,7 @@ public struct LockError: Error, Sendable {
         public var description: String { "\(self.node): \(self.message)" }
     }
 
-    /// How the body of `withLock` ended when its grant was lost.
+    /// How the body of `withLock` ended when its grant was lost. There may be more cases later: have a `default`.
     public enum BodyOutcome: Sendable {
         /// It returned: what it did may be done, and without the protection of the lock from some instant on.
         case completed
@@ -167,7 +175,8 @@ public struct LockError: Error, Sendable {
     public var lossReason: LossReason? { self.storage.details.lossReason }
     /// The token of the lost grant; only with ``Code-swift.struct/lost``.
     public var token: FencingToken? { self.storage.details.token }
-    /// How the body ended; only when `withLock` threw ``Code-swift.struct/lost``.
+    /// How the body ended; only when `withLock` threw ``Code-swift.struct/lost``. `nil` if the body did not run, because the
+    /// grant had ended by the time that it came.
     public var bodyOutcome: BodyOutcome? { self.storage.details.bodyOutcome }
     /// The error underneath.
     public var cause: (any Error)? { self.storage.details.cause }

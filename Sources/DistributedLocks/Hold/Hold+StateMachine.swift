@@ -2,8 +2,9 @@ import Moments
 
 /// Decides what is true of one grant from the instant of the grant to its end.
 ///
-/// The grant is *valid* until it is *released* or *lost*. Beside that, a body may run under it: *none*, *running*,
-/// *being cancelled*, *cancelled* (and still running), *ended*. Every method that can end the grant is allowed in every state: the first end stays.
+/// The grant is *valid* until it is *released* or *lost*. Beside that, a body may run under it: *none*, *running*, *to be
+/// cancelled*, *being cancelled*, *cancelled* (and still running), *ended*. Every method that can end the grant is allowed in
+/// every state: the first end stays.
 struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendable>: Sendable {
     enum End: Sendable, Equatable {
         case released
@@ -13,6 +14,8 @@ struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendab
     private enum BodyState: Sendable {
         case none
         case running(Body)
+        /// The grant was lost, and somebody is on the way to cancel it. It may end before that begins.
+        case toBeCancelled(Body)
         /// Its cancellation is under way; the task must not end before that is over.
         case beingCancelled(BodyWaiter?)
         /// It was cancelled, and has not ended yet.
@@ -21,8 +24,8 @@ struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendab
     }
 
     struct EndAction: Sendable {
-        /// The body to cancel; ``bodyCancelled()`` must follow.
-        var cancelBody: Body?
+        /// There is a body to cancel: ``bodyCancellationBegan()`` must follow, on another thread.
+        var cancelsBody = false
         var wake: [LossWaiter] = []
     }
 
@@ -44,7 +47,7 @@ struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendab
     /// Whether code of a scoped call still runs under this grant.
     var hasRunningBody: Bool {
         switch self.body {
-        case .running, .beingCancelled, .cancelled: true
+        case .running, .toBeCancelled, .beingCancelled, .cancelled: true
         case .none, .ended: false
         }
     }
@@ -67,10 +70,10 @@ struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendab
     mutating func lost(_ reason: LockError.LossReason) -> EndAction {
         guard self.end == nil else { return EndAction() }
         self.end = .lost(reason)
-        var action = EndAction(cancelBody: nil, wake: self.takeLossWaiters())
+        var action = EndAction(wake: self.takeLossWaiters())
         if case .running(let body) = self.body {
-            self.body = .beingCancelled(nil)
-            action.cancelBody = body
+            self.body = .toBeCancelled(body)
+            action.cancelsBody = true
         }
         return action
     }
@@ -97,7 +100,7 @@ struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendab
     /// The body returned or threw. False if its cancellation is under way: then it must wait (``bodyWaits(_:)``).
     mutating func bodyEnded() -> Bool {
         switch self.body {
-        case .running, .cancelled:
+        case .running, .toBeCancelled, .cancelled:
             self.body = .ended
             return true
         case .beingCancelled:
@@ -116,8 +119,21 @@ struct HoldStateMachine<Body: Sendable, BodyWaiter: Sendable, LossWaiter: Sendab
         case .cancelled:
             self.body = .ended
             return false
-        case .none, .running, .ended:
+        case .none, .running, .toBeCancelled, .ended:
             preconditionFailure("a body waits that was not cancelled")
+        }
+    }
+
+    /// Somebody is about to cancel the body. Returns it, and then ``bodyCancelled()`` must follow; `nil` if it has ended.
+    mutating func bodyCancellationBegan() -> Body? {
+        switch self.body {
+        case .toBeCancelled(let body):
+            self.body = .beingCancelled(nil)
+            return body
+        case .ended:
+            return nil
+        case .none, .running, .beingCancelled, .cancelled:
+            preconditionFailure("a cancellation began that nobody asked for, or twice")
         }
     }
 

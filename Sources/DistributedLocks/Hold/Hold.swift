@@ -20,8 +20,18 @@ final class Hold: Sendable {
     // Unchecked continuations have a size that the compiler knows (see Moment). Each is taken out of the state under the
     // mutex by the one who resumes it.
     private typealias Machine = HoldStateMachine<
-        BodyTask, UnsafeContinuation<Void, Never>, UnsafeContinuation<LockError.LossReason?, Never>
+        BodyTask, UnsafeContinuation<Void, Never>, UnsafeContinuation<AwaitedEnd, Never>
     >
+
+    /// How a wait for the end of the grant ended.
+    private enum AwaitedEnd: Sendable {
+        case lost(LockError.LossReason)
+        case released
+        /// Who waited was cancelled.
+        case cancelled
+
+        init(_ loss: LockError.LossReason?) { self = loss.map { .lost($0) } ?? .released }
+    }
 
     private struct State {
         var machine: Machine
@@ -67,6 +77,12 @@ final class Hold: Sendable {
     /// Whether the holder gave it back while it was valid.
     var isReleased: Bool { self.state.withLock { $0.machine.end == .released } }
 
+    /// Whether it can be relied on at this instant: it was neither lost nor released.
+    var isValid: Bool {
+        let now = Moment(self.clock.now())
+        return self.state.withLock { $0.machine.end == nil && $0.machine.loss(at: now) == nil }
+    }
+
     func checkValid() throws(LockError) {
         if let reason = self.loss() {
             throw .lost(reason, name: self.claim.name, token: self.token)
@@ -84,18 +100,39 @@ final class Hold: Sendable {
         for listener in listeners { listener.yield(until) }
     }
 
-    /// Ends the grant, and cancels the body that runs under it. False if it had ended before.
+    /// Whether the grant can be relied on at this instant, and its body has not ended.
+    var isValidForBody: Bool {
+        let now = Moment(self.clock.now())
+        return self.state.withLock { $0.machine.hasRunningBody && $0.machine.loss(at: now) == nil }
+    }
+
+    /// As ``checkValid()``, and not after the body has ended.
+    func checkValidForBody() throws(LockError) {
+        try self.checkValid()
+        if !self.hasRunningBody {
+            throw LockError(.notHeld, "the body that held '\(self.claim.name)' (token \(self.token)) has ended")
+        }
+    }
+
+    /// Ends the grant, and has the body cancelled that runs under it. False if it had ended before.
+    ///
+    /// No code of others runs before this returns.
     @discardableResult
     func lost(_ reason: LockError.LossReason) -> Bool {
         let (isFirst, action, listeners) = self.state.withLock { state in
             (state.machine.end == nil, state.machine.lost(reason), state.takeListeners())
         }
-        for waiter in action.wake { waiter.resume(returning: reason) }
+        for waiter in action.wake { waiter.resume(returning: .lost(reason)) }
         for listener in listeners { listener.finish() }
-        guard let body = action.cancelBody else { return isFirst }
+        if action.cancelsBody { BodyCancellations.shared.cancelBody(of: self) }
+        return isFirst
+    }
+
+    /// Cancels the body of a grant that was lost. Its handlers run on this thread.
+    func cancelBody() {
+        guard let body = self.state.withLock({ $0.machine.bodyCancellationBegan() }) else { return }
         body.cancel()
         self.state.withLock { $0.machine.bodyCancelled() }?.resume()
-        return isFirst
     }
 
     /// The holder gives the grant back.
@@ -107,7 +144,7 @@ final class Hold: Sendable {
             let (isFirst, wake) = state.machine.released(at: now)
             return (isFirst, wake, state.machine.loss(at: now), state.takeListeners())
         }
-        for waiter in wake { waiter.resume(returning: loss) }
+        for waiter in wake { waiter.resume(returning: AwaitedEnd(loss)) }
         for listener in listeners { listener.finish() }
         return (isFirst, loss)
     }
@@ -129,25 +166,32 @@ final class Hold: Sendable {
         }
     }
 
-    /// Waits for the end of the grant: the reason if it was lost, `nil` if it was released or the caller was cancelled.
-    func awaitLoss() async -> LockError.LossReason? {
+    /// Waits for the end of the grant: the reason if it was lost, `nil` if it was released.
+    func awaitLoss() async throws(CancellationError) -> LockError.LossReason? {
         let key = self.nextKey.add(1, ordering: .relaxed).newValue
-        return await withTaskCancellationHandler {
+        let end = await withTaskCancellationHandler {
             await withUnsafeContinuation { continuation in
                 let end = self.state.withLock { $0.machine.lossAwaited(key, by: continuation) }
                 switch end {
-                case .lost(let reason): continuation.resume(returning: reason)
-                case .released: continuation.resume(returning: nil)
+                case .lost(let reason): continuation.resume(returning: .lost(reason))
+                case .released: continuation.resume(returning: .released)
                 case nil:
                     // The handler may have run before the continuation was stored.
-                    if Task.isCancelled {
-                        self.state.withLock { $0.machine.lossNoLongerAwaited(key) }?.resume(returning: nil)
-                    }
+                    if Task.isCancelled { self.noLongerAwaited(key) }
                 }
             }
         } onCancel: {
-            self.state.withLock { $0.machine.lossNoLongerAwaited(key) }?.resume(returning: nil)
+            self.noLongerAwaited(key)
         }
+        switch end {
+        case .lost(let reason): return reason
+        case .released: return nil
+        case .cancelled: throw CancellationError()
+        }
+    }
+
+    private func noLongerAwaited(_ key: UInt64) {
+        self.state.withLock { $0.machine.lossNoLongerAwaited(key) }?.resume(returning: .cancelled)
     }
 
     /// The validity deadlines from now on, the latest one only.

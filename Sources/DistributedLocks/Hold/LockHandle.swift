@@ -31,6 +31,9 @@ public final class LockHandle: Sendable {
     /// The validity deadline now and after every renewal; a slow reader sees the latest only. Ends with the grant.
     public var validityUpdates: AsyncStream<ContinuousClock.Instant> { self.hold.validityUpdates() }
 
+    /// Whether the grant is valid at this instant, by the clock. False after a release.
+    public var isValid: Bool { self.hold.isValid }
+
     /// Checks that the grant is valid at this instant, by the clock.
     ///
     /// - Throws: ``LockError`` with ``LockError/Code-swift.struct/lost``, or ``LockError/Code-swift.struct/notHeld`` after
@@ -41,9 +44,10 @@ public final class LockHandle: Sendable {
 
     /// Waits for the end of the grant.
     ///
-    /// - Returns: why it was lost; `nil` if it was released, or if the calling task was cancelled.
-    public func lost() async -> LockError.LossReason? {
-        await self.hold.awaitLoss()
+    /// - Returns: why it was lost; `nil` if it was released.
+    /// - Throws: `CancellationError` if the calling task was cancelled before the grant ended.
+    public func lost() async throws(CancellationError) -> LockError.LossReason? {
+        try await self.hold.awaitLoss()
     }
 
     /// Releases the lock. Only the first call does anything.

@@ -84,6 +84,28 @@ import Testing
         }
     }
 
+    @Test func `a reentrant call that does not wait runs under the grant of its own task, and only of that`()
+        async throws
+    {
+        try await withManualLocks { locks, store, _ in
+            try await locks.withLock("a") { held in
+                let outer = held.token
+                #expect(try await locks.withLockIfAvailable("a") { _ in 1 } == nil)
+                #expect(try await locks.withLockIfAvailable("a", reentrant: true) { $0.token } == outer)
+                try await store.withClient { other in
+                    let free = try await other.withLockIfAvailable("b", reentrant: true) { _ in 1 }
+                    #expect(free == 1)
+                    let stranger = Task.detached {
+                        try await other.withLockIfAvailable("a", reentrant: true) { _ in 1 }
+                    }
+                    let found = try await stranger.value
+                    #expect(found == nil)
+                }
+            }
+            #expect(store.isEmpty)
+        }
+    }
+
     @Test func `a reentrant call under a lost grant is lost`() async throws {
         try await withManualLocks { locks, _, _ in
             let error = await #expect(throws: LockError.self) {

@@ -7,6 +7,7 @@ import Testing
     /// Answers no request, cancels whoever asks, and is told of what is taken back.
     private final class SilentBackend: LockBackend {
         let asked = Mutex<LockClaim?>(nil)
+        let sink = Mutex<(any LockEventSink)?>(nil)
         let withdrawn = Latch()
 
         var identity: String { "silent" }
@@ -19,7 +20,7 @@ import Testing
             )
         }
 
-        func start(delivering sink: any LockEventSink) {}
+        func start(delivering sink: any LockEventSink) { self.sink.withLock { $0 = sink } }
         func run() async throws {}
 
         func request(_ request: AcquireRequest) async throws(LockError) -> AcquireReply {
@@ -57,7 +58,7 @@ import Testing
         clock.interruption.withLock { interruption in
             interruption = {
                 guard let claim = backend.asked.withLock({ $0 }) else { return }
-                locks.receive(.granted(claim.attempt, grant))
+                backend.sink.withLock { $0 }?.receive(.granted(claim.attempt, grant))
             }
         }
         let running = Task { try await locks.run() }

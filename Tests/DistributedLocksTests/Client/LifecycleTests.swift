@@ -155,7 +155,7 @@ import Testing
         try await run.value
         moving.cancel()
         #expect(self.clock.now() - stopped <= .seconds(2))
-        #expect(await handle.lost() == .clientStopped)
+        #expect(try await handle.lost() == .clientStopped)
     }
 
     @Test func `a client that stops waits for a release that is under way, and repeats it`() async throws {

@@ -151,7 +151,7 @@ import Testing
             #expect(try await waiter.value == 2)
             try await clock.waitForSleeper(until: began + .seconds(10))
             clock.advance(by: .seconds(10))
-            #expect(await handle.lost() == .notOwner)
+            #expect(try await handle.lost() == .notOwner)
         }
     }
 

@@ -49,7 +49,7 @@ import Testing
         let handle = try await locks.acquire("a", lease: .seconds(30))
         told.append("\(await caught { try await locks.withLock("a", waitingAtMost: .zero) { _ in } } as Any)")
         _ = try await locks.breakLock("a")
-        _ = await handle.lost()
+        _ = try await handle.lost()
         told.append("\(await caught { try await handle.release() } as Any)")
 
         // A renewal that fails, a release that fails.

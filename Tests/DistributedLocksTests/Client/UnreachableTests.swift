@@ -55,7 +55,7 @@ import Testing
             try handle.checkValid()
             clock.advance(by: .nanoseconds(1))
             #expect(throws: LockError.self) { try handle.checkValid() }
-            #expect(await handle.lost() == .leaseExpired)
+            #expect(try await handle.lost() == .leaseExpired)
             store.faults.reconnect()
             clock.advance(by: .seconds(1))
             #expect(try await locks.withLock("a") { $0.token.rawValue } == 2)

@@ -30,6 +30,19 @@ import Testing
         func undo(after token: FencingToken?) { self.undone.append(token) }
     }
 
+    private actor PartImporter {
+        private(set) var parts: [Int: FencingToken] = [:]
+        func run(_ part: Int, fencingToken: FencingToken) { self.parts[part] = fencingToken }
+    }
+
+    /// Runs closures in its own time, as GRDB does.
+    private actor QueuedDatabase {
+        private var rows = 0
+        func write<Value: Sendable>(_ work: @escaping @Sendable (inout Int) throws -> Value) throws -> Value {
+            try work(&self.rows)
+        }
+    }
+
     private actor Shop {
         private(set) var sold: [Int: FencingToken] = [:]
         func sell(item: Int, fencingToken: FencingToken) throws { self.sold[item] = fencingToken }
@@ -72,6 +85,41 @@ import Testing
         #expect(await ledger.paid.count == 1)
     }
 
+    @Test func `doing the work in several tasks`() async throws {
+        let importer = PartImporter()
+        let parts = 1...8
+        try await withInMemoryLocks { locks, _ in
+            try await locks.withLock("import") { held in
+                let validity = held.validity
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for part in parts {
+                        group.addTask {
+                            try validity.checkValid()
+                            await importer.run(part, fencingToken: validity.token)
+                        }
+                    }
+                    try await group.waitForAll()
+                }
+            }
+        }
+        #expect(await importer.parts.keys.sorted() == Array(parts))
+    }
+
+    @Test func `handing validity to a closure that is kept`() async throws {
+        try await withInMemoryLocks { locks, _ in
+            let total = try await locks.withLock("import") { held in
+                let database = QueuedDatabase()
+                let validity = held.validity
+                return try await database.write { rows in
+                    try validity.checkValid()
+                    rows += 1
+                    return rows
+                }
+            }
+            #expect(total == 1)
+        }
+    }
+
     @Test func `being told that a lock was lost`() async throws {
         try await withInMemoryLocks { locks, _ in
             let importer = Importer(afterRun: { _ = try? await locks.breakLock("import", immediately: true) })
@@ -84,6 +132,21 @@ import Testing
                 await importer.undo(after: error.token)
             }
             #expect(await importer.undone.count == 1)
+        }
+    }
+
+    @Test func `watching a lock that is held beyond a scope`() async throws {
+        try await withInMemoryLocks { locks, _ in
+            let handle = try await locks.acquire("migration")
+            let watching = Task {
+                if let reason = try await handle.lost() {
+                    print("lost: \(reason)")
+                } else {
+                    print("released")
+                }
+            }
+            try await handle.release()
+            try await watching.value
         }
     }
 

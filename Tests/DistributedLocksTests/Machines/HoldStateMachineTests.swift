@@ -45,8 +45,9 @@ import Testing
     @Test func `a loss cancels the body once, and the body waits for that`() {
         var machine = Machine(validUntil: self.deadline)
         #expect(machine.bodyStarted("body") == false)
-        #expect(machine.lost(.revoked).cancelBody == "body")
-        #expect(machine.lost(.revoked).cancelBody == nil)
+        #expect(machine.lost(.revoked).cancelsBody)
+        #expect(!machine.lost(.revoked).cancelsBody)
+        #expect(machine.bodyCancellationBegan() == "body")
         #expect(machine.hasRunningBody)
         #expect(machine.bodyEnded() == false)
         #expect(machine.bodyWaits("waiter") == true)
@@ -58,6 +59,7 @@ import Testing
         var machine = Machine(validUntil: self.deadline)
         _ = machine.bodyStarted("body")
         _ = machine.lost(.revoked)
+        _ = machine.bodyCancellationBegan()
         #expect(machine.bodyEnded() == false)
         #expect(machine.bodyCancelled() == nil)
         #expect(machine.bodyWaits("waiter") == false)
@@ -67,6 +69,7 @@ import Testing
         var machine = Machine(validUntil: self.deadline)
         _ = machine.bodyStarted("body")
         _ = machine.lost(.revoked)
+        _ = machine.bodyCancellationBegan()
         #expect(machine.bodyCancelled() == nil)
         #expect(machine.hasRunningBody)
         #expect(machine.bodyEnded() == true)
@@ -75,7 +78,7 @@ import Testing
 
     @Test func `a body that starts after the loss starts cancelled`() {
         var machine = Machine(validUntil: self.deadline)
-        #expect(machine.lost(.revoked).cancelBody == nil)
+        #expect(!machine.lost(.revoked).cancelsBody)
         #expect(machine.bodyStarted("body") == true)
         #expect(machine.bodyEnded() == true)
     }
@@ -84,7 +87,17 @@ import Testing
         var machine = Machine(validUntil: self.deadline)
         _ = machine.bodyStarted("body")
         #expect(machine.bodyEnded() == true)
-        #expect(machine.lost(.revoked).cancelBody == nil)
+        #expect(!machine.lost(.revoked).cancelsBody)
+    }
+
+    @Test func `a body that ends before its cancellation begins is not cancelled, and does not wait`() {
+        var machine = Machine(validUntil: self.deadline)
+        _ = machine.bodyStarted("body")
+        #expect(machine.lost(.revoked).cancelsBody)
+        #expect(machine.hasRunningBody)
+        #expect(machine.bodyEnded() == true)
+        #expect(machine.bodyCancellationBegan() == nil)
+        #expect(!machine.hasRunningBody)
     }
 
     @Test func `who waits for the end is woken once`() {
@@ -98,13 +111,16 @@ import Testing
         #expect(machine.lossNoLongerAwaited(1) == nil)
     }
 
-    private enum Event: CaseIterable { case loss, release, extend, start, end, waits, cancelled, awaits, forgets }
+    private enum Event: CaseIterable {
+        case loss, release, extend, start, end, waits, begins, cancelled, awaits, forgets
+    }
 
     @Test func `in any order of events there is one end, one cancellation, and everybody is woken once`() {
         struct World {
             var machine: Machine
             enum Body { case none, running, ending, waiting, over }
             var body = Body.none
+            var isToBeCancelled = false
             var isCancelling = false
             var cancellations = 0
             var waits = 0
@@ -131,11 +147,11 @@ import Testing
                         woken(action.wake)
                         next.firstEnd = .lost(.revoked)
                     } else {
-                        #expect(action.wake.isEmpty && action.cancelBody == nil)
+                        #expect(action.wake.isEmpty && !action.cancelsBody)
                     }
-                    if action.cancelBody != nil {
+                    if action.cancelsBody {
                         next.cancellations += 1
-                        next.isCancelling = true
+                        next.isToBeCancelled = true
                     }
                 case .release:
                     let (isFirst, wake) = next.machine.released(at: start)
@@ -161,6 +177,12 @@ import Testing
                     let waits = next.machine.bodyWaits("body")
                     #expect(waits == next.isCancelling)
                     next.body = waits ? .waiting : .over
+                case .begins:
+                    guard next.isToBeCancelled else { continue }
+                    next.isToBeCancelled = false
+                    let body = next.machine.bodyCancellationBegan()
+                    #expect((body != nil) == (next.body == .running))
+                    next.isCancelling = body != nil
                 case .cancelled:
                     guard next.isCancelling else { continue }
                     next.isCancelling = false

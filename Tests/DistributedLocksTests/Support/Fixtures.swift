@@ -1,3 +1,4 @@
+import Moments
 import Testing
 
 @testable import DistributedLocks
@@ -108,5 +109,12 @@ func lossReason(of held: borrowing HeldLock) -> LockError.LossReason? {
         return nil
     } catch {
         return error.lossReason
+    }
+}
+
+extension LockClient {
+    /// Waits until `run()` is under way.
+    func waitUntilItRuns() async throws {
+        try await self.waitUntilRunning(until: Moment(ContinuousClock.now + .seconds(30)))
     }
 }

@@ -189,7 +189,7 @@ struct RunSession: Sendable {
                     for await validUntil in handle.validityUpdates { supervisor.extend(deadline: validUntil) }
                 }
                 group.addTask {
-                    if await handle.lost() != nil { supervisor.terminate() }
+                    if (try? await handle.lost()) != nil { supervisor.terminate() }
                 }
                 group.addTask { await self.passOn(signals, to: supervisor) }
             }
