@@ -48,7 +48,7 @@ struct Beat {
             guard let handle = try? await locks.acquire("kept", lease: self.lease) else { continue }
             let acquiredAt = clock.now
             let toldAt: ContinuousClock.Instant? = await withTaskGroup(of: ContinuousClock.Instant?.self) { group in
-                group.addTask { await handle.lost() == nil ? nil : clock.now }
+                group.addTask { (try? await handle.lost()) == nil ? nil : clock.now }
                 group.addTask {
                     while !ContractAgent.inputHasEnded() && !Task.isCancelled {
                         try? await Task.sleep(for: .milliseconds(20))

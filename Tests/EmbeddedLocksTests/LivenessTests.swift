@@ -165,7 +165,7 @@ struct LivenessTests {
                 try await withClient(path) { other in
                     let second = try await client.acquire("b", lease: .seconds(60))
                     _ = try await other.breakLock("b")
-                    #expect(await second.lost() == .revoked)
+                    #expect(try await second.lost() == .revoked)
                     try? await second.release()
                 }
                 try handle.checkValid()
