@@ -267,7 +267,7 @@ let package = Package(
         ),
         .testTarget(
             name: "LockURLsTests",
-            dependencies: ["DistributedLocks", "LockURLs"],
+            dependencies: ["DistributedLocks", "EmbeddedLocks", "LockURLs", "RedisLocks", "ZooKeeperLocks"],
             swiftSettings: settings
         ),
         // Servers, proxies and other things that tests of several modules need.

@@ -19,19 +19,21 @@ import EmbeddedLocks
 /// | `zookeeper://[user:password@]z1:2181,z2:2181,z3:2181[/chroot]` | a ZooKeeper ensemble; `zookeepers:` for TLS |
 ///
 /// An option of `embedded:` is `max-waiters=N`: more waiters than this on one lock are refused (10,000). Those of
-/// Redis are in the table of ``redisOptions``, those of Redlock in that of ``redlockOptions``, those of ZooKeeper in that of
-/// ``zooKeeperOptions``.
+/// Redis are in the table of `RedisLockConfiguration.urlOptions`, those of Redlock in that of `RedlockConfiguration.urlOptions`,
+/// those of ZooKeeper in that of `ZooKeeperLockConfiguration.urlOptions`. Each backend's module reads its own URLs:
+/// `RedisLockBackend(url:)`, `RedlockBackend(url:)`, `ZooKeeperLockBackend(url:)`, `EmbeddedLockBackend(url:)`.
 public enum LockBackends {
     /// The schemes that this build knows.
     public static var schemes: [String] {
         #if Embedded
-        ["embedded"] + Self.serverSchemes
+        EmbeddedLockBackend.urlSchemes + Self.serverSchemes
         #else
         Self.serverSchemes
         #endif
     }
 
-    private static let serverSchemes = Self.redisSchemes + Self.redlockSchemes + Self.zooKeeperSchemes
+    private static let serverSchemes =
+        RedisLockConfiguration.urlSchemes + RedlockConfiguration.urlSchemes + ZooKeeperLockConfiguration.urlSchemes
 
     /// Makes the backend that a URL names. Nothing is connected or opened yet.
     ///
@@ -46,39 +48,18 @@ public enum LockBackends {
     public static func backend(url: LockURL) throws(LockError) -> any LockBackend {
         switch url.scheme {
         #if Embedded
-        case "embedded":
-            return try Self.embedded(url)
+        case _ where EmbeddedLockBackend.urlSchemes.contains(url.scheme):
+            return try EmbeddedLockBackend(url: url)
         #endif
-        case "redis", "rediss", "redis+unix", "redis+sentinel", "rediss+sentinel":
-            return try Self.redis(url)
-        case "redlock", "redlocks":
-            return try Self.redlock(url)
-        case "zookeeper", "zookeepers":
-            return try Self.zooKeeper(url)
+        case _ where RedisLockConfiguration.urlSchemes.contains(url.scheme):
+            return try RedisLockBackend(configuration: RedisLockConfiguration(url: url))
+        case _ where RedlockConfiguration.urlSchemes.contains(url.scheme):
+            return try RedlockBackend(configuration: RedlockConfiguration(url: url))
+        case _ where ZooKeeperLockConfiguration.urlSchemes.contains(url.scheme):
+            return try ZooKeeperLockBackend(configuration: ZooKeeperLockConfiguration(url: url))
         default:
             let known = Self.schemes.map { $0 + ":" }.joined(separator: ", ")
             throw LockURL.invalid("there is no backend '\(url.scheme):' in this build; it has \(known)")
         }
     }
-
-    #if Embedded
-    private static func embedded(_ url: LockURL) throws(LockError) -> any LockBackend {
-        guard url.hosts.isEmpty, url.user == nil else {
-            throw LockURL.invalid(
-                "embedded: is on this host and takes no host or user: write embedded:///path/locks.db, with three slashes"
-            )
-        }
-        var options = EmbeddedLockBackend.Options()
-        for item in url.query {
-            switch item.name {
-            case "max-waiters":
-                options.maximumWaitersPerLock = try Self.maximumWaiters(item.value)
-            default:
-                throw LockURL.invalid("embedded: has no option '\(item.name)'; it has max-waiters")
-            }
-        }
-        let location = url.path.isEmpty ? try EmbeddedLocation.userDefault() : try EmbeddedLocation(path: url.path)
-        return EmbeddedLockBackend(location: location, options: options)
-    }
-    #endif
 }

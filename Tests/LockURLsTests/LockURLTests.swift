@@ -1,6 +1,12 @@
 import DistributedLocks
 import LockURLs
+import RedisLocks
 import Testing
+import ZooKeeperLocks
+
+#if Embedded
+import EmbeddedLocks
+#endif
 
 @Suite struct LockURLTests {
     @Test func `the parts of a URL with several hosts are read`() throws {
@@ -51,6 +57,27 @@ import Testing
         #expect(try LockBackends.backend(url: "embedded:///tmp/a.db").identity == "embedded:/tmp/a.db")
         #expect(
             try LockBackends.backend(url: "embedded:/tmp//a%20b.db?max-waiters=5").identity == "embedded:/tmp/a b.db")
+    }
+
+    /// What a newcomer tries first.
+    @Test func `each backend's module reads its own URLs, as the module of all of them does`() throws {
+        func expect(_ backend: some LockBackend, _ url: String) throws {
+            #expect(try LockBackends.backend(url: url).identity == backend.identity)
+        }
+        let redis = "redis://u:p@h:7/2?prefix=x:"
+        try expect(RedisLockBackend(url: redis), redis)
+        try expect(RedisLockBackend(configuration: RedisLockConfiguration(host: "h", port: 7)), "redis://h:7")
+        let redlock = "redlock://a,b,c/1?set=s"
+        try expect(RedlockBackend(url: redlock), redlock)
+        let zooKeeper = "zookeeper://a,b:7/c"
+        try expect(ZooKeeperLockBackend(url: zooKeeper), zooKeeper)
+        #expect(throws: LockError.self) { try RedisLockBackend(url: redlock) }
+        #expect(throws: LockError.self) { try RedlockBackend(url: redis) }
+        #expect(throws: LockError.self) { try ZooKeeperLockBackend(url: redis) }
+        #if Embedded
+        try expect(EmbeddedLockBackend(url: "embedded:///tmp/a.db"), "embedded:///tmp/a.db")
+        #expect(throws: LockError.self) { try EmbeddedLockBackend(url: redis) }
+        #endif
     }
 
     // MARK: Sentinel

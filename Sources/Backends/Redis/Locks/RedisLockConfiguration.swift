@@ -74,6 +74,11 @@ public struct RedisLockConfiguration: Sendable {
     public init(address: Address) {
         self.address = address
     }
+
+    /// Locks on the server on a host, in clear and without a password unless told otherwise.
+    public init(host: String, port: Int = 6379) {
+        self.init(address: .tcp(host: host, port: port))
+    }
 }
 
 extension RedisLockConfiguration: CustomStringConvertible, CustomReflectable {

@@ -1,5 +1,3 @@
-public import DistributedLocks
-
 /// The parts of a URL that names a backend.
 ///
 /// Several hosts may stand in one URL, which is why general URL parsers cannot read it:
@@ -172,7 +170,7 @@ public struct LockURL: Sendable, Hashable {
         return "…" + text[at...]
     }
 
-    static func invalid(_ message: String) -> LockError {
+    package static func invalid(_ message: String) -> LockError {
         LockError(.invalidConfiguration, message)
     }
 }

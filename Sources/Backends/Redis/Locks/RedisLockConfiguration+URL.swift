@@ -1,16 +1,8 @@
-import DistributedLocks
-import RedisLocks
+public import DistributedLocks
 
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#elseif canImport(Darwin)
-import Darwin
-#endif
-
-extension LockBackends {
-    static let redisSchemes = ["redis", "rediss", "redis+unix", "redis+sentinel", "rediss+sentinel"]
+extension RedisLockConfiguration {
+    /// The schemes of its URLs.
+    public static let urlSchemes = ["redis", "rediss", "redis+unix", "redis+sentinel", "rediss+sentinel"]
 
     /// The options of Redis URLs, and what they mean.
     ///
@@ -30,19 +22,25 @@ extension LockBackends {
     ///
     /// With Sentinels, user and password of the URL are those of the master, and `ca-file` and `server-name` are for the
     /// master and its Sentinels alike.
-    public static let redisOptions = [
+    public static let urlOptions = [
         "prefix", "max-waiters", "password-file", "password-env", "ca-file", "server-name", "database",
         "replication-acks", "sentinel-user", "sentinel-password-file", "sentinel-password-env",
     ]
 
-    static func redis(_ url: LockURL) throws(LockError) -> any LockBackend {
-        var configuration = RedisLockConfiguration(address: try Self.redisAddress(url))
-        configuration.username = url.user
-        configuration.password = url.password
-        if url.scheme.hasPrefix("rediss") { configuration.tls = RedisLockConfiguration.TLS() }
-        if let database = Self.databaseText(url) { configuration.database = try Self.database(database) }
-        for item in url.query { try Self.apply(item, to: &configuration, scheme: url.scheme) }
-        return try RedisLockBackend(configuration: configuration)
+    /// Reads a URL, such as `redis://user:password@host:6379/0`, `rediss://host`, `redis+unix:///path.sock` or
+    /// `redis+sentinel://s1,s2,s3/mymaster`.
+    ///
+    /// - Throws: `LockError` `invalidConfiguration` with what is wrong and what would be right.
+    public init(url: LockURL) throws(LockError) {
+        guard Self.urlSchemes.contains(url.scheme) else {
+            throw LockURL.invalid("'\(url.scheme):' is no Redis: write redis://host:6379")
+        }
+        self.init(address: try Self.address(url))
+        self.username = url.user
+        self.password = url.password
+        if url.scheme.hasPrefix("rediss") { self.tls = TLS() }
+        if let database = Self.databaseText(url) { self.database = try LockURL.database(database) }
+        for item in url.query { try self.apply(item, scheme: url.scheme) }
     }
 
     /// What stands in the path for the database. `nil`: nothing.
@@ -58,7 +56,7 @@ extension LockBackends {
         }
     }
 
-    private static func redisAddress(_ url: LockURL) throws(LockError) -> RedisLockConfiguration.Address {
+    private static func address(_ url: LockURL) throws(LockError) -> Address {
         if url.scheme.hasSuffix("+sentinel") {
             let name = url.path.split(separator: "/", maxSplits: 1).first
             guard !url.hosts.isEmpty, let name else {
@@ -68,7 +66,7 @@ extension LockBackends {
                 )
             }
             return .sentinels(
-                url.hosts.map { RedisLockConfiguration.Sentinel(host: $0.name, port: $0.port ?? 26379) },
+                url.hosts.map { Sentinel(host: $0.name, port: $0.port ?? 26379) },
                 master: String(name)
             )
         }
@@ -87,80 +85,51 @@ extension LockBackends {
         return .tcp(host: host.name, port: host.port ?? 6379)
     }
 
-    private static func apply(
-        _ item: LockURL.QueryItem,
-        to configuration: inout RedisLockConfiguration,
-        scheme: String
-    ) throws(LockError) {
+    private mutating func apply(_ item: LockURL.QueryItem, scheme: String) throws(LockError) {
         switch item.name {
         case "prefix":
-            configuration.keyPrefix = item.value
+            self.keyPrefix = item.value
         case "max-waiters":
-            configuration.maximumWaitersPerLock = try Self.maximumWaiters(item.value)
+            self.maximumWaitersPerLock = try LockURL.maximumWaiters(item.value)
         case "password-file":
-            configuration.password = try Self.firstLine(ofFile: item.value)
+            self.password = try LockURL.firstLine(ofFile: item.value)
         case "password-env":
-            configuration.password = try Self.environmentVariable(item.value)
+            self.password = try LockURL.environmentVariable(item.value)
         case "ca-file" where scheme.hasPrefix("rediss"):
-            configuration.tls?.certificateAuthorityFile = item.value
+            self.tls?.certificateAuthorityFile = item.value
         case "server-name" where scheme.hasPrefix("rediss"):
-            configuration.tls?.serverName = item.value
+            self.tls?.serverName = item.value
         case "ca-file", "server-name":
             throw LockURL.invalid("\(item.name) is for rediss: only; \(scheme): is in clear")
         case "replication-acks":
             guard let number = Int(item.value), (0...1_000).contains(number) else {
                 throw LockURL.invalid("replication-acks is a number from 0 to 1000, not '\(item.value)'")
             }
-            configuration.replicationAcks = number
+            self.replicationAcks = number
         case "sentinel-user" where scheme.hasSuffix("+sentinel"):
-            configuration.sentinelUsername = item.value
+            self.sentinelUsername = item.value
         case "sentinel-password-file" where scheme.hasSuffix("+sentinel"):
-            configuration.sentinelPassword = try Self.firstLine(ofFile: item.value, option: item.name)
+            self.sentinelPassword = try LockURL.firstLine(ofFile: item.value, option: item.name)
         case "sentinel-password-env" where scheme.hasSuffix("+sentinel"):
-            configuration.sentinelPassword = try Self.environmentVariable(item.value, option: item.name)
+            self.sentinelPassword = try LockURL.environmentVariable(item.value, option: item.name)
         case "sentinel-user", "sentinel-password-file", "sentinel-password-env":
             throw LockURL.invalid("\(item.name) is for redis+sentinel: only; \(scheme): has no Sentinels")
         case "database" where scheme == "redis+unix":
-            configuration.database = try Self.database(item.value)
+            self.database = try LockURL.database(item.value)
         default:
-            let known = Self.redisOptions.joined(separator: ", ")
+            let known = Self.urlOptions.joined(separator: ", ")
             throw LockURL.invalid("\(scheme): has no option '\(item.name)'; it has \(known)")
         }
     }
+}
 
-    static func maximumWaiters(_ text: String) throws(LockError) -> Int {
-        guard let number = Int(text), (1...1_000_000).contains(number) else {
-            throw LockURL.invalid("max-waiters is a number from 1 to 1000000, not '\(text)'")
-        }
-        return number
-    }
-
-    static func database(_ text: String) throws(LockError) -> Int {
-        guard let number = Int(text), (0...1_000_000).contains(number),
-            text.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 })
-        else { throw LockURL.invalid("a database is a number from 0, not '\(text)'") }
-        return number
-    }
-
-    static func environmentVariable(_ name: String, option: String = "password-env") throws(LockError) -> String {
-        guard let value = getenv(name) else {
-            throw LockURL.invalid("\(option) names the environment variable '\(name)', which is not set")
-        }
-        return String(cString: value)
-    }
-
-    /// The first line of a file, which is short: a password.
-    static func firstLine(ofFile path: String, option: String = "password-file") throws(LockError) -> String {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else {
-            throw LockURL.invalid("\(option) '\(path)' cannot be read: \(String(cString: strerror(errno)))")
-        }
-        defer { close(descriptor) }
-        var bytes = [UInt8](repeating: 0, count: 4_096)
-        let count = read(descriptor, &bytes, bytes.count)
-        guard count >= 0, let text = String(validating: bytes.prefix(count), as: UTF8.self) else {
-            throw LockURL.invalid("\(option) '\(path)' cannot be read, or is not UTF-8 text")
-        }
-        return String(text.prefix { !$0.isNewline })
+extension RedisLockBackend {
+    /// Uses the server that a URL names, such as `redis://localhost`. Nothing is connected before ``run()``.
+    ///
+    /// The options of the URL are those of ``RedisLockConfiguration/urlOptions``.
+    ///
+    /// - Throws: `LockError` `invalidConfiguration` with what is wrong and what would be right.
+    public convenience init(url: String) throws(LockError) {
+        try self.init(configuration: RedisLockConfiguration(url: LockURL(url)))
     }
 }

@@ -1,0 +1,81 @@
+public import DistributedLocks
+
+extension RedlockConfiguration {
+    /// The schemes of its URLs.
+    public static let urlSchemes = ["redlock", "redlocks"]
+
+    /// The options of Redlock URLs, and what they mean.
+    ///
+    /// | option | meaning |
+    /// |---|---|
+    /// | `prefix=TEXT` | stands before the lock's name in its key (`dlock:`); may be empty |
+    /// | `max-waiters=N` | more waiters than this on one lock are refused (10,000) |
+    /// | `longest-lease=60s` | the longest lease that can be asked for; the same for all clients |
+    /// | `max-clock-skew=10s` | how far the servers' clocks may differ; the same for all clients |
+    /// | `instance-timeout=500ms` | how long one instance may take to answer |
+    /// | `set=NAME` | names the set where clients know the servers by different addresses |
+    /// | `password-file=PATH` | the password is the first line of this file |
+    /// | `password-env=NAME` | the password is the value of this environment variable |
+    /// | `ca-file=PATH` | a PEM file with the authorities that are trusted (only `redlocks:`) |
+    /// | `server-name=NAME` | the name in the servers' certificates, if it is not the hosts' (only `redlocks:`) |
+    public static let urlOptions = [
+        "prefix", "max-waiters", "longest-lease", "max-clock-skew", "instance-timeout", "set", "password-file",
+        "password-env", "ca-file", "server-name",
+    ]
+
+    /// Reads a URL, such as `redlock://r1,r2,r3,r4,r5`.
+    ///
+    /// - Throws: `LockError` `invalidConfiguration` with what is wrong and what would be right.
+    public init(url: LockURL) throws(LockError) {
+        guard Self.urlSchemes.contains(url.scheme), !url.hosts.isEmpty, url.hosts.allSatisfy({ !$0.name.isEmpty })
+        else {
+            let scheme = Self.urlSchemes.contains(url.scheme) ? url.scheme : "redlock"
+            throw LockURL.invalid("\(scheme): needs hosts: write \(scheme)://r1,r2,r3,r4,r5")
+        }
+        self.init(servers: url.hosts.map { .tcp(host: $0.name, port: $0.port ?? 6379) })
+        self.username = url.user
+        self.password = url.password
+        if url.scheme == "redlocks" { self.tls = RedisLockConfiguration.TLS() }
+        if !url.path.isEmpty, url.path != "/" {
+            self.database = try LockURL.database(String(url.path.dropFirst()))
+        }
+        for item in url.query { try self.apply(item, scheme: url.scheme) }
+    }
+
+    private mutating func apply(_ item: LockURL.QueryItem, scheme: String) throws(LockError) {
+        func time() throws(LockError) -> Duration {
+            guard let time = LockURL.duration(item.value) else {
+                throw LockURL.invalid("\(item.name) is a time such as 10s or 500ms, not '\(item.value)'")
+            }
+            return time
+        }
+        switch item.name {
+        case "prefix": self.keyPrefix = item.value
+        case "max-waiters": self.maximumWaitersPerLock = try LockURL.maximumWaiters(item.value)
+        case "longest-lease": self.longestLease = try time()
+        case "max-clock-skew": self.maximumClockSkew = try time()
+        case "instance-timeout": self.instanceTimeout = try time()
+        case "set": self.setName = item.value
+        case "password-file": self.password = try LockURL.firstLine(ofFile: item.value)
+        case "password-env": self.password = try LockURL.environmentVariable(item.value)
+        case "ca-file" where scheme == "redlocks": self.tls?.certificateAuthorityFile = item.value
+        case "server-name" where scheme == "redlocks": self.tls?.serverName = item.value
+        case "ca-file", "server-name":
+            throw LockURL.invalid("\(item.name) is for redlocks: only; redlock: is in clear")
+        default:
+            let known = Self.urlOptions.joined(separator: ", ")
+            throw LockURL.invalid("\(scheme): has no option '\(item.name)'; it has \(known)")
+        }
+    }
+}
+
+extension RedlockBackend {
+    /// Uses the instances that a URL names, such as `redlock://r1,r2,r3,r4,r5`. Nothing is connected before ``run()``.
+    ///
+    /// The options of the URL are those of ``RedlockConfiguration/urlOptions``.
+    ///
+    /// - Throws: `LockError` `invalidConfiguration` with what is wrong and what would be right.
+    public convenience init(url: String) throws(LockError) {
+        try self.init(configuration: RedlockConfiguration(url: LockURL(url)))
+    }
+}
