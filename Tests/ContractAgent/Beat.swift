@@ -33,11 +33,12 @@ struct Beat {
 
     @MainActor private static func beat(_ clock: ContinuousClock) async -> Duration {
         var longest: Duration = .zero
+        var last = clock.now
         while !ContractAgent.inputHasEnded() {
-            let before = clock.now
-            await Task.yield()
-            longest = max(longest, clock.now - before)
             try? await Task.sleep(for: .milliseconds(5))
+            let now = clock.now
+            longest = max(longest, now - last)
+            last = now
         }
         return longest
     }
