@@ -2,8 +2,7 @@ import Synchronization
 
 /// Passes a backend's events on to the client for as long as that runs: a backend that keeps its sink keeps nothing by it.
 ///
-/// Not by a weak reference: what has one is retained and released by a slower way from then on, which costs more than a hundredth
-/// of an uncontended lock.
+/// The client is let go when its `run()` ends, and not by a weak reference: an event that comes before finds it for certain.
 final class EventRelay: LockEventSink {
     private let client: Mutex<LockClient?>
 
