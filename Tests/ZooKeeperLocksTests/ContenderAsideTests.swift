@@ -95,6 +95,19 @@ import Testing
         #expect(restarted.looked(nil, isUsedUp: false) == .create)
     }
 
+    @Test func `who does not wait and looks first makes a node only if nobody is there`() {
+        var free = ContenderStateMachine(joinsQueue: false, looksFirst: true)
+        #expect(free.attached() == .look)
+        #expect(free.looked([], isUsedUp: false) == .create)
+        var new = ContenderStateMachine(joinsQueue: false, looksFirst: true)
+        _ = new.attached()
+        #expect(new.looked(nil, isUsedUp: false) == .create)
+        var held = ContenderStateMachine(joinsQueue: false, looksFirst: true)
+        _ = held.attached()
+        #expect(held.looked([self.last, self.holder], isUsedUp: false) == .busy(nil, first: self.holder))
+        #expect(held.isOver)
+    }
+
     @Test func `a server that gives such numbers again is not asked without a pause`() {
         var machine = self.aside()
         #expect(machine.looked(nil, isUsedUp: false) == .create)

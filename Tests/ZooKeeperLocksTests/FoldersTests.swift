@@ -41,6 +41,17 @@ import Testing
         #expect(folders.isEmpty)
     }
 
+    @Test func `one is this client's own while it has seen nobody else there`() {
+        var folders = self.folders(["a"])
+        #expect(folders.isOwn("a") && !folders.isOwn("b"))
+        folders.sawOthers(in: "a")
+        #expect(!folders.isOwn("a"))
+        _ = folders.used("a")
+        #expect(folders.isOwn("a"))
+        _ = folders.noted("b", isThere: false, inUse: { [] })
+        #expect(!folders.isOwn("b"))
+    }
+
     @Test func `one that was asked for is deleted, though nobody knows whether it is there`() {
         var folders = FoldersStateMachine()
         #expect(folders.noted("a", isThere: false, inUse: { [] }) == [])

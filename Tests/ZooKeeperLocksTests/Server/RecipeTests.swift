@@ -67,6 +67,33 @@ struct RecipeTests {
         }
     }
 
+    // Z8: however often it is asked for, no number is used up.
+    @Test func `a lock that is held costs those who do not wait no transaction`() async throws {
+        let server = try await ZooKeeperServer.shared()
+        let url = server.chroot(timeout: 10)
+        try await withLockClient(url) { first in
+            let holder = Holder(first, "a")
+            await holder.isHeld()
+            for _ in 0..<3 {
+                try await withLockClient(url) { second in
+                    for _ in 0..<10 {
+                        let held = try await second.withLockIfAvailable("a") { _ in true }
+                        #expect(held == nil)
+                    }
+                }
+            }
+            let next = Holder(first, "a")
+            try await eventually("one waits") { try await first.status(of: "a").waiters.count == 1 }
+            let backend = try #require(try LockBackends.backend(url: url) as? ZooKeeperLockBackend)
+            let nodes = try await backend.children(backend.configuration.chroot + "/dlock/a")
+            #expect(nodes.map { String($0.suffix(10)) }.sorted() == ["0000000000", "0000000001"])
+            for waiter in [holder, next] {
+                waiter.letGo()
+                _ = try await waiter.end()
+            }
+        }
+    }
+
     // Z6
     @Test func `a holder whose node is deleted by an operator is told at once`() async throws {
         let server = try await ZooKeeperServer.shared()

@@ -1,14 +1,15 @@
 import DistributedLocks
 import Jute
 
-/// A contender whose number is used up (``ContenderNode/firstUsedUpRank``).
+/// A contender without a node: one that looks before it makes one, as it is not to wait, and one whose number is used up
+/// (``ContenderNode/firstUsedUpRank``).
 ///
-/// It never holds. It deletes its node and waits without one, so that the folder empties: those with lower numbers are served
-/// in their order, whoever finds the folder empty deletes it, and in the next one numbers begin at 0. Whoever deletes a folder
-/// that is empty disturbs nobody: a contender is in it, or has not been made yet.
+/// The latter never holds. It deletes its node and waits without one, so that the folder empties: those with lower numbers
+/// are served in their order, whoever finds the folder empty deletes it, and in the next one numbers begin at 0. Whoever
+/// deletes a folder that is empty disturbs nobody: a contender is in it, or has not been made yet.
 ///
-/// One that does not wait is told that the lock is busy, if anybody is in the folder; and if nobody is, it begins anew as
-/// the others do.
+/// One that does not wait is told that the lock is busy, if anybody is in the folder, and then needs no node: however many ask
+/// again and again, they neither use numbers up nor keep a folder from emptying.
 extension ContenderStateMachine {
     mutating func gotUsedUpNumber(_ node: ContenderNode) -> Action {
         self.timesAside += 1
@@ -43,13 +44,14 @@ extension ContenderStateMachine {
     mutating func looked(_ nodes: [ContenderNode]?, isUsedUp: Bool) -> Action {
         guard case .aside = self.state else { return .none }
         self.forgetWatches()
-        guard let nodes, isUsedUp else { return self.folderDeleted(isGone: true) }
-        guard let first = nodes.min() else { return .deleteFolder }
+        guard let nodes else { return self.folderDeleted(isGone: true) }
+        guard let first = nodes.min() else { return isUsedUp ? .deleteFolder : self.folderDeleted(isGone: true) }
         guard self.joinsQueue else {
             self.state = .over
             return .busy(nil, first: first)
         }
-        // Whoever has a number that is used up leaves soon, or is a client from before this rule, for which nobody can wait.
+        guard isUsedUp else { return self.folderDeleted(isGone: true) }
+        // Whoever has a number that is used up leaves soon; one from before this rule may hold, and then the folder is watched.
         self.watched = nodes.lazy.filter { !$0.isUsedUp }.max()
         let isNews = !self.isQueued
         self.isQueued = true

@@ -6,15 +6,15 @@ import Jute
 ///
 /// States: *idle* (the ensemble knows nothing of it), *creating* (the request is out), *unsure* (its reply was lost),
 /// *placed* (the node is there, and waits), *first* (nobody is ahead, but the session cannot be relied on just now),
-/// *holding*, *stepping aside* (the node's number is used up, and it is being deleted), *aside* (waits without a node for
-/// the lock's folder to go), *leaving* (the node is being deleted), *over*.
+/// *holding*, *stepping aside* (the node's number is used up, and it is being deleted), *aside* (has no node, and looks
+/// whether it may make one), *leaving* (the node is being deleted), *over*.
 ///
 /// A request that has no answer because its connection ended is taken up again by ``attached()``. Pure: what has to be
 /// asked is returned, and the answers are fed in.
 struct ContenderStateMachine {
     var state = State.idle
     let joinsQueue: Bool
-    /// It is known that the lock's counter is used up: look before a node is made.
+    /// It is likely that a node would be of no use: look before one is made.
     let looksFirst: Bool
     /// The caller has been told that it waits.
     var isQueued = false

@@ -38,6 +38,11 @@ struct FoldersStateMachine {
         return folder.isThere
     }
 
+    /// Whether this client has used it a moment ago, and has seen nobody else there since.
+    func isOwn(_ lock: String) -> Bool {
+        self.folders[lock].map { $0.isThere && !$0.isOthers } ?? false
+    }
+
     /// The folder is there, or has been asked for.
     ///
     /// - Parameter inUse: The folders in which this client has a contender.

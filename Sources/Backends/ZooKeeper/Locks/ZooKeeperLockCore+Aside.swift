@@ -3,7 +3,7 @@ import Jute
 import NIOCore
 import ZooKeeperClient
 
-/// Locks whose counter is used up: the actions of contenders that step aside.
+/// The actions of contenders without a node.
 extension ZooKeeperLockCore {
     /// At most so many locks are known to have used their counter up.
     private static var maximumUsedUpLocks: Int { 1_024 }
@@ -18,6 +18,8 @@ extension ZooKeeperLockCore {
 
     func look(_ contender: Contender) {
         let lock = contender.lock
+        // Without it a server that lags behind would show those who have left.
+        self.submit(.sync(path: lock)) { _ in }
         self.submit(.getChildren(path: lock)) { result in
             switch result {
             case .success(let reply):
@@ -29,6 +31,7 @@ extension ZooKeeperLockCore {
                 self.perform(contender.machine.looked(nodes, isUsedUp: isUsedUp), for: contender)
             case .failure(let error) where error.serverCode == .noNode:
                 self.usedUpLocks.remove(lock)
+                contender.isFolderMissing = true
                 self.perform(contender.machine.looked(nil, isUsedUp: false), for: contender)
             case .failure(let error):
                 self.retry(contender, after: error)
@@ -45,6 +48,7 @@ extension ZooKeeperLockCore {
         self.submit(.delete(path: contender.lock)) { result in
             switch result {
             case .success:
+                contender.isFolderMissing = true
                 self.perform(contender.machine.folderDeleted(isGone: true), for: contender)
             case .failure(let error) where error.serverCode == .noNode:
                 self.perform(contender.machine.folderDeleted(isGone: true), for: contender)

@@ -7,6 +7,7 @@ extension ZooKeeperLockCore {
     func create(_ contender: Contender) {
         self.createCount &+= 1
         contender.uuid = self.maker.uuid(of: contender.claim.attempt, count: self.createCount)
+        if exchange(&contender.isFolderMissing, with: false) { return self.createWithFolder(contender) }
         self.write(
             Write(
                 request: self.creation(of: contender),

@@ -80,6 +80,8 @@ final class ZooKeeperLockCore {
         /// It was given back by a call that does not wait for the answer.
         var leavesInOrder = false
         var uuid = ""
+        /// The folder was not there when it was looked for.
+        var isFolderMissing = false
         /// The paths by which it stands in `watchers`.
         var watched: Set<String> = []
         var request: RequestContinuation?
@@ -176,8 +178,9 @@ final class ZooKeeperLockCore {
     }
 
     func makeContender(_ claim: LockClaim, lock: String, joinsQueue: Bool) -> Contender {
-        let contender = Contender(
-            claim: claim, lock: lock, joinsQueue: joinsQueue, looksFirst: self.usedUpLocks.contains(lock))
+        // To look is a read; a node that is of no use would be two transactions.
+        let looksFirst = self.usedUpLocks.contains(lock) || (!joinsQueue && !self.folders.isOwn(lock))
+        let contender = Contender(claim: claim, lock: lock, joinsQueue: joinsQueue, looksFirst: looksFirst)
         self.contenders[claim.attempt] = contender
         return contender
     }
@@ -209,7 +212,11 @@ final class ZooKeeperLockCore {
 
     private func giveUp(_ contender: Contender, cancelled: Bool) {
         let reason = self.client.lastError?.message ?? "the ensemble did not answer"
+        // Who has no node has only looked. What is answered to that comes too late.
+        if case .aside = contender.machine.state { _ = contender.machine.withdrawn() }
         if contender.machine.isUnknown {
+            contender.timer?.cancel()
+            self.stopWatching(contender)
             self.contenders[contender.claim.attempt] = nil
             self.answer(
                 contender,
