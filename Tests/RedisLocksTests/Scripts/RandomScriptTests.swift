@@ -353,7 +353,7 @@ struct RandomScriptTests {
     func `a script with a fault is found out`(mutant: LoadedScripts.Mutant) async throws {
         try await RedisServer.withServer { server async throws in
             // The same sequences each time.
-            #expect(try Self.violation(seed: 1, steps: 20_000, mutant, on: server) != nil)
+            #expect(try Self.violation(seed: 1, steps: 200_000, mutant, on: server) != nil)
         }
     }
 }
