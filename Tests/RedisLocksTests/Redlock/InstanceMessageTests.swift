@@ -74,6 +74,7 @@ struct RedlockLostMessageTests {
                 // Both clients lose the gate; the holder's release there is kept, too.
                 proxies[gate].setRefusing(true)
                 proxies[gate].cutAll()
+                try await eventually("they have lost it") { proxies[gate].openCount == 0 }
                 holder.letGo()
                 let token = try await holder.end()
                 await waiter.isHeld()
