@@ -82,7 +82,10 @@ package final class TCPProxy: Sendable {
     /// is moved.
     package func point(toPort serverPort: Int) { self.state.withLock { $0.serverPort = serverPort } }
 
-    /// Closes every connection.
+    /// How many sockets there are, two for each connection.
+    package var openCount: Int { self.state.withLock { $0.channels.count } }
+
+    /// Closes every connection, soon.
     package func cutAll() {
         let channels = self.state.withLock { Array($0.channels.values) }
         for channel in channels { channel.close(promise: nil) }

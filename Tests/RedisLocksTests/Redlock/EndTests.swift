@@ -19,6 +19,7 @@ struct RedlockEndTests {
         try await withProxiedRedlock(3) { servers, proxies, url in
             for _ in 0..<2 {
                 let trouble = try await withLockClient(url) { locks -> Task<Void, any Error> in
+                    try await servers.allServe(locks)
                     let handle = try await locks.acquire("a", lease: .seconds(30), waitingAtMost: .seconds(20))
                     try await eventually("it is held everywhere") {
                         try (0..<3).allSatisfy { try servers.lockKeys($0).contains("dlock:a") }
@@ -54,6 +55,7 @@ struct RedlockEndTests {
             let backend = try RedlockBackend(servers, logger: warnings.logger)
             var ending = ContinuousClock.now
             try await withLockClient(backend) { locks in
+                try await servers.allServe(locks)
                 let handle = try await locks.acquire("a", lease: .seconds(30), waitingAtMost: .seconds(20))
                 try await eventually("it is held everywhere") {
                     try (0..<3).allSatisfy { try servers.lockKeys($0).contains("dlock:a") }
@@ -86,6 +88,7 @@ struct RedlockEndTests {
     @Test func `a release that an instance has refused is made when the instance takes it`() async throws {
         try await withRedlock(3) { servers, url in
             try await withLockClient(url) { locks in
+                try await servers.allServe(locks)
                 let handles = try await ["a", "b", "c"].asyncMap {
                     try await locks.acquire($0, lease: .seconds(30), waitingAtMost: .seconds(20))
                 }

@@ -56,6 +56,7 @@ struct RedlockLostMessageTests {
     {
         try await withProxiedRedlock(3) { servers, proxies, url in
             try await withRedlockClients(url, 2) { clients in
+                for client in clients { try await servers.allServe(client) }
                 let holder = Holder(clients[0], "a", lease: .seconds(30))
                 await holder.isHeld()
                 // A quorum may have granted it before the gate has.
@@ -74,6 +75,7 @@ struct RedlockLostMessageTests {
                 // Both clients lose the gate; the holder's release there is kept, too.
                 proxies[gate].setRefusing(true)
                 proxies[gate].cutAll()
+                try await eventually("they have lost it") { proxies[gate].openCount == 0 }
                 holder.letGo()
                 let token = try await holder.end()
                 await waiter.isHeld()

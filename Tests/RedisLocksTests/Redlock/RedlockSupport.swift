@@ -57,6 +57,16 @@ func withRedlockClients(
 }
 
 extension RedlockServers {
+    /// Waits until all instances take part in what a client is granted: on a busy machine a quorum may be open before the others.
+    func allServe(_ locks: LockClient) async throws {
+        try await eventually("all instances take part") {
+            let granted = try await token(locks, "warm-up")
+            return try self.servers.allSatisfy {
+                try $0.command("GET", "dlock.fence:{dlock:warm-up}").string.hasPrefix("\(granted)")
+            }
+        }
+    }
+
     /// The keys of locks, and of those who wait for them, on one instance.
     func lockKeys(_ index: Int) throws -> [String] {
         try (self[index].command("KEYS", "dlock*").list ?? []).map(\.string)

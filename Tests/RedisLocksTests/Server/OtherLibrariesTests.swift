@@ -96,11 +96,11 @@ struct OtherLibrariesTests {
                     time.sleep(0.005)
                 """
             let python = try ChildProcess(Self.python, ["-c", script], output: file("py").path)
-            try await eventually("redis-py has had its first turn") { try text("turns") == "p" }
+            try await eventually("redis-py has had its first turn") { try !text("turns").isEmpty }
             try await withLocks(server.url) { locks async throws in
-                for _ in 0..<50 {
+                for _ in 0..<30 {
                     // A waiter looks every third of its lease.
-                    try await locks.withLock("a", lease: .milliseconds(600), waitingAtMost: .seconds(20)) {
+                    try await locks.withLock("a", lease: .seconds(3), waitingAtMost: .seconds(30)) {
                         _ async throws in
                         let count = try #require(Int(try text("counter")))
                         try Data("\(try text("turns"))s".utf8).write(to: file("turns"))
@@ -114,9 +114,9 @@ struct OtherLibrariesTests {
             try await eventually(within: .seconds(60), "redis-py has ended") { python.hasEnded }
             let turns = try text("turns")
             #expect(try text("counter") == "\(turns.count)", "\((try? text("py")) ?? "")")
-            #expect(turns.count { $0 == "s" } == 50)
+            #expect(turns.count { $0 == "s" } == 30)
             let changes = zip(turns, turns.dropFirst()).count { $0 != $1 }
-            #expect(changes >= 20, "\(turns)")
+            #expect(changes >= 10, "\(turns)")
         }
     }
 }
