@@ -158,15 +158,64 @@ import Transport
         }
     }
 
-    @Test func `a client that stops awaits the end of what it has`() {
+    @Test func `a client that stops closes its session, and awaits the end of what it has`() {
         var machine = self.machine()
         self.open(&machine)
-        #expect(machine.stopped() == true)
-        #expect(machine.greeted(self.granted()) == .close)
+        #expect(machine.stopped() == .closeSession)
+        #expect(machine.stopped() == .none)
+        machine.sessionClosed()
         #expect(machine.ended(now: self.start, random: 0) == .finish)
         var idle = self.machine()
-        #expect(idle.stopped() == false)
+        #expect(idle.stopped() == .finish)
         #expect(idle.started() == nil)
+        var new = self.machine()
+        _ = new.started()
+        #expect(new.stopped() == .close)
+        #expect(new.greeted(self.granted()) == .close)
+        #expect(new.ended(now: self.start, random: 0) == .finish)
+    }
+
+    @Test func `a client that stops without a connection makes another one to close its session`() {
+        var machine = self.machine()
+        self.open(&machine)
+        _ = machine.ended(now: self.start, random: 0)
+        #expect(machine.stopped() == .connect(server: nil))
+        // The pauses of a client that goes on are too long for one that ends.
+        var servers: Set<Int> = []
+        var pauses = 0
+        for _ in 0..<8 {
+            switch machine.ended(now: self.start, random: 0.99) {
+            case .connect(let server): servers.insert(server)
+            case .wait(let until):
+                #expect(until <= self.start.advanced(by: .milliseconds(100)))
+                pauses += 1
+                guard case .connect(let server) = machine.timerFired(now: until) else {
+                    Issue.record("it goes on")
+                    return
+                }
+                servers.insert(server)
+            case .finish: Issue.record("the session is still there")
+            }
+        }
+        #expect(servers.count > 1 && pauses > 1)
+        guard case .closeSession = machine.greeted(self.granted()) else {
+            Issue.record("the session is to be closed")
+            return
+        }
+        // The answer was lost: it is sought again, and found to be done.
+        _ = machine.ended(now: self.start, random: 0)
+        #expect(machine.greeted(self.granted(timeout: 0)) == .close)
+        #expect(machine.ended(now: self.start, random: 0) == .finish)
+    }
+
+    @Test func `a client that cannot close its session in time ends without`() {
+        var machine = self.machine()
+        self.open(&machine)
+        _ = machine.ended(now: self.start, random: 0)
+        _ = machine.stopped()
+        machine.leavingGivenUp()
+        #expect(machine.greeted(self.granted()) == .close)
+        #expect(machine.ended(now: self.start, random: 0) == .finish)
     }
 
     @Test func `neither errors nor configurations show the password`() {

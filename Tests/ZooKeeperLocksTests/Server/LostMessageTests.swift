@@ -44,6 +44,36 @@ struct LostMessageTests {
         }
     }
 
+    // S13
+    @Test func `a client that ends while its connection is lost takes its nodes with it`() async throws {
+        let server = try await ZooKeeperServer.shared()
+        try await TCPProxy.withProxy(toPort: server.port) { proxy in
+            let url = server.chroot(timeout: 20)
+            try await withLockClient(url) { watcher in
+                var handle: LockHandle?
+                let healing = try await withLockClient(through(proxy, url)) { locks in
+                    handle = try await locks.acquire("a")
+                    proxy.setRefusing(true)
+                    proxy.cutAll()
+                    let before = proxy.acceptedCount
+                    try await eventually("it has tried to connect again") { proxy.acceptedCount > before }
+                    let ended = proxy.acceptedCount
+                    return Task {
+                        // More often than a client that has time.
+                        try await eventually("it tries, also when it ends") { proxy.acceptedCount > ended + 12 }
+                        proxy.setRefusing(false)
+                    }
+                }
+                try await healing.value
+                #expect(handle?.isValid == false)
+                // Long before the session ends by itself.
+                try await eventually(within: .seconds(5), "it is free") {
+                    try await watcher.status(of: "a").holder == nil
+                }
+            }
+        }
+    }
+
     // Z1
     @Test func `a lost answer to a create is found, and not made a second time`() async throws {
         let server = try await ZooKeeperServer.shared()

@@ -52,6 +52,8 @@ package final class ZooKeeperClient {
     private let endpoints: [ServerEndpoint]
     private var machine: ZooKeeperSessionStateMachine
     private let timer: EventLoopTimer
+    /// When it is stopping: how long its session is tried to be closed.
+    private var leaveLimit: Scheduled<Void>?
     private var attempt: ConnectAttempt?
     private var connection: ZooKeeperConnection?
     private var dataWatches: Set<String> = []
@@ -138,23 +140,48 @@ package final class ZooKeeperClient {
         }
     }
 
-    /// Ends the session, so that its nodes are gone at once, and the connection.
+    /// For so long a client that stops tries to close its session, over another connection if it has to.
+    private static let patienceAtEnd = TimeAmount.seconds(2)
+
+    /// Ends the session, so that its nodes are gone at once, and the connection. May take two seconds; a session that cannot be
+    /// closed in that time ends by itself.
     package func stop() {
-        let wasOpen = self.machine.isOpen || self.machine.isSettingUp
-        let isBusy = self.machine.stopped()
+        let action = self.machine.stopped()
+        if case .none = action { return }
         self.timer.cancel()
-        guard isBusy else { return self.finish() }
+        switch action {
+        case .none: return
+        case .finish: return self.finish()
+        case .close: return self.closeNow()
+        case .closeSession:
+            if let connection = self.connection { self.closeSession(over: connection) }
+        case .connect(let server):
+            if let server { self.carryOut(.connect(server: server)) }
+        }
+        let client = NIOLoopBound(self, eventLoop: self.eventLoop)
+        self.leaveLimit = self.eventLoop.scheduleTask(in: Self.patienceAtEnd) { client.value.leavingGivenUp() }
+    }
+
+    private func closeSession(over connection: ZooKeeperConnection) {
+        connection.send(.closeSession) { [weak self, weak connection] result in
+            if case .success = result { self?.machine.sessionClosed() }
+            connection?.closeGracefully() ?? ()
+        }
+    }
+
+    private func leavingGivenUp() {
+        guard self.machine.isLeaving else { return }
+        self.machine.leavingGivenUp()
+        self.logger.warning(
+            "the session could not be closed: what it has made goes when it ends",
+            metadata: ["zookeeper.session": "\(self.machine.session.map(String.init(describing:)) ?? "")"]
+        )
+        self.closeNow()
+    }
+
+    private func closeNow() {
         if let connection = self.connection {
-            if wasOpen {
-                let finish = { [weak connection] (_: Result<ZooKeeperReply, ZooKeeperError>) in
-                    connection?.closeGracefully() ?? ()
-                }
-                connection.send(.closeSession, completion: finish)
-                // A server that hangs is not waited for: the session then ends by itself.
-                self.timer.arm(.now.advanced(by: .milliseconds(500))) { connection.closeGracefully() }
-            } else {
-                connection.close(.stopped, "the client was stopped")
-            }
+            connection.close(.stopped, "the client was stopped")
         } else {
             self.attempt?.abandon()
             self.attempt = nil
@@ -164,6 +191,8 @@ package final class ZooKeeperClient {
 
     private func finish() {
         self.isFinished = true
+        self.leaveLimit?.cancel()
+        self.leaveLimit = nil
         self.finishIfGone()
     }
 
@@ -266,6 +295,9 @@ package final class ZooKeeperClient {
             self.delegate?.expired(session)
         case .refuse(let reason):
             connection.close(.notSent, reason)
+        case .closeSession(let session):
+            connection.opened(timeout: session.timeout)
+            self.closeSession(over: connection)
         case .close:
             connection.close(.stopped, "the client was stopped")
         }

@@ -22,7 +22,8 @@ extension ZooKeeperSession: CustomStringConvertible, CustomReflectable {
 /// Connecting, attaching to the session again, and the end of sessions.
 ///
 /// States: *idle* (before it runs), *connecting* to one server after another, *settingUp* (the session is there, and
-/// what must come first is being done), *open*, *backing off* (all servers were tried in vain), *stopping*, *stopped*.
+/// what must come first is being done), *open*, *backing off* (all servers were tried in vain), *leaving* (the session is to be
+/// ended, over whatever connection can be had), *stopping*, *stopped*.
 ///
 /// The session outlives its connections. Only a server can say that it has expired; the next attempt then asks for a new
 /// one. No server is accepted that has seen less than this client: it is told the highest zxid and refuses by itself.
@@ -37,6 +38,7 @@ struct ZooKeeperSessionStateMachine {
         case settingUp
         case open(since: Instant)
         case backingOff(until: Instant)
+        case leaving
         case stopping
         case stopped
     }
@@ -47,8 +49,23 @@ struct ZooKeeperSessionStateMachine {
         /// The session is over. Ask for a new one, over a new connection.
         case expired(ZooKeeperSession)
         case refuse(String)
+        /// The client is stopping, and has a session to end.
+        case closeSession(ZooKeeperSession)
         /// The client is stopping.
         case close
+    }
+
+    enum StopAction: Equatable {
+        /// Nothing is there whose end has to be awaited.
+        case finish
+        /// Close the session over the present connection.
+        case closeSession
+        /// Go on connecting: there is a session to close. `nil`: an attempt is under way.
+        case connect(server: Int?)
+        /// Close the connection, or end the attempt at one: there is no session.
+        case close
+        /// It is stopping already.
+        case none
     }
 
     enum EndedAction: Equatable {
@@ -83,7 +100,9 @@ struct ZooKeeperSessionStateMachine {
         if case .open = self.state { true } else { false }
     }
     /// A connection is wanted, or being made.
-    var isConnecting: Bool { self.state == .connecting }
+    var isConnecting: Bool { self.state == .connecting || self.state == .leaving }
+    /// The client stops, and has not closed its session yet.
+    var isLeaving: Bool { self.state == .leaving }
     var isSettingUp: Bool { self.state == .settingUp }
 
     /// The client runs. Returns which server to try; `nil` if it was stopped before.
@@ -104,7 +123,11 @@ struct ZooKeeperSessionStateMachine {
     }
 
     mutating func greeted(_ response: ConnectResponse) -> Greeting {
-        guard self.state == .connecting else { return .close }
+        switch self.state {
+        case .connecting: break
+        case .leaving: return self.greetedWhileLeaving(response)
+        case .idle, .settingUp, .open, .backingOff, .stopping, .stopped: return .close
+        }
         if response.timeoutMilliseconds <= 0 {
             guard let session = self.session else { return .refuse("the server refused to make a session") }
             self.session = nil
@@ -129,6 +152,17 @@ struct ZooKeeperSessionStateMachine {
         self.session = session
         self.state = .settingUp
         return .attached(session, isNew: isNew)
+    }
+
+    private mutating func greetedWhileLeaving(_ response: ConnectResponse) -> Greeting {
+        guard let session = self.session, response.timeoutMilliseconds > 0, response.sessionID == session.id else {
+            // It has expired.
+            self.session = nil
+            return .close
+        }
+        // A read-only server cannot end it.
+        if response.isReadOnly { return .refuse("the server is cut off from the quorum, and read-only") }
+        return .closeSession(session)
     }
 
     /// What must come first is done. False if the connection ended meanwhile.
@@ -157,6 +191,8 @@ struct ZooKeeperSessionStateMachine {
             self.roundsInVain = 0
         case .connecting, .settingUp, .open:
             self.triedInVain += 1
+        case .leaving:
+            return self.endedWhileLeaving(now: now)
         case .stopping, .stopped:
             self.state = .stopped
             return .finish
@@ -176,10 +212,25 @@ struct ZooKeeperSessionStateMachine {
         return .wait(until: until)
     }
 
+    /// A client that leaves has little time, so it pauses only when it has tried all servers in vain.
+    private static var pauseWhileLeaving: Duration { .milliseconds(100) }
+
+    private mutating func endedWhileLeaving(now: Instant) -> EndedAction {
+        guard self.session != nil else {
+            self.state = .stopped
+            return .finish
+        }
+        self.server = (self.server + 1) % self.serverCount
+        self.triedInVain += 1
+        guard self.triedInVain >= self.serverCount else { return .connect(server: self.server) }
+        self.triedInVain = 0
+        return .wait(until: now.advanced(by: Self.pauseWhileLeaving))
+    }
+
     /// The session has expired: ask for a new one from the same server, which is fine.
     mutating func endedAfterExpiry() -> EndedAction {
         switch self.state {
-        case .stopping, .stopped:
+        case .leaving, .stopping, .stopped:
             self.state = .stopped
             return .finish
         case .connecting, .idle, .settingUp, .open, .backingOff:
@@ -190,23 +241,47 @@ struct ZooKeeperSessionStateMachine {
 
     /// Returns which server to try, or when to ask again.
     mutating func timerFired(now: Instant) -> EndedAction? {
+        if self.state == .leaving { return .connect(server: self.server) }
         guard case .backingOff(let until) = self.state else { return nil }
         guard now >= until else { return .wait(until: until) }
         self.state = .connecting
         return .connect(server: self.server)
     }
 
-    /// True if there is a connection, or an attempt at one, whose end must be awaited.
-    mutating func stopped() -> Bool {
+    /// The client is to stop. What its session has made goes at once if the session is closed, and else only when it ends by
+    /// itself, so it is worth another connection.
+    mutating func stopped() -> StopAction {
+        let hasSession = self.session != nil
         switch self.state {
-        case .connecting, .settingUp, .open:
+        case .settingUp, .open:
+            self.state = .leaving
+            self.triedInVain = 0
+            return .closeSession
+        case .connecting where hasSession:
+            self.state = .leaving
+            return .connect(server: nil)
+        case .backingOff where hasSession:
+            self.state = .leaving
+            return .connect(server: self.server)
+        case .connecting:
             self.state = .stopping
-            return true
+            return .close
         case .idle, .backingOff:
             self.state = .stopped
-            return false
-        case .stopping, .stopped:
-            return self.state == .stopping
+            return .finish
+        case .leaving, .stopping, .stopped:
+            return .none
         }
+    }
+
+    /// The server has closed the session.
+    mutating func sessionClosed() {
+        self.session = nil
+        if self.state == .leaving { self.state = .stopping }
+    }
+
+    /// It takes too long: the session ends by itself.
+    mutating func leavingGivenUp() {
+        if self.state == .leaving { self.state = .stopping }
     }
 }
