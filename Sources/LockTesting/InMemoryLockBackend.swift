@@ -138,10 +138,10 @@ public final class InMemoryLockBackend: LockBackend {
     }
 
     /// Breaks a lock by hand.
-    public func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
+    public func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply {
         try self.requireConnection()
-        return try await self.exchange(.revoke, deadline: nil) { state, now in
-            let (reply, deliveries) = state.machine.revoked(name, immediately: immediately, at: now)
+        return try await self.exchange(.breakLock, deadline: nil) { state, now in
+            let (reply, deliveries) = state.machine.broken(name, immediately: immediately, at: now)
             state.send(deliveries, now: now)
             return reply
         }

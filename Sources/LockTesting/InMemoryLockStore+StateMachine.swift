@@ -41,7 +41,7 @@ struct InMemoryLockStoreStateMachine: Sendable {
         let token: FencingToken
         let grantedAt: ContinuousClock.Instant
         var leaseSetAt: ContinuousClock.Instant
-        var isRevoked = false
+        var isBroken = false
 
         var leaseEnd: ContinuousClock.Instant { self.leaseSetAt + self.lease }
 
@@ -89,13 +89,13 @@ struct InMemoryLockStoreStateMachine: Sendable {
         let claim = request.claim
         var deliveries = self.leaseChecked(claim.name, at: now)
         if let holder = self.locks[claim.name]?.holder, holder.isOwned(by: claim) {
-            if !holder.isRevoked {
+            if !holder.isBroken {
                 self.locks[claim.name]?.holder.leaseSetAt = now
                 self.noteEvent(at: now + claim.lease)
                 self.awaited[Awaited(connection: connection, attempt: claim.attempt)] = nil
                 return (.granted(holder.token), deliveries)
             }
-            // Whoever asks again does not know of the grant that was revoked, and so gives it back.
+            // Whoever asks again does not know of the grant that was broken, and so gives it back.
             deliveries += self.vacated(claim.name, at: now)
         }
         guard let lock = self.locks[claim.name] else {
@@ -137,7 +137,7 @@ struct InMemoryLockStoreStateMachine: Sendable {
         guard let holder = self.locks[claim.name]?.holder, holder.isOwned(by: claim) else {
             return (.lost(.notOwner), deliveries)
         }
-        guard !holder.isRevoked else { return (.lost(.revoked), deliveries) }
+        guard !holder.isBroken else { return (.lost(.broken), deliveries) }
         self.locks[claim.name]?.holder.leaseSetAt = now
         self.noteEvent(at: now + claim.lease)
         return (.extended, deliveries)
@@ -154,23 +154,23 @@ struct InMemoryLockStoreStateMachine: Sendable {
         return (.released, deliveries + self.vacated(claim.name, at: now))
     }
 
-    mutating func revoked(
+    mutating func broken(
         _ name: LockName,
         immediately: Bool,
         at now: ContinuousClock.Instant
-    ) -> (reply: RevokeReply, deliveries: [Delivery]) {
+    ) -> (reply: BreakReply, deliveries: [Delivery]) {
         var deliveries = self.leaseChecked(name, at: now)
         guard let holder = self.locks[name]?.holder else { return (.notHeld, deliveries) }
-        if let connection = holder.connection, let claim = holder.claim, !holder.isRevoked {
-            let event = LockEvent.lost(claim.attempt, .revoked)
+        if let connection = holder.connection, let claim = holder.claim, !holder.isBroken {
+            let event = LockEvent.lost(claim.attempt, .broken)
             deliveries.append(Delivery(connection: connection, name: name, event: event))
         }
         if immediately {
             deliveries += self.vacated(name, at: now)
         } else {
-            self.locks[name]?.holder.isRevoked = true
+            self.locks[name]?.holder.isBroken = true
         }
-        return (.revoked(holder.claim?.owner.metadata), deliveries)
+        return (.broken(holder.claim?.owner.metadata), deliveries)
     }
 
     // What happens by itself.
@@ -338,7 +338,7 @@ extension InMemoryLockStoreStateMachine {
                     token: lock.holder.token,
                     remainingLease: max(lock.holder.leaseEnd - now, .zero),
                     heldFor: now - lock.holder.grantedAt,
-                    isRevoked: lock.holder.isRevoked
+                    isBroken: lock.holder.isBroken
                 )
             },
             waiters: lock?.waiters.map {

@@ -4,7 +4,7 @@ import Synchronization
 /// Locks in memory: what several clients share in a test, as if it were a server.
 ///
 /// It does all that a backend must: a queue in the order of asking, leases, tokens that rise with every grant, hand-over at
-/// release and at the end of a dead holder's lease, revocation. Each client connects with ``connect()``.
+/// release and at the end of a dead holder's lease, breaking by hand. Each client connects with ``connect()``.
 ///
 /// ```swift
 /// let clock = ManualClock()

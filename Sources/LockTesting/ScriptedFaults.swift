@@ -13,7 +13,7 @@ public enum LockExchange: Hashable, Sendable, CaseIterable {
     /// Asking what is held.
     case status
     /// Breaking a lock.
-    case revoke
+    case breakLock
 }
 
 /// Makes exchanges fail, as networks and servers do, exactly when a test says so.

@@ -58,7 +58,7 @@ struct BlockingHandlerTests {
                     _ = try await clients[2].breakLock("\(handle.name), body")
                     await #expect(throws: LockError.self) { try await body.value }
                     _ = try await clients[2].breakLock(handle.name)
-                    #expect(try await handle.lost() == .revoked)
+                    #expect(try await handle.lost() == .broken)
                 }
                 #expect(handler.isBlocking)
                 handler.letGo()

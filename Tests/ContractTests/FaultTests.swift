@@ -140,15 +140,15 @@ struct FaultTests {
                 try await eventually("it is held") { isHeld.withLock { $0 } }
                 let next = Task { try await clients[1].acquire("a") }
                 try await eventually("one waits") { try await clients[1].status(of: "a").waiters.count == 1 }
-                guard case .revoked = try await clients[1].breakLock("a") else {
+                guard case .broken = try await clients[1].breakLock("a") else {
                     Issue.record("a held lock can be broken")
                     return
                 }
-                #expect(try await clients[1].status(of: "a").holder?.isRevoked == true)
+                #expect(try await clients[1].status(of: "a").holder?.isBroken == true)
                 #expect(try await clients[1].status(of: "a").waiters.count == 1)
                 mayEnd.withLock { $0 = true }
                 let error = await #expect(throws: LockError.self) { try await holder.value }
-                #expect(error?.code == .lost && error?.lossReason == .revoked)
+                #expect(error?.code == .lost && error?.lossReason == .broken)
                 try await next.value.release()
             }
         }
@@ -165,7 +165,7 @@ struct FaultTests {
                 _ = try await clients[1].breakLock("a", immediately: true)
                 let second = try await next.value
                 #expect(second.token > handle.token)
-                #expect(try await handle.lost() == .revoked)
+                #expect(try await handle.lost() == .broken)
                 #expect(throws: LockError.self) { try handle.checkValid() }
                 try await second.release()
                 #expect(try await clients[1].breakLock("a").isNotHeld)
@@ -233,7 +233,7 @@ struct FaultTests {
     }
 }
 
-extension RevokeReply {
+extension BreakReply {
     var isNotHeld: Bool {
         if case .notHeld = self { true } else { false }
     }

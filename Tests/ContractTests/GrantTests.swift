@@ -168,7 +168,7 @@ struct GrantTests {
                 #expect(holder.metadata == clients[0].configuration.metadata)
                 let remaining = try #require(holder.remainingLease)
                 #expect(remaining > backend.shortestLease / 6 && remaining <= .seconds(60))
-                #expect(!holder.isRevoked)
+                #expect(!holder.isBroken)
                 #expect(status.waiters.first?.metadata == clients[1].configuration.metadata)
                 try await handle.release()
                 let second = try await waiting.value

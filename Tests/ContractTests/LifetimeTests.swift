@@ -22,7 +22,7 @@ struct LifetimeTests {
         try await waiter.value
         let lost = try await client.acquire("b")
         _ = try await client.breakLock("b")
-        #expect(try await lost.lost() == .revoked)
+        #expect(try await lost.lost() == .broken)
         _ = try? await lost.release()
         running.cancel()
         try await running.value

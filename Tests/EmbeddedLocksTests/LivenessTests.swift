@@ -153,7 +153,7 @@ struct LivenessTests {
                         participant: ParticipantID(rawValue: Int64(bitPattern: number)),
                         attempt: AttemptID(rawValue: attempt))
                     try await eventually("it is sent") {
-                        if case .sent = sender.send(Notice(kind: .revoked, name: lock, address: address)) {
+                        if case .sent = sender.send(Notice(kind: .broken, name: lock, address: address)) {
                             true
                         } else {
                             false
@@ -165,7 +165,7 @@ struct LivenessTests {
                 try await withClient(path) { other in
                     let second = try await client.acquire("b", lease: .seconds(60))
                     _ = try await other.breakLock("b")
-                    #expect(try await second.lost() == .revoked)
+                    #expect(try await second.lost() == .broken)
                     try? await second.release()
                 }
                 try handle.checkValid()

@@ -194,7 +194,7 @@ struct OneStatementTests {
             let (file, other) = (try open(folder, clock), try open(folder, clock))
             _ = try file.take("a", 1)
             clock.add(ticks: 10)
-            _ = try other.inTransaction { try $0.revoke(LockName("a"), immediately: true) }
+            _ = try other.inTransaction { try $0.breakLock(LockName("a"), immediately: true) }
             clock.add(ticks: 10)
             _ = try other.take("a", 2)
             #expect(try !file.leave("a", 1))

@@ -34,8 +34,8 @@ import Testing
         #expect(OwnerText.metadata(of: text) == metadata)
         #expect(OwnerText.metadata(of: text + "+q") == metadata)
         #expect(OwnerText.metadata(of: text + "+q+r") == metadata)
-        #expect(OwnerText.isRevoked(text + "+q+r"))
-        #expect(!OwnerText.isRevoked(text + "+q"))
+        #expect(OwnerText.isBroken(text + "+q+r"))
+        #expect(!OwnerText.isBroken(text + "+q"))
         #expect(!text.contains("+"))
     }
 
@@ -50,7 +50,7 @@ import Testing
             let marks = ["q", "r", "t", "x", "q"].shuffled(using: &generator).prefix(
                 .random(in: 0...5, using: &generator))
             let text = owner + marks.map { "+" + $0 }.joined()
-            #expect(OwnerText.isRevoked(text) == marks.contains("r"), "seed \(seed): \(marks)")
+            #expect(OwnerText.isBroken(text) == marks.contains("r"), "seed \(seed): \(marks)")
             #expect(OwnerText.isReserved(text) == marks.contains("t"), "seed \(seed): \(marks)")
             #expect(OwnerText.metadata(of: text)?.label == (label == "" ? nil : label))
         }
@@ -66,7 +66,7 @@ import Testing
     @Test(arguments: ["", "abc", "0123456789abcdef", "a:b:c:d:e", String(repeating: "a", count: 200), "x+q"])
     func `what another library writes has no metadata`(text: String) {
         #expect(OwnerText.metadata(of: text) == nil)
-        #expect(!OwnerText.isRevoked(text + "+r"))
+        #expect(!OwnerText.isBroken(text + "+r"))
     }
 
     @Test func `the secret is found again by its 27 characters`() {
@@ -127,7 +127,7 @@ import Testing
             PushedMessage([self.bulk("message"), self.bulk("channel"), self.bulk(payload)])
         }
         #expect(message("granted \(owner) 12") == .granted(OwnerKey(secret), try #require(FencingToken(rawValue: 12))))
-        #expect(message("revoked \(owner)") == .revoked(OwnerKey(secret)))
+        #expect(message("revoked \(owner)") == .broken(OwnerKey(secret)))
         for payload in ["", "granted", "granted \(owner)", "granted \(owner) 0", "granted \(owner) 1 2", "granted x 1"]
         {
             #expect(message(payload) == nil)

@@ -359,10 +359,10 @@ import Testing
         #expect(machine.granted(claim.attempt) == true)
         let other = try self.claim(2)
         #expect(
-            machine.pushed(.revoked(OwnerKey(other.owner.secret)), connection: self.first, now: self.at(0)) == .ignore
+            machine.pushed(.broken(OwnerKey(other.owner.secret)), connection: self.first, now: self.at(0)) == .ignore
         )
         #expect(
-            machine.pushed(.revoked(OwnerKey(claim.owner.secret)), connection: self.first, now: self.at(0))
+            machine.pushed(.broken(OwnerKey(claim.owner.secret)), connection: self.first, now: self.at(0))
                 == .lost(claim.attempt)
         )
     }

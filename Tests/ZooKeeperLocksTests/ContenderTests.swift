@@ -174,20 +174,20 @@ import Testing
         #expect(machine.ownWatchDue() == .watchOwn(self.mine))
         #expect(machine.ownRead(nil, isThere: true) == .none)
         #expect(machine.ownWatchDue() == .none)
-        #expect(machine.ownFired(isDeleted: true) == .lost(.revoked))
+        #expect(machine.ownFired(isDeleted: true) == .lost(.broken))
 
         var marked = self.holding()
         _ = marked.ownWatchDue()
         _ = marked.ownRead(nil, isThere: true)
         #expect(marked.ownFired(isDeleted: false) == .watchOwn(self.mine))
         var data = ContenderData(metadata: OwnerMetadata(host: "h", pid: 1))
-        data.isRevoked = true
-        #expect(marked.ownRead(data, isThere: true) == .lost(.revoked))
+        data.isBroken = true
+        #expect(marked.ownRead(data, isThere: true) == .lost(.broken))
         #expect(marked.withdrawn() == .delete(self.mine))
 
         var gone = self.holding()
         _ = gone.ownWatchDue()
-        #expect(gone.ownRead(nil, isThere: false) == .lost(.revoked))
+        #expect(gone.ownRead(nil, isThere: false) == .lost(.broken))
     }
 
     @Test func `a waiter whose node is deleted asks anew`() {

@@ -35,9 +35,9 @@ import Testing
     @Test func `a node tells who its owner is, and whether its lock was broken`() throws {
         var data = ContenderData(metadata: OwnerMetadata(host: "web-3\nx", pid: 7, label: "shop\u{0}"))
         #expect(ContenderData(bytes: data.bytes)?.metadata == OwnerMetadata(host: "web-3 x", pid: 7, label: "shop "))
-        #expect(ContenderData(bytes: data.bytes)?.isRevoked == false)
-        data.isRevoked = true
-        #expect(ContenderData(bytes: data.bytes)?.isRevoked == true)
+        #expect(ContenderData(bytes: data.bytes)?.isBroken == false)
+        data.isBroken = true
+        #expect(ContenderData(bytes: data.bytes)?.isBroken == true)
         let long = ContenderData(
             metadata: OwnerMetadata(
                 host: String(repeating: "ä", count: 100_000), pid: 1, label: String(repeating: "x", count: 100_000)))

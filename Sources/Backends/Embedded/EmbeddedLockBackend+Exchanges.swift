@@ -147,9 +147,9 @@ extension EmbeddedLockBackend {
     }
 
     /// Breaks a lock by hand.
-    public func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
+    public func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply {
         let holder = try await self.transactions.transaction(deadline: self.deadline(nil)) { table in
-            try table.revoke(name, immediately: immediately)
+            try table.breakLock(name, immediately: immediately)
         }
         guard let holder else { return .notHeld }
         if self.isDead(holder.participant) {
@@ -158,7 +158,7 @@ extension EmbeddedLockBackend {
             }
             return .notHeld
         }
-        return .revoked(holder.metadata)
+        return .broken(holder.metadata)
     }
 
     private func deadline(_ deadline: ContinuousClock.Instant?) -> ContinuousClock.Instant {

@@ -107,19 +107,19 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
         switch kind {
         case .look:
             if let look = self.state.withLock({ $0.waiting.noticed(attempt) }) { self.look(look) }
-        case .revoked:
-            self.lookWhetherRevoked(attempt)
+        case .broken:
+            self.lookWhetherBroken(attempt)
         }
     }
 
     /// Whoever may write to the socket may say so. What the file says is believed.
-    private func lookWhetherRevoked(_ attempt: AttemptID) {
+    private func lookWhetherBroken(_ attempt: AttemptID) {
         guard let name = self.state.withLock({ $0.inFile[attempt] }) else { return }
         self.transactions.submit(deadline: ContinuousClock.now + self.options.busyTimeout) { table in
             try table.holds(name, attempt: attempt)
         } completion: { result in
             // If it cannot be looked at now, the next renewal tells.
-            if case .success(false) = result { self.tell(.lost(attempt, .revoked)) }
+            if case .success(false) = result { self.tell(.lost(attempt, .broken)) }
         }
     }
 

@@ -95,7 +95,7 @@ extension LockClient {
                     case .hasEnded(let reason):
                         endedGrants += 1
                         let mayAsk = call.joinsQueue && (deadline.map { self.now() < $0 } ?? true)
-                        guard mayAsk, reason != .revoked, endedGrants <= Self.maximumEndedGrants else {
+                        guard mayAsk, reason != .broken, endedGrants <= Self.maximumEndedGrants else {
                             self.metrics.lost.increment()
                             throw LockError.lost(reason, name: call.name, token: grant.token)
                         }

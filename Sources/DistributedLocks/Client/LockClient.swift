@@ -84,10 +84,10 @@ public final class LockClient: Sendable {
     public func breakLock(
         _ name: some LockNameConvertible,
         immediately: Bool = false
-    ) async throws -> RevokeReply {
+    ) async throws -> BreakReply {
         let name = try name.lockName()
         return try await self.ask { backend throws(LockError) in
-            try await backend.revoke(name, immediately: immediately)
+            try await backend.breakLock(name, immediately: immediately)
         }
     }
 

@@ -102,7 +102,7 @@ public protocol LockBackend: Sendable {
     /// The holder is told at once. The next one is granted the lock when the holder has confirmed by releasing it or when
     /// its lease has passed, or, if `immediately` is set, now: then two may believe to hold it for that long.
     /// The fence is never set back.
-    func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply
+    func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply
 }
 
 extension LockBackend {

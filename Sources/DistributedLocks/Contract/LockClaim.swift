@@ -161,10 +161,10 @@ public enum ReleaseReply: Sendable {
     case notHeld
 }
 
-/// Answers a revocation. There may be more cases later: have a `default`.
-public enum RevokeReply: Sendable {
+/// Answers a request to break a lock. There may be more cases later: have a `default`.
+public enum BreakReply: Sendable {
     /// The lock was taken from its holder, or will be when it confirms or its lease has passed.
-    case revoked(OwnerMetadata?)
+    case broken(OwnerMetadata?)
     /// Nobody held the lock.
     case notHeld
 }

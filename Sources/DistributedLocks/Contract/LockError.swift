@@ -57,7 +57,7 @@ public struct LockError: Error, Sendable {
         /// The backend answered that the owner no longer holds the lock.
         public static let notOwner = LossReason(rawValue: "notOwner")
         /// An operator broke the lock.
-        public static let revoked = LossReason(rawValue: "revoked")
+        public static let broken = LossReason(rawValue: "broken")
         /// The session that the grant belonged to has ended.
         public static let sessionEnded = LossReason(rawValue: "sessionEnded")
         /// It was held for as long as `holdingAtMost` allows.
@@ -70,7 +70,7 @@ public struct LockError: Error, Sendable {
             switch self {
             case .leaseExpired: "its lease ran out before it could be renewed"
             case .notOwner: "the backend says that it is not held any more"
-            case .revoked: "it was broken by an operator"
+            case .broken: "it was broken by an operator"
             case .sessionEnded: "the session with the backend ended"
             case .holdLimitReached: "it was held for as long as allowed"
             case .clientStopped: "the lock client was stopped"

@@ -12,7 +12,7 @@ public struct LockStatus: Sendable {
         /// How long it has held the lock, where known.
         public var heldFor: Duration?
         /// Whether an operator has broken the lock and the holder has not confirmed it yet.
-        public var isRevoked: Bool
+        public var isBroken: Bool
 
         /// Describes a holder.
         public init(
@@ -20,13 +20,13 @@ public struct LockStatus: Sendable {
             token: FencingToken?,
             remainingLease: Duration?,
             heldFor: Duration?,
-            isRevoked: Bool
+            isBroken: Bool
         ) {
             self.metadata = metadata
             self.token = token
             self.remainingLease = remainingLease
             self.heldFor = heldFor
-            self.isRevoked = isRevoked
+            self.isBroken = isBroken
         }
     }
 

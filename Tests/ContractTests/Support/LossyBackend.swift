@@ -51,7 +51,7 @@ final class LossyBackend: LockBackend {
 
     func status(of name: LockName?) async throws(LockError) -> [LockStatus] { try await self.inner.status(of: name) }
 
-    func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
-        try await self.inner.revoke(name, immediately: immediately)
+    func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply {
+        try await self.inner.breakLock(name, immediately: immediately)
     }
 }

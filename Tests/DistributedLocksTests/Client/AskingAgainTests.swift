@@ -55,7 +55,7 @@ import Testing
                 throw LockError(.cancelled, "cancelled")
             }
         }
-        func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
+        func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply {
             do {
                 try await untilCancelled()
                 return .notHeld

@@ -16,7 +16,7 @@ import Testing
                         let error = await caught {
                             try await locks.withLock("\(number)") { _ in await handler.body() }
                         }
-                        #expect(error?.lossReason == .revoked)
+                        #expect(error?.lossReason == .broken)
                     }
                 }
                 try await eventually("the bodies run") { handlers.allSatisfy { $0.hasEntered } }
@@ -31,7 +31,7 @@ import Testing
                 }
                 await entered.wait()
                 _ = try await locks.breakLock("other")
-                #expect(await lockError(of: other)?.lossReason == .revoked)
+                #expect(await lockError(of: other)?.lossReason == .broken)
                 let stillBlocking = handlers.count { $0.isBlocking }
                 #expect(stillBlocking == Self.count)
                 for handler in handlers { handler.letGo() }

@@ -113,14 +113,14 @@ import Testing
                     let inner = await caught {
                         try await locks.withLock("a", reentrant: true) { _ in _ = try await locks.breakLock("a") }
                     }
-                    #expect(inner?.lossReason == .revoked)
+                    #expect(inner?.lossReason == .broken)
                     let late = await caught {
                         try await locks.withLock("a", reentrant: true) { _ in Issue.record("ran under a lost grant") }
                     }
                     #expect(late?.code == .lost)
                 }
             }
-            #expect(error?.lossReason == .revoked)
+            #expect(error?.lossReason == .broken)
         }
     }
 

@@ -91,7 +91,7 @@ import Testing
         func renew(_ renewals: [LockRenewal]) async -> [LockRenewalReply] { [] }
         func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply { .notHeld }
         func status(of name: LockName?) async throws(LockError) -> [LockStatus] { [] }
-        func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply { .notHeld }
+        func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply { .notHeld }
     }
 
     @Test func `a call whose grants always come too late gives up after the sixth`() async throws {

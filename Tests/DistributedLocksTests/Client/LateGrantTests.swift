@@ -33,7 +33,7 @@ import Testing
         func renew(_ renewals: [LockRenewal]) async -> [LockRenewalReply] { [] }
         func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply { .notHeld }
         func status(of name: LockName?) async throws(LockError) -> [LockStatus] { [] }
-        func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply { .notHeld }
+        func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply { .notHeld }
     }
 
     /// Has something happen while a caller pauses.

@@ -35,10 +35,10 @@ import Testing
         try await withManualLocks { locks, store, _ in
             let handle = try await locks.acquire("a")
             _ = try await locks.breakLock("a")
-            #expect(try await handle.lost() == .revoked)
+            #expect(try await handle.lost() == .broken)
             #expect(!store.isEmpty)
             let error = await caught { try await handle.release() }
-            #expect(error?.lossReason == .revoked)
+            #expect(error?.lossReason == .broken)
             #expect(error?.token == handle.token)
             try await store.waitUntilEmpty()
         }

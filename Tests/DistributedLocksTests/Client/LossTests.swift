@@ -44,11 +44,11 @@ import Testing
             let entered = Latch()
             let task = self.hold(locks, entered: entered)
             await entered.wait()
-            guard case .revoked = try await locks.breakLock("a") else {
-                Issue.record("not revoked")
+            guard case .broken = try await locks.breakLock("a") else {
+                Issue.record("not broken")
                 return
             }
-            await self.expectLoss(.revoked, of: task)
+            await self.expectLoss(.broken, of: task)
             try await store.waitUntilEmpty()
             guard case .notHeld = try await locks.breakLock("a") else {
                 Issue.record("held by nobody")
@@ -71,10 +71,10 @@ import Testing
             let next = Task { try await locks.withLock("a") { $0.token.rawValue } }
             try await store.waitForWaiters(1, of: "a")
             _ = try await locks.breakLock("a")
-            #expect(try store.status(of: "a").holder?.isRevoked == true)
+            #expect(try store.status(of: "a").holder?.isBroken == true)
             #expect(try store.status(of: "a").waiters.count == 1)
             leave.open()
-            #expect(await lockError(of: task)?.lossReason == .revoked)
+            #expect(await lockError(of: task)?.lossReason == .broken)
             #expect(try await next.value == 2)
         }
     }
@@ -95,7 +95,7 @@ import Testing
             _ = try await locks.breakLock("a", immediately: true)
             #expect(try await next.value == 2)
             leave.open()
-            #expect(await lockError(of: task)?.lossReason == .revoked)
+            #expect(await lockError(of: task)?.lossReason == .broken)
         }
     }
 
@@ -200,12 +200,12 @@ import Testing
                     _ = try await locks.breakLock("a")
                     #expect(held.isValid == false)
                     await #expect(throws: CancellationError.self) { try await untilCancelled() }
-                    #expect(lossReason(of: held) == .revoked)
+                    #expect(lossReason(of: held) == .broken)
                     return 42
                 }
             }
             let error = await lockError(of: task)
-            #expect(error?.lossReason == .revoked)
+            #expect(error?.lossReason == .broken)
             guard case .completed = error?.bodyOutcome else {
                 Issue.record("not completed")
                 return
@@ -280,7 +280,7 @@ import Testing
             _ = try await locks.breakLock("a", immediately: true)
             gate.open()
             let error = await lockError(of: task)
-            #expect(error?.lossReason == .revoked)
+            #expect(error?.lossReason == .broken)
             #expect(error?.bodyOutcome == nil)
             try await store.waitUntilEmpty()
         }

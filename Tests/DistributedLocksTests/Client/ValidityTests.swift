@@ -61,7 +61,7 @@ import Testing
             }
             let lost = try #require(kept.withLock { $0 })
             #expect(!lost.isValid)
-            #expect(await caught { try lost.checkValid() }?.lossReason == .revoked)
+            #expect(await caught { try lost.checkValid() }?.lossReason == .broken)
         }
     }
 

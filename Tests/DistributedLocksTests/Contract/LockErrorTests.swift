@@ -37,9 +37,9 @@ import Testing
     @Test func `a loss tells the reason, the token and what became of the body`() throws {
         struct BodyError: Error {}
         let token = try #require(FencingToken(rawValue: 7))
-        let error = LockError.lost(.revoked, name: try LockName("a"), token: token, body: .failed(BodyError()))
+        let error = LockError.lost(.broken, name: try LockName("a"), token: token, body: .failed(BodyError()))
         #expect(error.code == .lost)
-        #expect(error.lossReason == .revoked)
+        #expect(error.lossReason == .broken)
         #expect(error.token == token)
         #expect(error.cause is BodyError)
         guard case .failed(let cause) = error.bodyOutcome, cause is BodyError else {

@@ -140,12 +140,12 @@ import Testing
 
     @Test func `a grant that is lost before it is taken is known to be lost`() throws {
         var machine = AcquireStateMachine(deadline: nil)
-        machine.lost(.revoked)
+        machine.lost(.broken)
         _ = machine.replyArrived(.granted(try .test()))
-        #expect(machine.loss == .revoked)
+        #expect(machine.loss == .broken)
 
         var waiting = self.queued()
-        waiting.lost(.revoked)
+        waiting.lost(.broken)
         #expect(waiting.loss == nil)
         _ = waiting.granted(try .test())
         waiting.lost(.sessionEnded)

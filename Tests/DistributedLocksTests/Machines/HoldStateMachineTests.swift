@@ -23,15 +23,15 @@ import Testing
 
     @Test func `the first end stays`() {
         var lost = Machine(validUntil: self.deadline)
-        _ = lost.lost(.revoked)
+        _ = lost.lost(.broken)
         #expect(lost.lost(.leaseExpired).wake.isEmpty)
         #expect(!lost.released(at: start).isFirst)
-        #expect(lost.end == .lost(.revoked))
+        #expect(lost.end == .lost(.broken))
 
         var released = Machine(validUntil: self.deadline)
         #expect(released.released(at: start).isFirst)
         #expect(!released.released(at: start).isFirst)
-        _ = released.lost(.revoked)
+        _ = released.lost(.broken)
         #expect(released.end == .released)
         #expect(released.loss(at: start + .seconds(99)) == nil)
     }
@@ -45,8 +45,8 @@ import Testing
     @Test func `a loss cancels the body once, and the body waits for that`() {
         var machine = Machine(validUntil: self.deadline)
         #expect(machine.bodyStarted("body") == false)
-        #expect(machine.lost(.revoked).cancelsBody)
-        #expect(!machine.lost(.revoked).cancelsBody)
+        #expect(machine.lost(.broken).cancelsBody)
+        #expect(!machine.lost(.broken).cancelsBody)
         #expect(machine.bodyCancellationBegan() == "body")
         #expect(machine.hasRunningBody)
         #expect(machine.bodyEnded() == false)
@@ -58,7 +58,7 @@ import Testing
     @Test func `a body that ends after its cancellation is over does not wait`() {
         var machine = Machine(validUntil: self.deadline)
         _ = machine.bodyStarted("body")
-        _ = machine.lost(.revoked)
+        _ = machine.lost(.broken)
         _ = machine.bodyCancellationBegan()
         #expect(machine.bodyEnded() == false)
         #expect(machine.bodyCancelled() == nil)
@@ -68,7 +68,7 @@ import Testing
     @Test func `a body that was cancelled runs on until it ends`() {
         var machine = Machine(validUntil: self.deadline)
         _ = machine.bodyStarted("body")
-        _ = machine.lost(.revoked)
+        _ = machine.lost(.broken)
         _ = machine.bodyCancellationBegan()
         #expect(machine.bodyCancelled() == nil)
         #expect(machine.hasRunningBody)
@@ -78,7 +78,7 @@ import Testing
 
     @Test func `a body that starts after the loss starts cancelled`() {
         var machine = Machine(validUntil: self.deadline)
-        #expect(!machine.lost(.revoked).cancelsBody)
+        #expect(!machine.lost(.broken).cancelsBody)
         #expect(machine.bodyStarted("body") == true)
         #expect(machine.bodyEnded() == true)
     }
@@ -87,13 +87,13 @@ import Testing
         var machine = Machine(validUntil: self.deadline)
         _ = machine.bodyStarted("body")
         #expect(machine.bodyEnded() == true)
-        #expect(!machine.lost(.revoked).cancelsBody)
+        #expect(!machine.lost(.broken).cancelsBody)
     }
 
     @Test func `a body that ends before its cancellation begins is not cancelled, and does not wait`() {
         var machine = Machine(validUntil: self.deadline)
         _ = machine.bodyStarted("body")
-        #expect(machine.lost(.revoked).cancelsBody)
+        #expect(machine.lost(.broken).cancelsBody)
         #expect(machine.hasRunningBody)
         #expect(machine.bodyEnded() == true)
         #expect(machine.bodyCancellationBegan() == nil)
@@ -106,8 +106,8 @@ import Testing
         #expect(machine.lossAwaited(2, by: "two") == nil)
         #expect(machine.lossNoLongerAwaited(2) == "two")
         #expect(machine.lossNoLongerAwaited(2) == nil)
-        #expect(machine.lost(.revoked).wake == ["one"])
-        #expect(machine.lossAwaited(3, by: "three") == .lost(.revoked))
+        #expect(machine.lost(.broken).wake == ["one"])
+        #expect(machine.lossAwaited(3, by: "three") == .lost(.broken))
         #expect(machine.lossNoLongerAwaited(1) == nil)
     }
 
@@ -142,10 +142,10 @@ import Testing
                 }
                 switch event {
                 case .loss:
-                    let action = next.machine.lost(.revoked)
+                    let action = next.machine.lost(.broken)
                     if next.firstEnd == nil {
                         woken(action.wake)
-                        next.firstEnd = .lost(.revoked)
+                        next.firstEnd = .lost(.broken)
                     } else {
                         #expect(action.wake.isEmpty && !action.cancelsBody)
                     }

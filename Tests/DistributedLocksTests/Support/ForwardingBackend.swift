@@ -26,7 +26,7 @@ extension ForwardingBackend {
 
     func status(of name: LockName?) async throws(LockError) -> [LockStatus] { try await self.base.status(of: name) }
 
-    func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
-        try await self.base.revoke(name, immediately: immediately)
+    func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply {
+        try await self.base.breakLock(name, immediately: immediately)
     }
 }

@@ -90,14 +90,14 @@ import Testing
             let (holder, next) = (try LockClaim.test(1, lease: .seconds(10)), try LockClaim.test(2))
             _ = machine.requested(self.request(holder), from: self.one, at: start)
             _ = machine.requested(self.request(next), from: self.two, at: start)
-            let (_, told) = machine.revoked(holder.name, immediately: false, at: start)
-            guard told.count == 1, case .lost(_, .revoked) = told[0].event,
-                case .lost(.revoked) = machine.renewed(holder, at: start).reply
+            let (_, told) = machine.broken(holder.name, immediately: false, at: start)
+            guard told.count == 1, case .lost(_, .broken) = told[0].event,
+                case .lost(.broken) = machine.renewed(holder, at: start).reply
             else {
-                Issue.record("not revoked")
+                Issue.record("not broken")
                 return
             }
-            #expect(machine.revoked(holder.name, immediately: false, at: start).deliveries.isEmpty)
+            #expect(machine.broken(holder.name, immediately: false, at: start).deliveries.isEmpty)
             let deliveries =
                 releases
                 ? machine.released(holder, at: start).deliveries : machine.timePassed(to: start + .seconds(10))
@@ -110,7 +110,7 @@ import Testing
         let (holder, next) = (try LockClaim.test(1), try LockClaim.test(2))
         _ = machine.requested(self.request(holder), from: self.one, at: start)
         _ = machine.requested(self.request(next), from: self.two, at: start)
-        _ = machine.revoked(holder.name, immediately: false, at: start)
+        _ = machine.broken(holder.name, immediately: false, at: start)
         let (reply, deliveries) = machine.requested(self.request(holder), from: self.one, at: start)
         guard case .queued = reply else {
             Issue.record("granted in spite of the revocation")
@@ -179,7 +179,7 @@ import Testing
                 take(machine.renewed(some, at: now).deliveries)
             case 5:
                 let immediately = Bool.random(using: &generator)
-                take(machine.revoked(try LockName("a"), immediately: immediately, at: now).deliveries)
+                take(machine.broken(try LockName("a"), immediately: immediately, at: now).deliveries)
             default:
                 now += .seconds(Int.random(in: 0...4, using: &generator))
                 take(machine.timePassed(to: now))

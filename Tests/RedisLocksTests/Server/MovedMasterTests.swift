@@ -94,7 +94,7 @@ struct MovedMasterTests {
         }
     }
 
-    enum Request: CaseIterable { case acquire, touch, renew, release, releaseInOrder, withdraw, status, revoke }
+    enum Request: CaseIterable { case acquire, touch, renew, release, releaseInOrder, withdraw, status, breakLock }
 
     /// Looking is not refused by a replica, unless it serves nothing at all.
     private static let refusals =
@@ -168,8 +168,8 @@ struct MovedMasterTests {
             try await backend.withdraw(held)
         case .status:
             #expect(try await backend.status(of: held.name).first?.holder == nil)
-        case .revoke:
-            guard case .notHeld = try await backend.revoke(held.name, immediately: true) else {
+        case .breakLock:
+            guard case .notHeld = try await backend.breakLock(held.name, immediately: true) else {
                 throw ServerKitError("held")
             }
         }

@@ -49,7 +49,7 @@ struct PermissionTests {
             #expect(try await holder.end() > first)
             await waiter.isHeld()
             _ = try await locks.breakLock("a", immediately: false)
-            #expect(try await waiter.loss().lossReason == .revoked)
+            #expect(try await waiter.loss().lossReason == .broken)
             // The holder dies: its key goes, and a touch finds it.
             let last = Holder(locks, "b", lease: .seconds(6))
             await last.isHeld()
@@ -103,7 +103,7 @@ struct PermissionTests {
                 #expect(try await holder.end() > first)
                 await waiter.isHeld()
                 _ = try await locks.breakLock("a", immediately: false)
-                #expect(try await waiter.loss().lossReason == .revoked)
+                #expect(try await waiter.loss().lossReason == .broken)
             }
             for server in servers.servers {
                 for entry in try server.command("ACL", "LOG").list ?? [] { Issue.record("\(entry)") }

@@ -104,12 +104,12 @@ struct RecipeTests {
                 await holder.isHeld()
                 let start = ContinuousClock.now
                 let reply = try await operatorClient.breakLock("a", immediately: true)
-                guard case .revoked = reply else {
+                guard case .broken = reply else {
                     Issue.record("it was held")
                     return
                 }
                 let loss = try await holder.loss()
-                #expect(loss.lossReason == .revoked)
+                #expect(loss.lossReason == .broken)
                 #expect(ContinuousClock.now - start < .seconds(1))
                 let lost = try #require(loss.token)
                 #expect(try await token(operatorClient) > lost)

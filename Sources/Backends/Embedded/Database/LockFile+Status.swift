@@ -35,7 +35,7 @@ extension LockFile {
                     token: token,
                     remainingLease: leaseEnd - now,
                     heldFor: now - BootTime(nanoseconds: row["granted_at"] ?? 0),
-                    isRevoked: row["revoked"]
+                    isBroken: row["revoked"]
                 )
                 return StoredStatus(
                     status: LockStatus(

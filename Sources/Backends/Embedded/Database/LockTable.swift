@@ -57,7 +57,7 @@ final class LockTable {
         let attempt: AttemptID
         let grantedAt: BootTime
         let leaseEnd: BootTime
-        let isRevoked: Bool
+        let isBroken: Bool
         let isHeld: Bool
         let isMine: Bool
         /// Read only where somebody else holds the lock.
@@ -176,11 +176,12 @@ final class LockTable {
         guard let row = try self.readRow(claim.name, secret: claim.owner.secret), row.isMine else {
             return .lost(.notOwner)
         }
-        return .lost(row.isRevoked ? .revoked : .leaseExpired)
+        return .lost(row.isBroken ? .broken : .leaseExpired)
     }
 
     /// Breaks a lock by hand. Returns its holder; `nil` if nobody holds it.
-    func revoke(_ name: LockName, immediately: Bool) throws -> (participant: ParticipantID, metadata: OwnerMetadata)? {
+    func breakLock(_ name: LockName, immediately: Bool) throws -> (participant: ParticipantID, metadata: OwnerMetadata)?
+    {
         let now = BootTime.now()
         guard let row = try self.readRow(name, secret: nil), row.isHeld else { return nil }
         guard row.isValid(at: now) else {
@@ -195,13 +196,13 @@ final class LockTable {
             try revoke.run()
         }
         let address = ClaimAddress(participant: row.participant, attempt: row.attempt)
-        self.notices.append(Notice(kind: .revoked, name: name, address: address))
+        self.notices.append(Notice(kind: .broken, name: name, address: address))
         return (row.participant, row.metadata ?? OwnerMetadata(host: "", pid: 0))
     }
 
     /// Whether a claim of this client holds a lock that was not broken.
     func holds(_ name: LockName, attempt: AttemptID) throws -> Bool {
-        guard let row = try self.readRow(name, secret: nil), row.isHeld, !row.isRevoked else { return false }
+        guard let row = try self.readRow(name, secret: nil), row.isHeld, !row.isBroken else { return false }
         return row.participant == self.participant && row.attempt == attempt
     }
 
@@ -263,7 +264,7 @@ final class LockTable {
             attempt: AttemptID(rawValue: UInt64(bitPattern: row.int(LockStatements.attemptColumn))),
             grantedAt: BootTime(nanoseconds: row.int(LockStatements.grantedAtColumn)),
             leaseEnd: BootTime(nanoseconds: row.int(LockStatements.leaseEndColumn)),
-            isRevoked: row.int(LockStatements.revokedColumn) != 0,
+            isBroken: row.int(LockStatements.revokedColumn) != 0,
             isHeld: isHeld,
             isMine: isMine,
             metadata: metadata

@@ -28,7 +28,7 @@ struct Notice: Sendable, Hashable {
         /// Look at the file: you may have been granted the lock, or have another predecessor.
         case look = 1
         /// The lock was broken.
-        case revoked = 2
+        case broken = 2
     }
 
     let kind: Kind

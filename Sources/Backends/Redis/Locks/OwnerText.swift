@@ -47,7 +47,7 @@ struct OwnerText {
     }
 
     /// Whether an operator has broken the lock and the holder has not released it yet.
-    static func isRevoked(_ text: String) -> Bool {
+    static func isBroken(_ text: String) -> Bool {
         Self.isMarked(text, "r")
     }
 

@@ -69,7 +69,7 @@ enum ClaimReply: Equatable, Sendable {
 /// What renew answers.
 struct RenewReply: Equatable, Sendable {
     enum Outcome: Equatable, Sendable {
-        case renewed, notHeld, revoked
+        case renewed, notHeld, broken
     }
 
     var outcome: Outcome
@@ -83,7 +83,7 @@ struct RenewReply: Equatable, Sendable {
         switch outcome {
         case 1: self.outcome = .renewed
         case 0: self.outcome = .notHeld
-        case -1: self.outcome = .revoked
+        case -1: self.outcome = .broken
         default: return nil
         }
         self.serverMilliseconds = milliseconds
@@ -95,7 +95,7 @@ enum PushedMessage: Equatable, Sendable {
     case granted(OwnerKey, FencingToken)
     /// It was granted, and has to ask before that counts.
     case handedOver(OwnerKey)
-    case revoked(OwnerKey)
+    case broken(OwnerKey)
 
     /// `nil` if it is no message of ours.
     ///
@@ -120,7 +120,7 @@ enum PushedMessage: Equatable, Sendable {
                 return nil
             }
         } else if words.count == 2, words[0].elementsEqual("revoked".utf8) {
-            self = .revoked(owner)
+            self = .broken(owner)
         } else {
             return nil
         }

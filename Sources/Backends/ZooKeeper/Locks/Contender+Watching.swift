@@ -54,10 +54,10 @@ extension ContenderStateMachine {
         guard case .holding = self.state else { return .none }
         guard isThere else {
             self.state = .over
-            return .lost(.revoked)
+            return .lost(.broken)
         }
         self.isOwnWatchSet = true
-        return data?.isRevoked == true ? .lost(.revoked) : .none
+        return data?.isBroken == true ? .lost(.broken) : .none
     }
 
     mutating func ownFired(isDeleted: Bool) -> Action {
@@ -65,7 +65,7 @@ extension ContenderStateMachine {
         guard case .holding(let node, _) = self.state else { return .none }
         if isDeleted {
             self.state = .over
-            return .lost(.revoked)
+            return .lost(.broken)
         }
         return .watchOwn(node)
     }

@@ -3,10 +3,10 @@ import DistributedLocks
 /// What stands in a contender's node: who it is, for people, and whether an operator has broken its lock.
 struct ContenderData: Hashable, Sendable {
     var metadata: OwnerMetadata
-    var isRevoked = false
+    var isBroken = false
 
     private static let version = "dlock 1"
-    private static let revoked = "revoked"
+    private static let broken = "revoked"
     /// At most this many bytes of a host's name or a label are kept.
     private static let maximumFieldBytes = 256
 
@@ -16,7 +16,7 @@ struct ContenderData: Hashable, Sendable {
 
     /// One line for each field.
     var bytes: [UInt8] {
-        var lines = [Self.version + (self.isRevoked ? " " + Self.revoked : "")]
+        var lines = [Self.version + (self.isBroken ? " " + Self.broken : "")]
         lines.append(String(self.metadata.pid))
         lines.append(Self.line(self.metadata.host))
         lines.append(Self.line(self.metadata.label ?? ""))
@@ -32,7 +32,7 @@ struct ContenderData: Hashable, Sendable {
         let words = lines[0].split(separator: " ")
         guard words.prefix(2).joined(separator: " ") == Self.version else { return nil }
         self.metadata = OwnerMetadata(host: lines[2], pid: pid, label: lines[3].isEmpty ? nil : lines[3])
-        self.isRevoked = words.dropFirst(2).contains(Self.revoked[...])
+        self.isBroken = words.dropFirst(2).contains(Self.broken[...])
     }
 
     private static func line(_ text: String) -> String {

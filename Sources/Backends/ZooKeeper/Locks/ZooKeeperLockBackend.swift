@@ -143,8 +143,8 @@ public final class ZooKeeperLockBackend: LockBackend {
     }
 
     /// Breaks a lock by hand.
-    public func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
-        try await self.ask { $0.revoke(name, immediately: immediately, then: $1) }
+    public func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply {
+        try await self.ask { $0.breakLock(name, immediately: immediately, then: $1) }
     }
 
     // MARK: The event loop

@@ -64,7 +64,7 @@ extension ZooKeeperLockCore {
                             // At most: when its session was heard of last, only the ensemble knows.
                             remainingLease: self.session?.timeout,
                             heldFor: nil,
-                            isRevoked: entry.data?.isRevoked ?? false
+                            isBroken: entry.data?.isBroken ?? false
                         )
                     }
                     return LockStatus(
@@ -97,10 +97,10 @@ extension ZooKeeperLockCore {
     }
 
     /// Marks the holder's node, which tells it; or deletes the node, which lets the next one go at once.
-    func revoke(
+    func breakLock(
         _ name: LockName,
         immediately: Bool,
-        then: @escaping (Result<RevokeReply, ZooKeeperError>) -> Void
+        then: @escaping (Result<BreakReply, ZooKeeperError>) -> Void
     ) {
         let lock = self.paths.lock(name)
         self.contenders(of: lock) { result in
@@ -115,12 +115,12 @@ extension ZooKeeperLockCore {
                     return then(.failure(ZooKeeperError(.refused(.badArguments), Self.foreign(path))))
                 }
                 var data = holder.data ?? ContenderData(metadata: OwnerMetadata(host: "", pid: 0))
-                data.isRevoked = true
+                data.isBroken = true
                 self.submit(
                     immediately ? .delete(path: path) : .setData(path: path, data: data.bytes)
                 ) { result in
                     switch result {
-                    case .success: then(.success(.revoked(holder.data?.metadata)))
+                    case .success: then(.success(.broken(holder.data?.metadata)))
                     case .failure(let error) where error.serverCode == .noNode: then(.success(.notHeld))
                     case .failure(let error): then(.failure(error))
                     }

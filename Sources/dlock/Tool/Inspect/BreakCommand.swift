@@ -33,7 +33,7 @@ struct BreakCommand: AsyncParsableCommand {
         do {
             let name = try LockName(self.name)
             let backend = try self.backend.makeBackend()
-            let reply = try await withLockClient(backend) { client -> RevokeReply in
+            let reply = try await withLockClient(backend) { client -> BreakReply in
                 if !self.yes {
                     let status = try await client.status(of: name)
                     guard status.holder != nil else { return .notHeld }
@@ -44,9 +44,9 @@ struct BreakCommand: AsyncParsableCommand {
             switch reply {
             case .notHeld:
                 throw Failure(status: ExitStatus.notHeld, message: "nobody holds '\(name)'")
-            case .revoked(let holder):
+            case .broken(let holder):
                 let who = holder.map { " of \($0)" } ?? ""
-                let what = self.now ? "taken from its holder" : "revoked: its holder was told to let go"
+                let what = self.now ? "taken from its holder" : "broken: its holder was told to let go"
                 Console.print("the lock '\(name)'\(who) was \(what)")
             }
         } catch let error as LockError {

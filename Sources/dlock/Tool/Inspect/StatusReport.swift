@@ -16,7 +16,7 @@ enum StatusReport {
             if let token = holder.token { line += ", token \(token)" }
             if let heldFor = holder.heldFor { line += ", for \(heldFor.brief)" }
             if let remaining = holder.remainingLease { line += ", lease ends in \(remaining.brief) unless renewed" }
-            if holder.isRevoked { line += ", told to let go" }
+            if holder.isBroken { line += ", told to let go" }
             lines.append(line)
         } else {
             let last = lock.lastToken.map { " (last token \($0))" } ?? ""
@@ -45,7 +45,7 @@ enum StatusReport {
             var token: String?
             var remainingLeaseMilliseconds: Int?
             var heldForMilliseconds: Int?
-            var isRevoked: Bool
+            var isBroken: Bool
         }
         struct Waiter: Encodable {
             var owner: Owner?
@@ -80,7 +80,7 @@ enum StatusReport {
                             token: holder.token?.description,
                             remainingLeaseMilliseconds: holder.remainingLease.map(Self.milliseconds),
                             heldForMilliseconds: holder.heldFor.map(Self.milliseconds),
-                            isRevoked: holder.isRevoked
+                            isBroken: holder.isBroken
                         )
                     },
                     waiters: lock.waiters.map { waiter in

@@ -25,7 +25,7 @@ struct WaitingLine {
         if let holder = status.holder {
             line += ": held by \(holder.metadata?.description ?? "another program")"
             if let heldFor = holder.heldFor { line += " for \(heldFor.brief)" }
-            if holder.isRevoked { line += ", which was told to let go" }
+            if holder.isBroken { line += ", which was told to let go" }
         }
         let own = self.client.configuration.metadata
         if let index = status.waiters.firstIndex(where: { $0.metadata?.pid == own.pid && $0.metadata?.host == own.host }

@@ -150,7 +150,7 @@ struct InstanceInfo: Equatable, Sendable {
 /// What a client of a Redlock is told by a message on its channel.
 enum InstanceMessage: Equatable, Sendable {
     case turn(Waiter, fence: Int64, key: String)
-    case revoked(OwnerKey)
+    case broken(OwnerKey)
 
     /// Whose turn it is.
     struct Waiter: Equatable, Sendable {
@@ -167,7 +167,7 @@ enum InstanceMessage: Equatable, Sendable {
             // The name of a lock may have spaces.
             self = .turn(waiter, fence: fence, key: String(decoding: words[3], as: UTF8.self))
         } else if words.count == 2, words[0].elementsEqual("revoked".utf8) {
-            self = .revoked(owner)
+            self = .broken(owner)
         } else {
             return nil
         }

@@ -197,8 +197,8 @@ public final class RedlockBackend: LockBackend {
     }
 
     /// Breaks a lock by hand, on all instances.
-    public func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
-        try await self.ask { $0.revoke(name, immediately: immediately, then: $1) }
+    public func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply {
+        try await self.ask { $0.breakLock(name, immediately: immediately, then: $1) }
     }
 
     /// Opens a first installation at once.

@@ -100,20 +100,20 @@ extension RedlockCore {
         let sentAt = Instant.now
         let until = min(deadline, sentAt + timeout)
         var votes = Ballot(count: self.instances.count)
-        var wasRevoked = false
-        func vote(_ vote: Ballot.Vote, isRevoked: Bool = false) {
-            if isRevoked { wasRevoked = true }
+        var wasBroken = false
+        func vote(_ vote: Ballot.Vote, isBroken: Bool = false) {
+            if isBroken { wasBroken = true }
             guard let verdict = votes.voted(vote) else { return }
             switch verdict {
             case .yes:
                 let validUntil = LockValidity.deadline(lease: claim.lease, sentAt: sentAt)
-                then(wasRevoked ? .lost(.revoked) : .extended(until: validUntil.instant))
+                then(wasBroken ? .lost(.broken) : .extended(until: validUntil.instant))
             case .no, .undecided:
                 then(
-                    verdict == .no || wasRevoked
-                        ? .lost(wasRevoked ? .revoked : .notOwner) : .failed(self.noQuorum()))
+                    verdict == .no || wasBroken
+                        ? .lost(wasBroken ? .broken : .notOwner) : .failed(self.noQuorum()))
             case .noQuorum:
-                then(wasRevoked ? .lost(.revoked) : .failed(self.noQuorum()))
+                then(wasBroken ? .lost(.broken) : .failed(self.noQuorum()))
             }
         }
         for instance in self.instances {
@@ -129,7 +129,7 @@ extension RedlockCore {
                     switch reply.value.int {
                     case 1: vote(.yes)
                     case 0: vote(.no)
-                    case -1: vote(.no, isRevoked: true)
+                    case -1: vote(.no, isBroken: true)
                     default: vote(.none)
                     }
                 case .failure(let error):

@@ -169,9 +169,9 @@ extension RedlockCore {
             }
             self.told(fence, to: claim)
             self.turn(claim, at: index)
-        case .revoked(let owner):
+        case .broken(let owner):
             guard let claim = self.claims.values.first(where: { $0.owner.map(OwnerKey.init) == owner }) else { return }
-            self.tell(.lost(claim.claim.attempt, .revoked))
+            self.tell(.lost(claim.claim.attempt, .broken))
         }
     }
 }

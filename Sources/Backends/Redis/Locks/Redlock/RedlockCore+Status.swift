@@ -117,7 +117,7 @@ extension RedlockCore {
             holder?.remainingLease =
                 leases.count >= self.configuration.quorum ? leases[self.configuration.quorum - 1] : nil
             holder?.token = held.compactMap { $0.holder?.token }.max()
-            holder?.isRevoked = held.contains { $0.holder?.isRevoked ?? false }
+            holder?.isBroken = held.contains { $0.holder?.isBroken ?? false }
         }
         return LockStatus(
             name: name,
@@ -193,7 +193,7 @@ extension RedlockCore {
         }
     }
 
-    func revoke(_ name: LockName, immediately: Bool, then: @escaping (Result<RevokeReply, LockError>) -> Void) {
+    func breakLock(_ name: LockName, immediately: Bool, then: @escaping (Result<BreakReply, LockError>) -> Void) {
         let key: String
         do throws(LockError) {
             key = try self.key(of: name)
@@ -209,7 +209,7 @@ extension RedlockCore {
                 if let holder = value.string { holders.append(holder) }
             }
             guard let holder = holders.first else { return then(.success(.notHeld)) }
-            then(.success(.revoked(OwnerText.metadata(of: holder))))
+            then(.success(.broken(OwnerText.metadata(of: holder))))
         }
     }
 

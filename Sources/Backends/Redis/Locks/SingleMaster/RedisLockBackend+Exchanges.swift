@@ -154,8 +154,8 @@ extension RedisLockBackend {
                 return .extended(until: LockValidity.deadline(lease: answer.claim.lease, sentAt: reply.sentAt))
             case .notHeld:
                 return .lost(.notOwner)
-            case .revoked:
-                return .lost(.revoked)
+            case .broken:
+                return .lost(.broken)
             }
         }
     }

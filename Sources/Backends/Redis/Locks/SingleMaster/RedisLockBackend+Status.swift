@@ -66,7 +66,7 @@ extension RedisLockBackend {
     ///
     /// The holder is told by its channel, and again by its next renewal. A holder that uses another library is told
     /// nothing; without `immediately` its lock stays until its lease has passed.
-    public func revoke(_ name: LockName, immediately: Bool) async throws(LockError) -> RevokeReply {
+    public func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply {
         let reply = try await self.call(
             self.scripts.break,
             key: try self.configuration.key(of: name),
@@ -75,7 +75,7 @@ extension RedisLockBackend {
         )
         if case .null = reply.value { return .notHeld }
         guard let holder = reply.value.string else { throw .strangeReply(.break) }
-        return .revoked(OwnerText.metadata(of: holder))
+        return .broken(OwnerText.metadata(of: holder))
     }
 }
 
@@ -122,7 +122,7 @@ struct StatusReply {
                 token: metadata == nil ? nil : token,
                 remainingLease: self.remainingMilliseconds.map { .milliseconds($0) },
                 heldFor: metadata == nil ? nil : count.flatMap(self.since),
-                isRevoked: OwnerText.isRevoked(self.holder)
+                isBroken: OwnerText.isBroken(self.holder)
             )
         }
         return LockStatus(

@@ -39,7 +39,7 @@ extension RedisLockBackend {
         case .touch(let attempt):
             self.touch([WaitingStateMachine.Touch(attempt: attempt)])
         case .lost(let attempt):
-            self.tell(.lost(attempt, .revoked))
+            self.tell(.lost(attempt, .broken))
         case .ignore:
             break
         }

@@ -175,7 +175,7 @@ struct WaitingStateMachine: Sendable {
                 return .ignore
             }
             return self.ask(attempt)
-        case .revoked(let owner):
+        case .broken(let owner):
             let held = self.entries.first { OwnerKey($0.value.claim.owner.secret) == owner }
             return held.map { .lost($0.key) } ?? .ignore
         }
