@@ -1,4 +1,5 @@
 public import DistributedLocks
+public import Logging
 import RedisLocks
 import ZooKeeperLocks
 
@@ -37,26 +38,35 @@ public enum LockBackends {
 
     /// Makes the backend that a URL names. Nothing is connected or opened yet.
     ///
+    /// - Parameters:
+    ///   - text: The URL.
+    ///   - logger: Where servers' troubles are told; nowhere unless given.
     /// - Throws: `LockError` `invalidConfiguration` with what is wrong and what would be right.
-    public static func backend(url text: String) throws(LockError) -> any LockBackend {
-        try Self.backend(url: LockURL(text))
+    public static func backend(url text: String, logger: Logger = Self.noLogger) throws(LockError) -> any LockBackend {
+        try Self.backend(url: LockURL(text), logger: logger)
     }
+
+    /// A logger that drops everything.
+    public static let noLogger = Logger(label: "dlock") { _ in SwiftLogNoOpLogHandler() }
 
     /// Makes the backend that a URL names. Nothing is connected or opened yet.
     ///
+    /// - Parameters:
+    ///   - url: The URL.
+    ///   - logger: Where servers' troubles are told; nowhere unless given.
     /// - Throws: `LockError` `invalidConfiguration` with what is wrong and what would be right.
-    public static func backend(url: LockURL) throws(LockError) -> any LockBackend {
+    public static func backend(url: LockURL, logger: Logger = Self.noLogger) throws(LockError) -> any LockBackend {
         switch url.scheme {
         #if Embedded
         case _ where EmbeddedLockBackend.urlSchemes.contains(url.scheme):
             return try EmbeddedLockBackend(url: url)
         #endif
         case _ where RedisLockConfiguration.urlSchemes.contains(url.scheme):
-            return try RedisLockBackend(configuration: RedisLockConfiguration(url: url))
+            return try RedisLockBackend(configuration: RedisLockConfiguration(url: url), logger: logger)
         case _ where RedlockConfiguration.urlSchemes.contains(url.scheme):
-            return try RedlockBackend(configuration: RedlockConfiguration(url: url))
+            return try RedlockBackend(configuration: RedlockConfiguration(url: url), logger: logger)
         case _ where ZooKeeperLockConfiguration.urlSchemes.contains(url.scheme):
-            return try ZooKeeperLockBackend(configuration: ZooKeeperLockConfiguration(url: url))
+            return try ZooKeeperLockBackend(configuration: ZooKeeperLockConfiguration(url: url), logger: logger)
         default:
             let known = Self.schemes.map { $0 + ":" }.joined(separator: ", ")
             throw LockURL.invalid("there is no backend '\(url.scheme):' in this build; it has \(known)")

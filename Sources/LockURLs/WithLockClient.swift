@@ -12,6 +12,8 @@ public import DistributedLocks
 /// }
 /// ```
 ///
+/// The backend tells of its servers' troubles by the configuration's logger.
+///
 /// When the body has ended, whatever is still held is released within the client's shutdown timeout (2 s).
 ///
 /// - Throws: `LockError` `invalidConfiguration` if the URL names no backend; what the body throws; what makes the
@@ -22,7 +24,8 @@ public func withLockClient<Success>(
     isolation: isolated (any Actor)? = #isolation,
     _ body: (LockClient) async throws -> Success
 ) async throws -> Success {
-    try await withLockClient(LockBackends.backend(url: url), configuration: configuration, body)
+    let backend = try LockBackends.backend(url: url, logger: configuration.logger)
+    return try await withLockClient(backend, configuration: configuration, body)
 }
 
 /// Runs a body with a client for a backend, and stops the client afterwards.

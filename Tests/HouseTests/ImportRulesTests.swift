@@ -27,7 +27,7 @@ import Testing
         "Sources/Backends/ZooKeeper/Locks": [
             "DistributedLocks", "Jute", "ZooKeeperClient", "Transport", "Logging", "NIOCore", "NIOPosix",
         ],
-        "Sources/LockURLs": ["DistributedLocks", "EmbeddedLocks", "RedisLocks", "ZooKeeperLocks"],
+        "Sources/LockURLs": ["DistributedLocks", "EmbeddedLocks", "Logging", "RedisLocks", "ZooKeeperLocks"],
         "Sources/LockTesting": ["DistributedLocks"],
         "Sources/Fencing/Rule": ["DistributedLocks"],
         "Sources/Fencing/SQL": [],

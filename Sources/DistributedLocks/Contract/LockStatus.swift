@@ -73,9 +73,7 @@ public struct LockStatus: Sendable {
     /// What each of several independent servers says; empty where there is one store.
     public var nodes: [Node]
 
-    /// Describes a lock.
-    ///
-    /// - Parameter waiterCount: `nil`: as many as `waiters` has.
+    /// Describes a lock. Without a `waiterCount` there are as many waiters as `waiters` has.
     public init(
         name: LockName,
         holder: Holder?,

@@ -39,6 +39,19 @@ struct SettingsTests {
         }
     }
 
+    @Test func `a client that was made of a URL tells it by its own logger`() async throws {
+        try await RedisServer.withServer(RedisServer.Options(arguments: ["--maxmemory-policy", "allkeys-lru"])) {
+            server in
+            let warnings = Warnings()
+            var configuration = LockClient.Configuration()
+            configuration.logger = warnings.logger
+            try await withLockClient("redis://127.0.0.1:\(server.port)", configuration: configuration) { locks in
+                _ = try await token(locks)
+                try await eventually("it is told") { warnings.texts.contains { $0.contains("allkeys-lru") } }
+            }
+        }
+    }
+
     @Test(arguments: ["append-only file", "snapshots"])
     func `a server that keeps its data is not warned of`(kind: String) async throws {
         let options = RedisServer.Options(
