@@ -15,7 +15,10 @@ rounds=${ROUNDS:-60}
 work=$(mktemp -d "${TMPDIR:-/tmp}/dlock-beside.XXXXXX")
 started=()
 clean_up() {
-    for pid in "${started[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
+    for pid in "${started[@]}"; do
+        kill -9 "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
     git worktree remove --force "$work/tree" 2>/dev/null || true
     rm -rf "$work"
 }
@@ -38,9 +41,9 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 
 start_redis() {
     port=$(free_port)
-    mkdir -p "$work/redis-$port"
-    redis-server --port "$port" --bind 127.0.0.1 --dir "$work/redis-$port" --save '' --appendonly no \
-        > "$work/redis-$port/log" 2>&1 &
+    mkdir -p "$work/servers/redis-$port"
+    redis-server --port "$port" --bind 127.0.0.1 --dir "$work/servers/redis-$port" --save '' --appendonly no \
+        > "$work/servers/redis-$port/log" 2>&1 &
     started+=($!)
     for _ in $(seq 100); do redis-cli -p "$port" ping 2>/dev/null | grep -q PONG && return; sleep 0.1; done
     echo "redis-server does not start" >&2
@@ -49,17 +52,17 @@ start_redis() {
 
 start_zookeeper() {
     port=$(free_port)
-    mkdir -p "$work/zookeeper"
-    printf '%s\n' "dataDir=$work/zookeeper/data" "clientPort=$port" clientPortAddress=127.0.0.1 tickTime=500 \
-        admin.enableServer=false maxClientCnxns=0 > "$work/zookeeper/zoo.cfg"
+    mkdir -p "$work/servers/zookeeper"
+    printf '%s\n' "dataDir=$work/servers/zookeeper/data" "clientPort=$port" clientPortAddress=127.0.0.1 tickTime=500 \
+        admin.enableServer=false maxClientCnxns=0 > "$work/servers/zookeeper/zoo.cfg"
     jars=
     for jar in zookeeper zookeeper-jute slf4j-api slf4j-nop metrics-core snappy-java commons-cli commons-io \
         jackson-core jackson-databind jackson-annotations netty-buffer netty-codec netty-common netty-handler \
         netty-resolver netty-transport netty-transport-native-epoll netty-transport-native-unix-common; do
         jars=$jars:/usr/share/java/$jar.jar
     done
-    java -Xmx128m -cp "${jars#:}" org.apache.zookeeper.server.quorum.QuorumPeerMain "$work/zookeeper/zoo.cfg" \
-        > "$work/zookeeper/log" 2>&1 &
+    java -Xmx128m -cp "${jars#:}" org.apache.zookeeper.server.quorum.QuorumPeerMain "$work/servers/zookeeper/zoo.cfg" \
+        > "$work/servers/zookeeper/log" 2>&1 &
     started+=($!)
     for _ in $(seq 300); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return; sleep 0.1; done
     echo "zookeeper does not start" >&2
@@ -112,10 +115,10 @@ beside() {
     grants=$(wc -l < "$folder/tokens")
     counter=$(cat "$folder/counter")
     twice=$(cut -d' ' -f1 "$folder/tokens" | sort | uniq -d | wc -l)
-    falling=$(cut -d' ' -f1 "$folder/tokens" | sort -n -c 2>&1 | wc -l)
+    falling=$({ cut -d' ' -f1 "$folder/tokens" | sort -n -c 2>&1 || true; } | wc -l)
     by_old=$(grep -c ' old$' "$folder/tokens" || true)
     by_new=$(grep -c ' new$' "$folder/tokens" || true)
-    refusals=$(cat "$folder"/refused-* 2>/dev/null | wc -l)
+    refusals=$({ cat "$folder"/refused-* 2>/dev/null || true; } | wc -l)
     result=ok
     [ -e "$folder/broken" ] && result="BROKEN: $(sort "$folder/broken" | uniq -c | tr '\n' ';')"
     [ "$counter" = "$grants" ] || result="BROKEN: $grants grants, the counter is at $counter"
