@@ -28,9 +28,12 @@ struct RedlockLostMessageTests {
                 return (last, (proxies[0].passedBytes(direction) - before + 9) / 10)
             }
             var last = first
+            let warnings = Warnings()
+            var configuration = LockClient.Configuration()
+            configuration.logger = warnings.logger
             // Each byte once: the odd ones with one instance, the even ones with two.
             for bytes in stride(from: count % 2, through: bytesOfCycle, by: 2) {
-                try await withLockClient(url) { locks in
+                try await withLockClient(url, configuration: configuration) { locks in
                     _ = try await token(locks)
                     for proxy in proxies.prefix(count) { proxy.set(.cut(afterBytes: bytes), direction) }
                     let next = try await locks.withLock("a", lease: .seconds(30), waitingAtMost: .seconds(20)) {
@@ -45,7 +48,7 @@ struct RedlockLostMessageTests {
             do {
                 try await eventually(within: .seconds(5), "nothing is left") { try servers.allLockKeys().isEmpty }
             } catch {
-                Issue.record("\(error): \(try servers.describeLockKeys())")
+                Issue.record("\(error): \(try servers.describeLockKeys()) \(warnings.texts)")
             }
         }
     }

@@ -8,7 +8,7 @@ import Testing
 @testable import ZooKeeperLocks
 
 /// A lock whose contenders have been counted nearly as far as a server counts (Z8).
-@Suite(.enabled(if: ZooKeeperServer.isRequired), .timeLimit(.minutes(3)))
+@Suite(.serialized, .enabled(if: ZooKeeperServer.isRequired), .timeLimit(.minutes(3)))
 struct UsedUpCounterTests {
     /// From this number on nobody may hold.
     private static let firstUsedUp = Int32.max - (1 << 20) + 1
@@ -79,6 +79,57 @@ struct UsedUpCounterTests {
         }
     }
 
+    // Z8: they learn that numbers run out one after another, and none of them may keep the folder from emptying.
+    @Test func `a thousand who do not wait keep neither the waiters from the lock nor the folder from emptying`()
+        async throws
+    {
+        let snapshot = Snapshot(lock: "hot", createdCount: Self.firstUsedUp - 3)
+        try await ZooKeeperServer.withServer(snapshot.options) { server async throws in
+            let url = server.url + "?session-timeout=20s"
+            let ledger = Ledger()
+            let entered: @Sendable (FencingToken) -> Void = { token in
+                ledger.entered(token)
+                ledger.left()
+            }
+            try await withThrowingTaskGroup(of: Void.self) { clients in
+                for _ in 0..<20 {
+                    clients.addTask {
+                        try await withLockClient(url) { locks in
+                            try await withThrowingTaskGroup(of: Void.self) { group in
+                                for _ in 0..<50 {
+                                    group.addTask {
+                                        while !ledger.isOver {
+                                            _ = try await locks.withLockIfAvailable("hot") { entered($0.token) }
+                                        }
+                                    }
+                                }
+                                try await group.waitForAll()
+                            }
+                        }
+                    }
+                }
+                try await withLockClient(url) { locks in
+                    for _ in 0..<20 {
+                        try await locks.withLock("hot", waitingAtMost: .seconds(60)) { entered($0.token) }
+                    }
+                    // Where the numbers have begun again.
+                    let holder = Holder(locks, "hot")
+                    await holder.isHeld()
+                    let numbers = try await self.backend(server.url).children("/dlock/hot").compactMap {
+                        Int($0.suffix(10))
+                    }
+                    #expect(numbers.contains { $0 < 1_000_000_000 }, "\(numbers.prefix(5))")
+                    holder.letGo()
+                    _ = try await holder.end()
+                }
+                ledger.end()
+                try await clients.waitForAll()
+            }
+            #expect(ledger.overlaps == 0)
+            #expect(ledger.tokens == ledger.tokens.sorted() && Set(ledger.tokens).count == ledger.tokens.count)
+        }
+    }
+
     // Nobody may hold after it, so they wait without a node.
     @Test func `behind the last who may hold nobody has a node, and those who do not wait hear that it is busy`()
         async throws
@@ -105,7 +156,7 @@ struct UsedUpCounterTests {
                     }
                     // Taken back while it waits so.
                     let impatient = await #expect(throws: LockError.self) {
-                        try await second.withLock("hot", waitingAtMost: .milliseconds(300)) { _ in }
+                        try await second.withLock("hot", waitingAtMost: .seconds(3)) { _ in }
                     }
                     #expect(impatient?.code == .timedOut, "\(impatient as Any)")
                     holder.letGo()
