@@ -379,7 +379,7 @@ let package = Package(
         .testTarget(name: "FlashSaleTests", dependencies: ["ServerKit", "flash-sale"], swiftSettings: settings),
         .testTarget(
             name: "DlockToolTests",
-            dependencies: ["DistributedLocks", "ServerKit", "dlock"],
+            dependencies: ["DistributedLocks", "LockTesting", "ServerKit", "dlock"],
             swiftSettings: settings
         ),
         .testTarget(name: "HouseTests", swiftSettings: settings),

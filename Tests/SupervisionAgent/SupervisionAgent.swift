@@ -58,6 +58,7 @@ struct SupervisionAgent {
             say("\(error)")
             switch error {
             case .notExecutable(let errno): return errno == ENOENT || errno == ENOTDIR ? 127 : 126
+            case .noInterpreter: return 126
             case .noWatchdog: return 71
             case .tooLate, .watchdogDied: return 79
             }

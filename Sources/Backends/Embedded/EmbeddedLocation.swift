@@ -23,16 +23,27 @@ public struct EmbeddedLocation: Sendable, Hashable {
     ///
     /// - Throws: `LockError` `invalidConfiguration` if the environment has neither XDG_STATE_HOME nor HOME.
     public static func userDefault() throws(LockError) -> EmbeddedLocation {
-        if let state = getenv("XDG_STATE_HOME").map({ String(cString: $0) }), state.hasPrefix("/") {
-            return EmbeddedLocation(path: Self.resolved(state + "/dlock/locks.db"), makesFolder: true)
+        if let state = try Self.variable("XDG_STATE_HOME"), state.hasPrefix("/") {
+            return EmbeddedLocation(path: try Self.resolved(state + "/dlock/locks.db"), makesFolder: true)
         }
-        guard let home = getenv("HOME").map({ String(cString: $0) }), home.hasPrefix("/") else {
+        guard let home = try Self.variable("HOME"), home.hasPrefix("/") else {
             throw LockError(
                 .invalidConfiguration,
                 "there is no default file of locks without HOME or XDG_STATE_HOME: name one, as in embedded:///path/locks.db"
             )
         }
-        return EmbeddedLocation(path: Self.resolved(home + "/.local/state/dlock/locks.db"), makesFolder: true)
+        return EmbeddedLocation(path: try Self.resolved(home + "/.local/state/dlock/locks.db"), makesFolder: true)
+    }
+
+    /// A path that was changed to make text of it would be another file.
+    private static func variable(_ name: String) throws(LockError) -> String? {
+        guard let value = getenv(name) else { return nil }
+        return try Self.text(value, "\(name) is not UTF-8 text: name a file of locks, as in embedded:///path/locks.db")
+    }
+
+    private static func text(_ bytes: UnsafePointer<CChar>, _ message: String) throws(LockError) -> String {
+        guard let text = String(validatingCString: bytes) else { throw LockError(.invalidConfiguration, message) }
+        return text
     }
 
     /// A file at an absolute path. Its folder must exist.
@@ -42,7 +53,7 @@ public struct EmbeddedLocation: Sendable, Hashable {
         guard path.hasPrefix("/"), !path.hasSuffix("/"), !path.utf8.contains(0) else {
             throw LockError(.invalidConfiguration, "a file of locks needs an absolute path, not '\(path)'")
         }
-        self.init(path: Self.resolved(path), makesFolder: false)
+        self.init(path: try Self.resolved(path), makesFolder: false)
     }
 
     private init(path: String, makesFolder: Bool) {
@@ -85,11 +96,17 @@ public struct EmbeddedLocation: Sendable, Hashable {
         #if os(Linux)
         var status = stat()
         guard lstat(self.path, &status) == 0 else { return }
+        guard status.st_mode & S_IFMT != S_IFDIR else {
+            throw LockError(.invalidConfiguration, "\(self.path) is a folder: name a file in it")
+        }
         guard status.st_mode & S_IFMT != S_IFLNK else {
             throw LockError(
                 .invalidConfiguration,
                 "\(self.path) has become a symbolic link since this backend was made: make it anew, or name the file itself"
             )
+        }
+        guard status.st_mode & S_IFMT == S_IFREG else {
+            throw LockError(.invalidConfiguration, "\(self.path) is not a regular file")
         }
         guard status.st_nlink < 2 else {
             throw LockError(
@@ -137,30 +154,30 @@ public struct EmbeddedLocation: Sendable, Hashable {
 
     /// Two ways to one file must give one identity, one log and one folder of sockets: all links are resolved, also where
     /// the file, or folders on its way, are not there yet.
-    private static func resolved(_ path: String) -> String {
+    private static func resolved(_ path: String) throws(LockError) -> String {
         var path = path
         for _ in 0..<Self.longestChainOfLinks {
             var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
             let count = readlink(path, &buffer, buffer.count - 1)
             guard count > 0 else { break }
-            let target = String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            path = target.hasPrefix("/") ? target : Self.resolvedFolder(Self.split(path).folder) + "/" + target
+            let target = try Self.text(buffer, "\(path) is a link to a name that is not UTF-8 text")
+            path = target.hasPrefix("/") ? target : try Self.resolvedFolder(Self.split(path).folder) + "/" + target
         }
         let (folder, name) = Self.split(path)
-        let real = Self.resolvedFolder(folder)
+        let real = try Self.resolvedFolder(folder)
         return real == "/" ? "/" + name : real + "/" + name
     }
 
     private static let longestChainOfLinks = 40
 
-    private static func resolvedFolder(_ folder: String) -> String {
+    private static func resolvedFolder(_ folder: String) throws(LockError) -> String {
         if let resolved = realpath(folder, nil) {
             defer { free(resolved) }
-            return String(cString: resolved)
+            return try Self.text(resolved, "\(folder) is a link to a name that is not UTF-8 text")
         }
         guard folder != "/", !folder.isEmpty else { return folder }
         let (parent, name) = Self.split(folder)
-        let real = Self.resolvedFolder(parent)
+        let real = try Self.resolvedFolder(parent)
         return real == "/" ? "/" + name : real + "/" + name
     }
 

@@ -33,14 +33,16 @@ extension LockClient {
         guard range.contains(lease) else {
             throw LockError(
                 .invalidConfiguration,
-                "a lease on this backend lasts from \(range.lowerBound) to \(range.upperBound), not \(lease)"
+                "a lease on this backend lasts from \(range.lowerBound.brief) to \(range.upperBound.brief), not \(lease.brief)"
             )
         }
         if let waitingAtMost, waitingAtMost < .zero {
-            throw LockError(.invalidConfiguration, "the time to wait must not be negative, it is \(waitingAtMost)")
+            throw LockError(
+                .invalidConfiguration, "the time to wait must not be negative, it is \(waitingAtMost / .seconds(1)) s")
         }
         if let holdingAtMost, holdingAtMost <= .zero {
-            throw LockError(.invalidConfiguration, "the time to hold must be positive, it is \(holdingAtMost)")
+            throw LockError(
+                .invalidConfiguration, "the time to hold must be positive, it is \(holdingAtMost / .seconds(1)) s")
         }
         return Call(
             name: try name.lockName(),
@@ -365,9 +367,9 @@ extension LockClient {
         case .cancelled:
             CancellationError()
         case .timedOut:
-            LockError(.timedOut, "'\(call.name)' was not granted within \(call.waitingAtMost ?? .zero)")
+            LockError(.timedOut, "'\(call.name)' was not granted within \((call.waitingAtMost ?? .zero).brief)")
         case .noAnswer:
-            LockError(.unreachable, "the backend did not answer within \(call.waitingAtMost ?? .zero)")
+            LockError(.unreachable, "the backend did not answer within \((call.waitingAtMost ?? .zero).brief)")
         case .clientStopped:
             self.stoppedError()
         }

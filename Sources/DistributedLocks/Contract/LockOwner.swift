@@ -93,8 +93,8 @@ public struct OwnerMetadata: Hashable, Sendable, Codable {
 }
 
 extension OwnerMetadata: CustomStringConvertible {
-    /// For example `pid 4711 on web-3 (checkout)`.
+    /// For example `pid 4711 on web-3 (checkout)`. Characters that would control a terminal stand there as escapes.
     public var description: String {
-        "pid \(self.pid) on \(self.host)" + (self.label.map { " (\($0))" } ?? "")
+        ("pid \(self.pid) on \(self.host)" + (self.label.map { " (\($0))" } ?? "")).harmless
     }
 }

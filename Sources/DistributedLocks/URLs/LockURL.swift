@@ -37,6 +37,12 @@ public struct LockURL: Sendable, Hashable {
         public var name: String
         /// What stands behind it.
         public var value: String
+
+        /// Names an option.
+        public init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
     }
 
     /// Reads a URL.

@@ -20,11 +20,14 @@ import Darwin
 ///
 /// All calls block the thread for the time that the disk takes.
 public struct FencedFile: Sendable {
-    /// The file, with symbolic links resolved: a link stays, and what it points to is replaced.
-    public let path: String
-    /// Where the file's highest token is kept.
-    public let fencePath: String
+    private let file: PathBytes
+    private let fence: PathBytes
     private let name: LockName
+
+    /// The file, with symbolic links resolved: a link stays, and what it points to is replaced.
+    public var path: String { self.file.shown }
+    /// Where the file's highest token is kept.
+    public var fencePath: String { self.fence.shown }
 
     /// Names a file. Nothing is opened yet.
     ///
@@ -34,15 +37,33 @@ public struct FencedFile: Sendable {
     ///     one fence.
     /// - Throws: ``FencedFileError`` if the path cannot be that of a file.
     public init(path: String, fencePath: String? = nil) throws(FencedFileError) {
-        let resolved = try Self.resolved(path)
-        let file = resolved.lastIndex(of: "/").map { resolved.index(after: $0) } ?? resolved.startIndex
-        self.path = resolved
-        self.fencePath = fencePath ?? (resolved[..<file] + "." + resolved[file...] + ".fence")
-        do {
-            self.name = try LockName(String(resolved.suffix(LockName.maximumLengthInBytes / 4)))
-        } catch {
-            throw FencedFileError(path: path, message: "a path must not be empty or have control characters")
+        try self.init(path: PathBytes(path), fencePath: fencePath.map { PathBytes($0) })
+    }
+
+    /// Names a file whose path need not be text.
+    package init(path: PathBytes, fencePath: PathBytes?) throws(FencedFileError) {
+        let file = try Self.resolved(path)
+        self.file = file
+        self.fence =
+            fencePath ?? file.folder.appending(PathBytes(Array(".".utf8) + file.name.bytes + Array(".fence".utf8)))
+        guard !self.fence.isEmpty else {
+            throw FencedFileError(path: file.shown, message: "the path of its fence is empty")
         }
+        guard !Self.isSame(self.fence, file) else {
+            throw FencedFileError(path: file.shown, message: "it cannot be its own fence: name another file for that")
+        }
+        do {
+            self.name = try LockName(String(file.shown.suffix(LockName.maximumLengthInBytes / 4)))
+        } catch {
+            throw FencedFileError(path: path.shown, message: "a path must not be empty or have control characters")
+        }
+    }
+
+    private static func isSame(_ fence: PathBytes, _ file: PathBytes) -> Bool {
+        if let fence = fence.status, let file = file.status {
+            return fence.st_dev == file.st_dev && fence.st_ino == file.st_ino
+        }
+        return fence.folder.real?.appending(fence.name) == file
     }
 
     /// Replaces the file, if the token is not below the highest that it has seen.
@@ -67,21 +88,30 @@ public struct FencedFile: Sendable {
         write: (_ descriptor: Int32) throws -> Void
     ) throws -> FenceDecision {
         try stamp.check()
-        let contents = try TemporaryFile(beside: self.path, mode: try self.currentMode())
+        let contents = try TemporaryFile(beside: self.file, mode: try self.currentMode())
         do {
             try write(contents.descriptor)
             try self.keepOwner(contents)
             try contents.sync()
-            let fence = try LockedFence(path: self.fencePath)
-            var rule = FenceRule(highest: fence.highest)
-            let decision = adopting ? rule.adopt(stamp) : rule.presented(stamp)
-            try decision.accepted(stamp, by: self.name)
-            // The token first: a crash in between must not leave contents that nobody's token guards.
-            let newFence = rule.highest == fence.highest ? nil : try fence.replace(with: stamp)
-            try contents.takePlace()
-            // Both fences are locked until the file is in its place.
-            withExtendedLifetime((fence, newFence)) {}
-            return decision
+            while true {
+                let fence = try LockedFence.existing(path: self.fence)
+                var rule = FenceRule(highest: fence?.highest)
+                let decision = adopting ? rule.adopt(stamp) : rule.presented(stamp)
+                try decision.accepted(stamp, by: self.name)
+                // The token first: a crash in between must not leave contents that nobody's token guards.
+                var newFence: LockedFence?
+                if fence == nil {
+                    newFence = try LockedFence.made(path: self.fence, with: stamp)
+                    // Somebody else has made it meanwhile: what it says now decides.
+                    if newFence == nil { continue }
+                } else if rule.highest != fence?.highest {
+                    newFence = try fence?.replace(with: stamp)
+                }
+                try contents.takePlace()
+                // Both fences are locked until the file is in its place.
+                withExtendedLifetime((fence, newFence)) {}
+                return decision
+            }
         } catch {
             contents.discard()
             throw error
@@ -92,13 +122,12 @@ public struct FencedFile: Sendable {
     ///
     /// - Throws: ``FencedFileError`` if the fence cannot be read, or holds something else.
     public func highest() throws(FencedFileError) -> FencingStamp? {
-        try LockedFence.shown(path: self.fencePath)
+        try LockedFence.shown(path: self.fence)
     }
 
     /// The file's mode; `nil` if there is no file.
     private func currentMode() throws(FencedFileError) -> mode_t? {
-        var status = stat()
-        guard stat(self.path, &status) == 0 else {
+        guard let status = self.file.status else {
             guard errno == ENOENT else { throw FencedFileError(path: self.path, code: errno) }
             return nil
         }
@@ -109,8 +138,8 @@ public struct FencedFile: Sendable {
     }
 
     private func keepOwner(_ contents: TemporaryFile) throws(FencedFileError) {
-        var (old, new) = (stat(), stat())
-        guard stat(self.path, &old) == 0, fstat(contents.descriptor, &new) == 0 else { return }
+        var new = stat()
+        guard let old = self.file.status, fstat(contents.descriptor, &new) == 0 else { return }
         guard old.st_uid != new.st_uid || old.st_gid != new.st_gid else { return }
         // Somebody who may not give files away still may replace this one; then it is theirs, and nobody gets their rights
         // by running it.
@@ -124,27 +153,18 @@ public struct FencedFile: Sendable {
     }
 
     /// The path with symbolic links resolved, also if the last part does not exist yet.
-    private static func resolved(_ path: String) throws(FencedFileError) -> String {
-        guard !path.isEmpty, !path.hasSuffix("/"), path.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
+    private static func resolved(_ path: PathBytes) throws(FencedFileError) -> PathBytes {
+        guard !path.isEmpty, !path.endsWithSlash, !path.hasControlCharacters else {
             throw FencedFileError(
-                path: path, message: "a path must not be empty, end with / or have control characters")
+                path: path.shown, message: "a path must not be empty, end with / or have control characters")
         }
-        if let resolved = realpath(path, nil) {
-            defer { free(resolved) }
-            return String(cString: resolved)
+        if let resolved = path.real { return resolved }
+        guard errno == ENOENT else { throw FencedFileError(path: path.shown, code: errno) }
+        guard path.ownStatus == nil else {
+            throw FencedFileError(path: path.shown, message: "it is a symbolic link to nothing")
         }
-        guard errno == ENOENT else { throw FencedFileError(path: path, code: errno) }
-        var status = stat()
-        guard lstat(path, &status) != 0 else {
-            throw FencedFileError(path: path, message: "it is a symbolic link to nothing")
-        }
-        let slash = path.lastIndex(of: "/")
-        let folder = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-        let file = slash.map { path[path.index(after: $0)...] } ?? path[...]
-        guard let resolved = realpath(folder, nil) else { throw FencedFileError(path: folder, code: errno) }
-        defer { free(resolved) }
-        let base = String(cString: resolved)
-        return base == "/" ? "/\(file)" : "\(base)/\(file)"
+        guard let folder = path.folder.real else { throw FencedFileError(path: path.folder.shown, code: errno) }
+        return folder.appending(path.name)
     }
 }
 

@@ -14,10 +14,10 @@ import Darwin
 /// process that is killed.
 package final class TemporaryFile {
     /// The names that files of this process have.
-    private static let named = Mutex<Set<String>>([])
+    private static let named = Mutex<Set<PathBytes>>([])
 
-    private let path: String
-    private let target: String
+    private let path: PathBytes
+    private let target: PathBytes
     private var hasName = false
     private var isInPlace = false
     private(set) var descriptor: Int32
@@ -25,27 +25,26 @@ package final class TemporaryFile {
     /// Makes the file. Only its owner may read it until its mode is set.
     ///
     /// - Parameter mode: The mode it gets; `nil` for what the umask allows.
-    init(beside target: String, mode: mode_t?) throws(FencedFileError) {
+    init(beside target: PathBytes, mode: mode_t?) throws(FencedFileError) {
         self.target = target
-        let folder = Self.folder(of: target)
         let random = String(UInt64.random(in: 0...UInt64.max), radix: 36)
-        self.path = "\(folder == "/" ? "" : folder)/.dlock-\(getpid())-\(random)"
-        self.descriptor = Self.openWithoutName(in: folder)
+        self.path = target.folder.appending(PathBytes(".dlock-\(getpid())-\(random)"))
+        self.descriptor = Self.openWithoutName(in: target.folder)
         if self.descriptor < 0 {
             let path = self.path
             Self.named.withLock { _ = $0.insert(path) }
             self.hasName = true
-            self.descriptor = open(self.path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+            self.descriptor = path.withCString { open($0, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600) }
         }
         guard self.descriptor >= 0 else {
             let code = errno
             self.discard()
-            throw FencedFileError(path: target, code: code)
+            throw FencedFileError(path: target.shown, code: code)
         }
         guard fchmod(self.descriptor, mode ?? 0o666 & ~Self.umask) == 0 else {
             let code = errno
             self.discard()
-            throw FencedFileError(path: target, code: code)
+            throw FencedFileError(path: target.shown, code: code)
         }
     }
 
@@ -55,12 +54,7 @@ package final class TemporaryFile {
 
     /// Removes what this process has not finished, before it dies of a signal. Writers find their files gone.
     package static func discardAll() {
-        for path in Self.named.withLock({ $0 }) { unlink(path) }
-    }
-
-    private static func folder(of path: String) -> String {
-        let slash = path.lastIndex(of: "/")
-        return slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        for path in Self.named.withLock({ $0 }) { _ = path.withCString { unlink($0) } }
     }
 
     /// The process's umask. It can only be read by setting it; the kernel shows it as well.
@@ -89,29 +83,44 @@ package final class TemporaryFile {
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { systemWrite(self.descriptor, $0.baseAddress, $0.count) }
             if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { throw FencedFileError(path: self.target, code: errno) }
+            guard count > 0 else { throw FencedFileError(path: self.target.shown, code: errno) }
             rest = rest.dropFirst(count)
         }
     }
 
     /// Waits until the contents are on the disk.
     func sync() throws(FencedFileError) {
-        guard fsync(self.descriptor) == 0 else { throw FencedFileError(path: self.target, code: errno) }
+        guard fsync(self.descriptor) == 0 else { throw FencedFileError(path: self.target.shown, code: errno) }
     }
 
     /// Takes the place of the file that it was made beside, durably.
     func takePlace() throws(FencedFileError) {
-        guard self.giveName(), systemRename(self.path, self.target) == 0 else {
-            throw FencedFileError(path: self.target, code: errno)
-        }
+        guard self.giveName(),
+            self.path.withCString({ old in self.target.withCString { systemRename(old, $0) } }) == 0
+        else { throw FencedFileError(path: self.target.shown, code: errno) }
         self.isInPlace = true
         self.forgetName()
-        let folder = Self.folder(of: self.target)
-        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        try self.syncFolder()
+    }
+
+    /// Takes the place, durably, if there is no file yet; false if there is one.
+    func takeFreePlace() throws(FencedFileError) -> Bool {
+        guard self.giveName(), self.path.withCString({ old in self.target.withCString { link(old, $0) } }) == 0 else {
+            if errno == EEXIST { return false }
+            throw FencedFileError(path: self.target.shown, code: errno)
+        }
+        self.discard()
+        self.isInPlace = true
+        try self.syncFolder()
+        return true
+    }
+
+    private func syncFolder() throws(FencedFileError) {
+        let descriptor = self.target.folder.withCString { open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
         defer { if descriptor >= 0 { close(descriptor) } }
         guard descriptor >= 0, fsync(descriptor) == 0 else {
             throw FencedFileError(
-                path: self.target,
+                path: self.target.shown,
                 message: "it was replaced, but its folder could not be synced: \(String(cString: strerror(errno)))",
                 isReplaced: true
             )
@@ -127,7 +136,7 @@ package final class TemporaryFile {
     /// Removes the file, unless it is in its place.
     func discard() {
         guard self.hasName, !self.isInPlace else { return }
-        unlink(self.path)
+        _ = self.path.withCString { unlink($0) }
         self.forgetName()
     }
 
@@ -142,16 +151,18 @@ package final class TemporaryFile {
         #if os(Linux)
         Self.named.withLock { _ = $0.insert(self.path) }
         self.hasName = true
-        return linkat(AT_FDCWD, "/proc/self/fd/\(self.descriptor)", AT_FDCWD, self.path, AT_SYMLINK_FOLLOW) == 0
+        return self.path.withCString {
+            linkat(AT_FDCWD, "/proc/self/fd/\(self.descriptor)", AT_FDCWD, $0, AT_SYMLINK_FOLLOW)
+        } == 0
         #else
         preconditionFailure("a file has a name from the start where it cannot be given one")
         #endif
     }
 
-    private static func openWithoutName(in folder: String) -> Int32 {
+    private static func openWithoutName(in folder: PathBytes) -> Int32 {
         #if os(Linux)
         // O_TMPFILE, which Swift does not see: a bit of its own and O_DIRECTORY, so that old kernels refuse it.
-        let descriptor = open(folder, O_RDWR | O_CLOEXEC | O_DIRECTORY | 0o20_000_000, 0o600)
+        let descriptor = folder.withCString { open($0, O_RDWR | O_CLOEXEC | O_DIRECTORY | 0o20_000_000, 0o600) }
         // It is named by way of /proc, which need not be there.
         if descriptor >= 0, access("/proc/self/fd/\(descriptor)", F_OK) != 0 {
             close(descriptor)
@@ -165,7 +176,9 @@ package final class TemporaryFile {
 }
 
 // Methods of the class have the same names.
-private func systemRename(_ source: String, _ target: String) -> Int32 { rename(source, target) }
+private func systemRename(_ source: UnsafePointer<CChar>, _ target: UnsafePointer<CChar>) -> Int32 {
+    rename(source, target)
+}
 private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int) -> Int {
     write(descriptor, bytes, count)
 }

@@ -31,6 +31,7 @@ static int execute(struct csup_plan *plan) {
     char *const *environment = (char *const *)plan->environment;
     int error = ENOENT;
     bool denied = false;
+    bool lacks_interpreter = false;
     for (char **candidate = plan->candidates; *candidate; candidate++) {
         execve(*candidate, arguments, environment);
         error = errno;
@@ -40,11 +41,14 @@ static int execute(struct csup_plan *plan) {
             return ENOEXEC;
         }
         if (error == EACCES) denied = true;
+        // It is there: what it needs to run is not.
+        if (error == ENOENT && access(*candidate, F_OK) == 0) lacks_interpreter = true;
         bool try_next = error == EACCES || error == ENOENT || error == ENOTDIR || error == ESTALE ||
                         error == ENODEV || error == ETIMEDOUT;
         if (!try_next) return error;
     }
-    return denied ? EACCES : error;
+    if (denied) return EACCES;
+    return lacks_interpreter ? -ENOENT : error;
 }
 
 void csup_command_main(struct csup_plan *plan, pid_t watchdog) {
@@ -57,6 +61,8 @@ void csup_command_main(struct csup_plan *plan, pid_t watchdog) {
     // Everything is blocked still, and SIGTTOU with it, which would stop a process that does this from the background.
     if (plan->terminal >= 0) tcsetpgrp(plan->terminal, getpid());
     for (size_t i = 0; i < plan->liveness_count; i++) close(plan->originals[i]);
+    csup_hide_own_descriptors();
+    csup_restore_descriptor_limit();
     restore_dispositions();
     if (dlock_is_dead(plan->watchdog_socket)) _exit(127);
     sigprocmask(SIG_SETMASK, &csup_inherited()->mask, NULL);

@@ -22,7 +22,7 @@ struct csup_plan {
     int dlock_socket;
     int watchdog_socket;
     int null_descriptor;
-    /// Closed by a successful exec, else it carries the errno.
+    /// Closed by a successful exec, else it carries the errno, or -ENOENT if the program is there and its interpreter is not.
     int exec_read;
     int exec_write;
     /// Readable when a child changed state.
@@ -42,6 +42,9 @@ struct csup_inherited {
 const struct csup_inherited *csup_inherited(void);
 /// Shows another command line than dlock's for this process.
 void csup_rename_process(const char *name);
+/// A program that this process becomes gets the descriptors that this program got, and no other.
+void csup_hide_own_descriptors(void);
+void csup_restore_descriptor_limit(void);
 
 pid_t csup_fork(void);
 int csup_pipe(int descriptors[2]);

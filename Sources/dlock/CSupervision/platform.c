@@ -144,6 +144,17 @@ int csup_pidfd(pid_t process) {
 #endif
 }
 
+int csup_memory_file(const char *name) {
+#ifdef SYS_memfd_create
+    const unsigned close_on_exec = 1u;
+    return (int)syscall(SYS_memfd_create, name, close_on_exec);
+#else
+    (void)name;
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
 void csup_adopt_orphans(void) {
 #ifdef __linux__
     prctl(PR_SET_CHILD_SUBREAPER, 1);

@@ -14,8 +14,6 @@
 #include "internal.h"
 
 static struct csup_inherited inherited;
-static char *command_line;
-static size_t command_line_size;
 static int capture_read = -1;
 static int capture_write = -1;
 static atomic_uint continuations;
@@ -29,30 +27,15 @@ static void remember_signals(void) {
 }
 
 // Before main, and so before anything else can have changed them.
-#ifdef __GLIBC__
-__attribute__((constructor)) static void remember(int argc, char **argv) {
-    remember_signals();
-    if (argc < 1 || !argv || !argv[0]) return;
-    command_line = argv[0];
-    char *end = command_line;
-    // They lie one behind the other unless somebody replaced them.
-    for (int i = 0; i < argc && argv[i] == end; i++) end += strlen(end) + 1;
-    command_line_size = (size_t)(end - command_line);
-}
-#else
 __attribute__((constructor)) static void remember(void) {
     remember_signals();
+    // A reader of this program's output that goes away must not end it, and with it the command. Libraries that write to
+    // sockets ask for the same; the command gets what this program was started with.
+    if (!inherited.ignored[SIGPIPE]) signal(SIGPIPE, SIG_IGN);
 }
-#endif
 
 const struct csup_inherited *csup_inherited(void) {
     return &inherited;
-}
-
-void csup_rename_process(const char *name) {
-    if (command_line_size == 0) return;
-    memset(command_line, 0, command_line_size);
-    for (size_t i = 0; i + 1 < command_line_size && name[i]; i++) command_line[i] = name[i];
 }
 
 bool csup_ignored_at_start(int signal) {

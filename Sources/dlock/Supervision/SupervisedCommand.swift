@@ -1,21 +1,29 @@
-/// A command to run under a lock.
+/// A command to run under a lock. Its arguments and environment are bytes: they need not be text.
 package struct SupervisedCommand: Sendable {
     /// The command and its arguments; the command is looked up in the `PATH` of `environment`.
-    package var arguments: [String]
-    /// All of the command's environment: nothing is added to it.
-    package var environment: [(name: String, value: String)]
+    package var arguments: [[UInt8]]
+    /// All of the command's environment, `NAME=value`: nothing is added to it.
+    package var environment: [[UInt8]]
     /// Descriptors by which others see that this holder lives. The watchdog keeps them open until the last process of
     /// the command is gone; the command never gets them.
     package var livenessDescriptors: [Int32]
+
+    package init(arguments: [[UInt8]], environment: [[UInt8]], livenessDescriptors: [Int32] = []) {
+        self.arguments = arguments
+        self.environment = environment
+        self.livenessDescriptors = livenessDescriptors
+    }
 
     package init(
         arguments: [String],
         environment: [(name: String, value: String)],
         livenessDescriptors: [Int32] = []
     ) {
-        self.arguments = arguments
-        self.environment = environment
-        self.livenessDescriptors = livenessDescriptors
+        self.init(
+            arguments: arguments.map { Array($0.utf8) },
+            environment: environment.map { Array("\($0.name)=\($0.value)".utf8) },
+            livenessDescriptors: livenessDescriptors
+        )
     }
 }
 
@@ -37,6 +45,8 @@ package enum CommandStatus: Hashable, Sendable {
 package enum SpawnError: Error, Hashable, Sendable {
     /// `execve` refused it with this errno.
     case notExecutable(errno: Int32)
+    /// The file is there; the interpreter that its first line names, or the loader that it needs, is not.
+    case noInterpreter
     /// The watchdog itself could not be started.
     case noWatchdog(errno: Int32)
     /// The deadline is no more than the grace away.

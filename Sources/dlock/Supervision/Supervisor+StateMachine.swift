@@ -4,6 +4,7 @@ struct SupervisorStateMachine {
     enum Message: Hashable {
         case forked(Int32)
         case started(Int32)
+        /// Negative: the program is there, its interpreter is not.
         case execFailed(errno: Int32)
         case notStarted
         case stopped(Int32, continues: UInt32)
@@ -102,7 +103,8 @@ struct SupervisorStateMachine {
             state = .running(group: group)
             return settle(.started(group))
         case (.starting(let group), .execFailed(let errno)):
-            state = .finishing(group: group, .notStarted(.notExecutable(errno: errno)))
+            let error: SpawnError = errno < 0 ? .noInterpreter : .notExecutable(errno: errno)
+            state = .finishing(group: group, .notStarted(error))
             return .none
         case (.starting(let group), .notStarted):
             state = .finishing(group: group, .notStarted(.tooLate))

@@ -102,8 +102,8 @@ package final class Supervisor: Sendable {
         grace: Duration,
         terminal: Terminal?
     ) throws(SpawnError) -> csup_handle {
-        var arguments = command.arguments.map { strdup($0) } + [nil]
-        var environment = command.environment.map { strdup("\($0.name)=\($0.value)") } + [nil]
+        var arguments = command.arguments.map(Self.copied) + [nil]
+        var environment = command.environment.map(Self.copied) + [nil]
         defer { (arguments + environment).forEach { free($0) } }
         let terminal = terminal?.descriptorForStart() ?? -1
         var handle = csup_handle()
@@ -124,6 +124,11 @@ package final class Supervisor: Sendable {
         }
         if error != 0 { throw .noWatchdog(errno: error) }
         return handle
+    }
+
+    private static func copied(_ bytes: [UInt8]) -> UnsafeMutablePointer<CChar>? {
+        // Ends at the first NUL, as all that is handed to the system does.
+        (bytes + [0]).withUnsafeBytes { strdup($0.baseAddress!.assumingMemoryBound(to: CChar.self)) }
     }
 }
 

@@ -111,7 +111,7 @@ import Testing
             #expect(throws: FencedFileError.self) { try FencedFile(path: "") }
             #expect(throws: FencedFileError.self) { try FencedFile(path: folder.path + "/no/file") }
             #expect(throws: FencedFileError.self) { try FencedFile(path: folder.path + "/a\nb") }
-            for damage in ["7\n", "7 clock", "x clock\n", "0 clock\n", "7 \n"] {
+            for damage in ["", "7\n", "7 clock", "x clock\n", "0 clock\n", "7 \n"] {
                 try damage.write(toFile: file.fencePath, atomically: false, encoding: .utf8)
                 #expect(throws: FencedFileError.self) { try Self.replace(file, stamp(9), "nine") }
             }
@@ -142,7 +142,7 @@ import Testing
             #expect(!FileManager.default.fileExists(atPath: file.fencePath))
             _ = try Self.replace(file, stamp(1), "one")
             // Held by a writer, it is shown all the same.
-            let held = try LockedFence(path: file.fencePath)
+            let held = try LockedFence.existing(path: PathBytes(file.fencePath))
             #expect(try file.highest() == stamp(1))
             withExtendedLifetime(held) {}
         }
@@ -152,14 +152,12 @@ import Testing
     @Test func `whoever waited for the fence compares with the token that was put there meanwhile`() async throws {
         try await withFolder { folder async throws in
             let path = folder.appending(path: "fence").path
-            var held: LockedFence? = try LockedFence(path: path)
-            let waiting = Task.detached { try LockedFence(path: path).highest }
-            let descriptors = "/proc/self/fd"
+            var held: LockedFence? = try LockedFence.made(path: PathBytes(path), with: stamp(1))
+            let waiting = Task.detached { try LockedFence.existing(path: PathBytes(path))?.highest }
+            let inode = try #require(PathBytes(path).status).st_ino
             try await eventually("it has opened the old fence") {
-                let open = try FileManager.default.contentsOfDirectory(atPath: descriptors).filter {
-                    (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(descriptors)/\($0)")) == path
-                }
-                return open.count == 2
+                try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")
+                    .count { PathBytes("/proc/self/fd/\($0)").status?.st_ino == inode } == 2
             }
             var replaced: LockedFence? = try held?.replace(with: stamp(7))
             held = nil
@@ -173,6 +171,49 @@ import Testing
         }
     }
 
+    // Of two who find no fence, one makes it; the other one compares with what it says.
+    @Test func `a fence is made by one, and never empty`() async throws {
+        try await withFolder { folder async throws in
+            let path = PathBytes(folder.appending(path: "fence").path)
+            #expect(try LockedFence.existing(path: path) == nil)
+            var first: LockedFence? = try LockedFence.made(path: path, with: stamp(9))
+            #expect(try LockedFence.made(path: path, with: stamp(3)) == nil)
+            #expect(try LockedFence.shown(path: path) == stamp(9))
+            first = nil
+            #expect(first == nil)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["fence"])
+        }
+    }
+
+    @Test func `a file is not its own fence, under any of its names`() async throws {
+        try await withFolder { folder async throws in
+            let (file, link, hard) = (folder.path + "/file", folder.path + "/link", folder.path + "/hard")
+            #expect(throws: FencedFileError.self) { try FencedFile(path: file, fencePath: file) }
+            #expect(throws: FencedFileError.self) { try FencedFile(path: file, fencePath: folder.path + "/./file") }
+            #expect(throws: FencedFileError.self) { try FencedFile(path: file, fencePath: "") }
+            try "old".write(toFile: file, atomically: false, encoding: .utf8)
+            try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: file)
+            try FileManager.default.linkItem(atPath: file, toPath: hard)
+            for fence in [file, link, hard] {
+                #expect(throws: FencedFileError.self) { try FencedFile(path: file, fencePath: fence) }
+            }
+        }
+    }
+
+    @Test func `a path need not be text`() async throws {
+        try await withFolder { folder async throws in
+            let path = PathBytes(Array(folder.path.utf8) + Array("/caf".utf8) + [0xE9])
+            let file = try FencedFile(path: path, fencePath: nil)
+            _ = try Self.replace(file, stamp(5), "five")
+            #expect(throws: FenceRefusal.self) { try Self.replace(file, stamp(4), "four") }
+            let descriptor = path.withCString { open($0, O_RDONLY) }
+            #expect(descriptor >= 0)
+            close(descriptor)
+            let fence = folder.path.utf8 + Array("/.caf".utf8) + [0xE9] + Array(".fence".utf8)
+            #expect(PathBytes(fence).status != nil)
+        }
+    }
+
     @Test
     func `a process that is killed right after the token was remembered leaves the old contents, and may be retried`()
         async throws
@@ -181,7 +222,7 @@ import Testing
             let file = try FencedFile(path: folder.appending(path: "file").path)
             _ = try Self.replace(file, stamp(1), "one")
             // What such a process leaves: the new token in the fence, the old contents.
-            _ = try LockedFence(path: file.fencePath).replace(with: stamp(2))
+            _ = try LockedFence.existing(path: PathBytes(file.fencePath))?.replace(with: stamp(2))
             #expect(try Self.contents(file.path) == "one")
             #expect(throws: FenceRefusal.self) { try Self.replace(file, stamp(1), "stale") }
             #expect(try Self.replace(file, stamp(2), "two") == .same)

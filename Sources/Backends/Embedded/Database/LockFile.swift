@@ -91,6 +91,7 @@ final class LockFile {
                     _ = cemb_keep_log_on_close(UnsafeMutableRawPointer(connection))
                 }
             }
+            SharedFiles.makeFile(location.path, in: location.folder)
             let database = try DatabaseQueue(path: location.path, configuration: configuration)
             try Self.prepare(database, path: location.path, bootID: bootID, deadline: deadline, sight: sight)
             guard let identity = FileIdentity(path: location.path) else {
@@ -120,7 +121,8 @@ final class LockFile {
             )
             self.table.reserveFrom =
                 try Self.whileBusy(until: deadline) { try self.reservedTokens() } - TokenRule.reserveInTicks
-            // There is an index once something was read.
+            // They are there, as the index is, once something was read.
+            SharedFiles.adoptSideFiles(of: location.path)
             self.index = WalIndex(connection: self.connection)
             if self.index == nil {
                 try database.unsafeReentrantWrite {
@@ -303,7 +305,11 @@ final class LockFile {
         case SQLITE_CANTOPEN:
             LockError(.unreachable, "\(path) cannot be opened: its folder does not exist or may not be used")
         case SQLITE_READONLY, SQLITE_PERM, SQLITE_AUTH:
-            LockError(.serverRefused, "\(path) cannot be written")
+            LockError(
+                .serverRefused,
+                "\(path) cannot be written by this user: for several users the file, what stands beside it (\(path)-*) and "
+                    + "its folder need to be writable by a group that they are in"
+            )
         case SQLITE_FULL:
             LockError(.serverRefused, "the disk of \(path) is full")
         case SQLITE_NOTADB:

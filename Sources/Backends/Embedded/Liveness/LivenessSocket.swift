@@ -57,7 +57,7 @@ final class LivenessSocket: Sendable {
         // Under its own name only when it listens: a socket that is not listening yet looks dead.
         let hidden = "." + self.name
         guard self.descriptor >= 0,
-            folder.withAddress(hidden, { bind(self.descriptor, $0, $1) }) == 0,
+            folder.bind(self.descriptor, to: hidden) == 0,
             listen(self.descriptor, Int32(Int16.max)) == 0,
             folder.rename(hidden, to: self.name) == 0
         else {

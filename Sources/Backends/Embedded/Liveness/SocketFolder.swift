@@ -19,7 +19,9 @@ final class SocketFolder: Sendable {
     /// - Throws: `LockError` `unreachable` if the folder cannot be made or opened.
     init(path: String) throws(LockError) {
         self.path = path
-        guard mkdir(path, 0o777) == 0 || errno == EEXIST else {
+        if mkdir(path, 0o777) == 0 {
+            SharedFiles.follow(path + "/..", path)
+        } else if errno != EEXIST {
             throw LockError(.unreachable, "the folder \(path) cannot be made (\(EmbeddedLocation.errorText()))")
         }
         self.descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -61,6 +63,13 @@ final class SocketFolder: Sendable {
         }
     }
 
+    /// Gives a socket a name here, and the folder's group, so that who shares the folder may connect to it; -1 with `errno`.
+    func bind(_ descriptor: Int32, to name: String) -> Int32 {
+        let result = self.withAddress(name) { systemBind(descriptor, $0, $1) }
+        if result == 0 { SharedFiles.follow(self.path, self.path + "/" + name) }
+        return result
+    }
+
     func rename(_ old: String, to new: String) -> Int32 {
         renameat(self.descriptor, old, self.descriptor, new)
     }
@@ -87,6 +96,11 @@ final class SocketFolder: Sendable {
         }
         return names
     }
+}
+
+// A method has the same name.
+private func systemBind(_ descriptor: Int32, _ address: UnsafePointer<sockaddr>, _ size: socklen_t) -> Int32 {
+    bind(descriptor, address, size)
 }
 
 enum UnixSocket {

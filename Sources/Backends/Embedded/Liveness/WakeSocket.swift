@@ -43,7 +43,7 @@ final class WakeSocket: Sendable {
         self.name = Self.name(of: participant)
         let receiver = UnixSocket.make(.datagram)
         let sender = UnixSocket.make(.datagram)
-        guard receiver >= 0, sender >= 0, folder.withAddress(self.name, { bind(receiver, $0, $1) }) == 0 else {
+        guard receiver >= 0, sender >= 0, folder.bind(receiver, to: self.name) == 0 else {
             let text = EmbeddedLocation.errorText()
             if receiver >= 0 { close(receiver) }
             if sender >= 0 { close(sender) }

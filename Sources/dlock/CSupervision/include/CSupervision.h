@@ -60,7 +60,7 @@ enum csup_kind {
 /// Both ends are the same binary: there is no version and no byte order to settle.
 struct csup_message {
     uint32_t kind;
-    /// A process id, signal number, errno or exit code.
+    /// A process id, signal number, errno or exit code. EXEC_FAILED: -ENOENT if the program is there and its interpreter is not.
     int32_t value;
     int64_t deadline_ns;
     /// STOPPED: how many CONTINUE messages the watchdog has obeyed. If more were sent, this stop is over.
@@ -119,6 +119,23 @@ struct csup_decision csup_rules_decide(struct csup_rules *rules, int64_t now_ns)
 /// The instant of SIGTERM, and the one of SIGKILL, that the deadline alone asks for.
 int64_t csup_rules_soft_limit_ns(const struct csup_rules *rules);
 int64_t csup_rules_hard_limit_ns(const struct csup_rules *rules);
+
+// MARK: - What the caller has handed over
+
+/// How many arguments this program was given, its name included; -1 where the system does not tell before main.
+int csup_argument_count(void);
+/// The arguments as they were given. They need not be text.
+char *const *csup_arguments(void);
+/// `NAME=value`, NULL-terminated, with what this program has changed since. They need not be text.
+char *const *csup_environment(void);
+/// How many open descriptors this program was given.
+size_t csup_descriptor_count(void);
+/// Raises the limit of open descriptors if it leaves no room for so many besides those; false if it may not be raised that
+/// far. The command gets the limit that this program was given.
+bool csup_make_room(size_t descriptors);
+
+/// A file in memory, without a name in any folder and closed on exec; -1 with errno where there is no such thing.
+int csup_memory_file(const char *name);
 
 // MARK: - Signals and terminal, used by dlock itself
 

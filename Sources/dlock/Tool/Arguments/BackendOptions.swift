@@ -25,9 +25,16 @@ struct BackendOptions: ParsableArguments {
     var url: LockURL {
         get throws {
             // One variable by itself: a table of all of them takes 0.3 ms to make.
-            let variable = getenv("DLOCK_BACKEND").map { String(cString: $0) } ?? ""
+            let variable = self.backend == nil ? try EnvironmentText.text("DLOCK_BACKEND") : nil
+            guard variable?.isEmpty != true else {
+                throw Failure(
+                    status: ExitStatus.usage,
+                    message:
+                        "DLOCK_BACKEND is empty: give it a URL, or unset it to keep the locks in your own file on this host"
+                )
+            }
             do {
-                return try LockURL(self.backend ?? (variable.isEmpty ? "embedded:" : variable))
+                return try LockURL(self.backend ?? variable ?? "embedded:")
             } catch {
                 throw Failure(error)
             }

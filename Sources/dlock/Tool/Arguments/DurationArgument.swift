@@ -1,4 +1,5 @@
 import ArgumentParser
+import DistributedLocks
 
 /// A duration on the command line: `500ms`, `10s`, `5m`, `1h`, or several of these together, as in `1m30s`.
 struct DurationArgument: ExpressibleByArgument, Equatable {
@@ -28,27 +29,22 @@ struct DurationArgument: ExpressibleByArgument, Equatable {
             rest = rest.dropFirst(number.count)
             let name = rest.prefix { $0.isASCII && $0.isLetter }
             rest = rest.dropFirst(name.count)
-            guard let value = Double(number), value.isFinite, value < 1e9,
-                let unit = units.first(where: { $0.name == name })
+            guard let unit = units.first(where: { $0.name == name }), let part = Self.multiple(number, of: unit.length)
             else { return nil }
-            total += unit.length * value
+            total += part
         }
         return total
     }
-}
 
-extension Duration {
-    /// For people: `850 ms`, `12 s`, `3 min 20 s`, `2 h 5 min`.
-    var brief: String {
-        let seconds = self / .seconds(1)
-        if seconds < 0 { return "0 s" }
-        if seconds < 1 { return "\(Int(seconds * 1000)) ms" }
-        if seconds < 60 {
-            let tenths = Int(seconds * 10)
-            return seconds < 10 && tenths % 10 != 0 ? "\(tenths / 10).\(tenths % 10) s" : "\(Int(seconds)) s"
-        }
-        let whole = Int(seconds)
-        if whole < 3600 { return whole % 60 == 0 ? "\(whole / 60) min" : "\(whole / 60) min \(whole % 60) s" }
-        return whole % 3600 < 60 ? "\(whole / 3600) h" : "\(whole / 3600) h \(whole % 3600 / 60) min"
+    /// Without the detour by binary fractions, which are not exact.
+    private static func multiple(_ number: Substring, of unit: Duration) -> Duration? {
+        let parts = number.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
+        let fraction = (parts.count == 2 ? parts[1] : "").prefix(9)
+        guard let whole = parts.first, !whole.isEmpty || !fraction.isEmpty, !fraction.contains("."),
+            let count = whole.isEmpty ? 0 : Int(whole), count < 1_000_000_000,
+            let numerator = fraction.isEmpty ? 0 : Int(fraction)
+        else { return nil }
+        let denominator = fraction.reduce(1) { power, _ in power * 10 }
+        return unit * count + unit * numerator / denominator
     }
 }

@@ -8,13 +8,16 @@ struct BreakCommand: AsyncParsableCommand {
         commandName: "break",
         abstract: "Takes a lock from its holder.",
         discussion: """
-            The holder is told at once: its command is ended, its grant is lost. The next one is granted the lock when the
-            holder has let go, or when its lease has passed. Fencing tokens go on rising.
+            The holder is told at once: its command is ended, its grant is lost. The
+            next one is granted the lock when the holder has let go, or when its
+            lease has passed. Fencing tokens go on rising.
 
-            With --now the next one is granted the lock at once. Until the old lease has passed two may then believe to
-            hold it, and only a resource that checks fencing tokens is safe.
+            With --now the next one is granted the lock at once. Until the old lease
+            has passed two may then believe to hold it, and only a resource that
+            checks fencing tokens is safe.
 
-            Exit codes: 0 the lock was broken, 1 nobody held it, 64 wrong usage, 69 the backend cannot be used.
+            Exit codes: 0 the lock was broken, 1 nobody held it, 64 wrong usage, 69
+            the backend cannot be used.
             """
     )
 
@@ -47,7 +50,7 @@ struct BreakCommand: AsyncParsableCommand {
             case .broken(let holder):
                 let who = holder.map { " of \($0)" } ?? ""
                 let what = self.now ? "taken from its holder" : "broken: its holder was told to let go"
-                Console.print("the lock '\(name)'\(who) was \(what)")
+                Console.print("the lock '\(name.rawValue.harmless)'\(who) was \(what)")
             }
         } catch let error as LockError {
             throw Failure(error)
@@ -59,9 +62,8 @@ struct BreakCommand: AsyncParsableCommand {
             throw Failure(status: ExitStatus.usage, message: "there is nobody to ask: add --yes to break the lock")
         }
         let danger = self.now ? " Two may hold it until the old lease has passed." : ""
-        print(StatusReport.text([status]))
-        print("Break the lock '\(status.name)'?\(danger) [y/N] ", terminator: "")
-        fflush(nil)
+        Console.print(StatusReport.text([status]))
+        Console.print("Break the lock '\(status.name.rawValue.harmless)'?\(danger) [y/N] ", terminator: "")
         guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {
             throw Failure(status: ExitStatus.usage, message: "the lock was not broken")
         }

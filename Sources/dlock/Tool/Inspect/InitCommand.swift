@@ -7,16 +7,21 @@ struct InitCommand: AsyncParsableCommand {
         commandName: "init",
         abstract: "Prepares a backend that needs it.",
         discussion: """
-            redlock: opens the instances of a first installation at once. An instance of a Redlock that is new, or has restarted,
-            grants nothing until the longest lease is over, because it may have forgotten what it granted. A first installation
-            has nothing to forget: if none of the instances was ever used, this opens them all; otherwise it changes nothing.
+            redlock: opens the instances of a first installation at once. An
+            instance of a Redlock that is new, or has restarted, grants nothing
+            until the longest lease is over, because it may have forgotten what it
+            granted. A first installation has nothing to forget: if none of the
+            instances was ever used, this opens them all; otherwise it changes
+            nothing.
 
-            redis+sentinel: with --raise-epoch, cures Sentinels that were set up anew: they begin with a low epoch again, and
-            locks are refused until it is above the one that the data has seen.
+            redis+sentinel: with --raise-epoch, cures Sentinels that were set up
+            anew: they begin with a low epoch again, and locks are refused until it
+            is above the one that the data has seen.
 
             Other backends need no preparation.
 
-            Exit codes: 0 it is prepared, 64 there is nothing to prepare, or it was used before, 69 the backend cannot be used.
+            Exit codes: 0 it is prepared, 64 there is nothing to prepare, or it was
+            used before, 69 the backend cannot be used.
             """
     )
 

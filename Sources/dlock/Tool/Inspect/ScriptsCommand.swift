@@ -8,9 +8,10 @@ struct ScriptsCommand: AsyncParsableCommand {
         commandName: "scripts",
         abstract: "Lists or loads the Lua scripts that Redis backends run.",
         discussion: """
-            Normally nobody has to think of them: a server that does not know a script is sent its text. A server whose lock
-            users may not use EVAL needs them loaded beforehand, by somebody who may use SCRIPT LOAD, and again after each
-            restart and each SCRIPT FLUSH.
+            Normally nobody has to think of them: a server that does not know a
+            script is sent its text. A server whose lock users may not use EVAL
+            needs them loaded beforehand, by somebody who may use SCRIPT LOAD, and
+            again after each restart and each SCRIPT FLUSH.
             """,
         subcommands: [List.self, Load.self]
     )

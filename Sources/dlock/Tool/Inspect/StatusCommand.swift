@@ -7,9 +7,13 @@ struct StatusCommand: AsyncParsableCommand {
         commandName: "status",
         abstract: "Shows who holds and who waits for a lock, or for all locks.",
         discussion: """
-            Shows the holder with its fencing token and the rest of its lease, and the waiters in the order in which they
-            will be served. A lock that nobody holds is no error. What is shown may have changed by the time you read it:
-            never decide by it whether to write.
+            Shows the holder with its fencing token and the rest of its lease, and
+            the waiters in the order in which they will be served. A lock that
+            nobody holds is no error. What is shown may have changed by the time you
+            read it: never decide by it whether to write.
+
+            Exit codes: 0 it is shown, 64 wrong usage, 69 the backend cannot be used,
+            74 standard output cannot be written.
             """
     )
 

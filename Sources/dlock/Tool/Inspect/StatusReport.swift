@@ -12,7 +12,7 @@ enum StatusReport {
         var lines: [String] = []
         if let holder = lock.holder {
             var line =
-                "\(Console.bold(lock.name.rawValue)): held by \(holder.metadata?.description ?? "another program")"
+                "\(Console.bold(lock.name.rawValue.harmless)): held by \(holder.metadata?.description ?? "another program")"
             if let token = holder.token { line += ", token \(token)" }
             if let heldFor = holder.heldFor { line += ", for \(heldFor.brief)" }
             if let remaining = holder.remainingLease { line += ", lease ends in \(remaining.brief) unless renewed" }
@@ -20,7 +20,7 @@ enum StatusReport {
             lines.append(line)
         } else {
             let last = lock.lastToken.map { " (last token \($0))" } ?? ""
-            lines.append("\(Console.bold(lock.name.rawValue)): free\(last)")
+            lines.append("\(Console.bold(lock.name.rawValue.harmless)): free\(last)")
         }
         for (index, waiter) in lock.waiters.enumerated() {
             var line = "  \(index + 1). waiting: \(waiter.metadata?.description ?? "unknown")"
@@ -30,7 +30,7 @@ enum StatusReport {
         if lock.waiterCount > lock.waiters.count {
             lines.append(Console.dim("  and \(lock.waiterCount - lock.waiters.count) more"))
         }
-        for node in lock.nodes { lines.append(Console.dim("  \(node.name): \(node.state)")) }
+        for node in lock.nodes { lines.append(Console.dim("  \(node.name): \(node.state)".harmless)) }
         return lines.joined(separator: "\n")
     }
 
@@ -98,7 +98,19 @@ enum StatusReport {
         )
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(report), as: UTF8.self)
+        return Self.harmless(json: String(decoding: try encoder.encode(report), as: UTF8.self))
+    }
+
+    /// The encoder leaves what may control a terminal and is no ASCII control character as it is. It can only stand in a string.
+    private static func harmless(json: String) -> String {
+        guard json.unicodeScalars.contains(where: { $0.mayControl && $0 != "\n" }) else { return json }
+        return json.unicodeScalars.map { scalar in
+            guard scalar.mayControl, scalar != "\n" else { return String(scalar) }
+            return String(scalar).utf16.map { unit in
+                let digits = String(unit, radix: 16)
+                return "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            }.joined()
+        }.joined()
     }
 
     private static func owner(_ metadata: OwnerMetadata?) -> Report.Owner? {

@@ -16,8 +16,9 @@ struct Nesting {
 
     let outer: [Held]
 
-    init(environment: [String: String]) {
-        self.outer = (environment[Self.variable] ?? "").split(separator: "\n").compactMap { line in
+    /// - Parameter value: That of the variable.
+    init(_ value: String) {
+        self.outer = value.split(separator: "\n").compactMap { line in
             let parts = line.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
             return parts.count == 3 ? Held(backend: parts[0], name: parts[1], token: parts[2]) : nil
         }

@@ -9,20 +9,29 @@ struct RunCommand: AsyncParsableCommand {
         // So that it can be parsed by itself (see Dlock.parse) without being asked for shell completions first.
         _superCommandName: "dlock",
         abstract: "Runs a command while holding a lock.",
+        usage: "dlock run [<options>] <name> -- <command> ...",
         discussion: """
-            Waits for the lock, runs the command, and releases the lock when the command has ended. The command never
-            outlives its lock: if the lock is lost, or if dlock itself is killed or stopped, the command and its process
-            group are ended (SIGTERM, then SIGKILL) before anybody else is granted the lock.
+            Waits for the lock, runs the command, and releases the lock when the
+            command has ended. The command never outlives its lock: if the lock is
+            lost, or if dlock itself is killed or stopped, the command and its
+            process group are ended (SIGTERM, then SIGKILL) before anybody else is
+            granted the lock.
 
               dlock run backup -- pg_dump -f backup.sql shop
               dlock run --wait 10s deploy -- sh -c 'echo "token $DLOCK_FENCING_TOKEN"'
               dlock run --no-wait cron-job -- ./job.sh || [ $? = 75 ]
 
-            The command sees DLOCK_NAME, DLOCK_FENCING_TOKEN, DLOCK_TOKEN_DOMAIN and DLOCK_BACKEND. What it leaves running
-            in its process group ends with it; a daemon that made a session of its own does not.
+            The command sees DLOCK_NAME, DLOCK_FENCING_TOKEN, DLOCK_TOKEN_DOMAIN and
+            DLOCK_BACKEND. What it leaves running in its process group ends with it;
+            a daemon that made a session of its own does not.
 
-            Exit codes: the command's own, or 128 + n if signal n ended it. 64 wrong usage, name or URL. 69 the backend
-            cannot be used. 75 the lock was not granted in the time given. 79 the lock was lost and the command ended.
+            A name that begins with a dash stands after a -- of its own:
+
+              dlock run -- -name -- ./job.sh
+
+            Exit codes: the command's own, or 128 + n if signal n ended it. 64 wrong
+            usage, name or URL. 69 the backend cannot be used. 75 the lock was not
+            granted in the time given. 79 the lock was lost and the command ended.
             126 the command cannot be run, 127 it was not found.
             """
     )
@@ -54,14 +63,25 @@ struct RunCommand: AsyncParsableCommand {
     var label: String?
 
     @Argument(help: "The lock's name: 1 to 512 bytes, such as inventory/42.")
-    var name: String
+    var name: String?
 
-    @Argument(parsing: .postTerminator, help: "After --: the command and its arguments.")
+    @Argument(
+        parsing: .postTerminator,
+        help: "After --: the command and its arguments.",
+        completion: .file()
+    )
     var command: [String] = []
 
-    func validate() throws {
+    mutating func validate() throws {
+        if self.name == nil, self.command.dropFirst().first == "--" {
+            self.name = self.command[0]
+            self.command.removeFirst(2)
+        }
+        guard let name = self.name else {
+            throw ValidationError("no lock's name: write it before --, as in: dlock run NAME -- COMMAND")
+        }
         guard !self.command.isEmpty else {
-            throw ValidationError("no command: write it after --, as in: dlock run \(Self.shown(self.name)) -- true")
+            throw ValidationError("no command: write it after --, as in: dlock run \(Self.shown(name)) -- true")
         }
         if self.noWait && self.wait != nil {
             throw ValidationError("--wait and --no-wait exclude each other: use one of them")

@@ -30,13 +30,15 @@ struct RunSession: Sendable {
 
     init(_ options: RunCommand) throws {
         do {
-            self.name = try LockName(options.name)
+            // RunCommand has seen to it that there is one.
+            self.name = try LockName(options.name ?? "")
         } catch {
             throw Failure(error)
         }
         self.command = options.command
-        let url = try options.backend.url
-        self.url = url.description
+        let handedOn = HandedOnURL(try options.backend.url)
+        let url = handedOn.url
+        self.url = handedOn.text
         self.lease = options.lease.duration
         self.waitingAtMost = options.noWait ? .zero : options.wait?.duration
         self.holdingAtMost = options.maxHold?.duration
@@ -69,7 +71,7 @@ struct RunSession: Sendable {
         do {
             result = .success(try await self.runCommand(signals))
         } catch let error as LockError {
-            result = .failure(Failure(error, busyStatus: self.busyStatus))
+            result = .failure(await self.failure(error))
         } catch {
             result = .failure(error)
         }
@@ -84,29 +86,29 @@ struct RunSession: Sendable {
     }
 
     private func runCommand(_ signals: SignalInbox) async throws -> End {
-        let environment = ProcessInfo.processInfo.environment
-        let nesting = Nesting(environment: environment)
+        let nesting = Nesting(EnvironmentText.value(Nesting.variable) ?? "")
         try await self.refuseSelfDeadlock(nesting)
         let handle: LockHandle
         switch try await self.acquire(signals) {
         case .acquired(let acquired): handle = acquired
         case .interrupted(let signal): return End(exitCode: 128 + signal)
         }
+        var end: End?
         do {
-            let end = try await self.supervise(handle, environment: environment, nesting: nesting, signals: signals)
+            end = try await self.supervise(handle, nesting: nesting, signals: signals)
             try await handle.release()
-            return end
         } catch let error as LockError where error.code == .lost {
             // Nothing is left of it when this process ends: whoever breaks the lock next finds nobody.
             try? await handle.release()
-            throw Failure(
-                status: ExitStatus.lost,
-                message: "\(error.message); the command was ended"
-            )
+            let command =
+                end.map { "the command had ended by itself by then, with exit code \($0.exitCode)" }
+                ?? "the command was ended"
+            throw Failure(status: ExitStatus.lost, message: "\(error.message); \(command)")
         } catch {
             try? await handle.release()
             throw error
         }
+        return end!
     }
 
     /// A command that waits for a lock under which it runs would wait for itself.
@@ -178,11 +180,10 @@ struct RunSession: Sendable {
     /// Runs the command. Throws `lost` if it was ended because the lock was.
     private func supervise(
         _ handle: LockHandle,
-        environment: [String: String],
         nesting: Nesting,
         signals: SignalInbox
     ) async throws -> End {
-        let supervisor = try await self.start(handle, environment: environment, nesting: nesting)
+        let supervisor = try await self.start(handle, nesting: nesting)
         let watching = Task {
             await withDiscardingTaskGroup { group in
                 group.addTask {
@@ -237,23 +238,21 @@ struct RunSession: Sendable {
         }
     }
 
-    private func start(
-        _ handle: LockHandle,
-        environment: [String: String],
-        nesting: Nesting
-    ) async throws -> Supervisor {
-        var environment = environment
-        environment["DLOCK_NAME"] = self.name.rawValue
-        environment["DLOCK_FENCING_TOKEN"] = handle.token.description
-        environment["DLOCK_TOKEN_DOMAIN"] = handle.tokenDomain.rawValue
-        environment["DLOCK_BACKEND"] = self.url
-        environment[Nesting.variable] = nesting.adding(
-            name: self.name, backend: self.backend.identity, token: handle.token)
+    private func start(_ handle: LockHandle, nesting: Nesting) async throws -> Supervisor {
+        let own = [
+            "DLOCK_NAME": self.name.rawValue,
+            "DLOCK_FENCING_TOKEN": handle.token.description,
+            "DLOCK_TOKEN_DOMAIN": handle.tokenDomain.rawValue,
+            "DLOCK_BACKEND": self.url,
+            Nesting.variable: nesting.adding(name: self.name, backend: self.backend.identity, token: handle.token),
+        ]
+        let names = own.keys.map { Array("\($0)=".utf8) }
+        let others = Caller.environment.filter { entry in !names.contains { entry.starts(with: $0) } }
         do {
             return try await Supervisor.start(
                 SupervisedCommand(
-                    arguments: self.command,
-                    environment: environment.map { (name: $0.key, value: $0.value) },
+                    arguments: self.command.map(RawText.bytes),
+                    environment: others + own.map { RawText.bytes("\($0.key)=\($0.value)") },
                     livenessDescriptors: self.backend.livenessDescriptors
                 ),
                 deadline: handle.validUntil,
@@ -261,6 +260,38 @@ struct RunSession: Sendable {
             )
         } catch {
             throw self.failure(error)
+        }
+    }
+
+    /// What an error of the library means here: who has the lock that was not granted, in any case.
+    private func failure(_ error: LockError) async -> Failure {
+        switch error.code {
+        case .busy:
+            let holder = error.holder?.description ?? "another program"
+            return Failure(status: self.busyStatus, message: "'\(self.name)' is held by \(holder)")
+        case .timedOut:
+            var message = error.message
+            if let holder = await self.holder() { message += ": it is held by \(holder)" }
+            return Failure(status: self.busyStatus, message: message)
+        default:
+            return Failure(error, busyStatus: self.busyStatus)
+        }
+    }
+
+    /// Who holds the lock, if that can be told soon.
+    private func holder() async -> String? {
+        await withTaskGroup(of: String?.self) { group in
+            group.addTask {
+                guard let holder = try? await self.client.status(of: self.name).holder else { return nil }
+                let heldFor = holder.heldFor.map { ", for \($0.brief)" } ?? ""
+                return (holder.metadata?.description ?? "another program") + heldFor
+            }
+            group.addTask {
+                try? await Task.sleep(for: .seconds(1))
+                return nil
+            }
+            defer { group.cancelAll() }
+            return await group.next() ?? nil
         }
     }
 
@@ -273,6 +304,11 @@ struct RunSession: Sendable {
             return Failure(
                 status: ExitStatus.notExecutable,
                 message: "\(shown): cannot be run (\(String(cString: strerror(code))))")
+        case .noInterpreter:
+            return Failure(
+                status: ExitStatus.notExecutable,
+                message:
+                    "\(shown): cannot be run: it is there, but the interpreter that it names (or its loader) is not")
         case .noWatchdog(let code):
             return Failure(
                 status: ExitStatus.unavailable,

@@ -8,30 +8,32 @@ struct WaitingLine {
 
     /// Shows the line until cancelled. Nothing is shown in the first moments, and nothing at all without a terminal.
     func show() async {
-        guard Console.isErrorTerminal else { return }
+        guard Console.canShowPassing else { return }
         let started = ContinuousClock.now
         var pause: Duration = .milliseconds(300)
         while true {
             do { try await Task.sleep(for: pause) } catch { break }
             pause = .seconds(1)
             guard let status = try? await self.client.status(of: self.name), !Task.isCancelled else { continue }
-            Console.showPassing(self.line(status, waiting: ContinuousClock.now - started))
+            let waiting = ContinuousClock.now - started
+            Console.showPassing(self.line(status, waiting: waiting, width: Console.errorWidth - 1))
         }
         Console.clearPassing()
     }
 
-    func line(_ status: LockStatus, waiting: Duration) -> String {
-        var line = "dlock: waiting \(waiting.brief) for '\(self.name)'"
-        if let holder = status.holder {
-            line += ": held by \(holder.metadata?.description ?? "another program")"
-            if let heldFor = holder.heldFor { line += " for \(heldFor.brief)" }
-            if holder.isBroken { line += ", which was told to let go" }
-        }
+    /// What matters most stands first; what does not fit is left out at the end.
+    func line(_ status: LockStatus, waiting: Duration, width: Int) -> String {
+        var line =
+            "dlock: waiting \(waiting.brief) for '\(self.name.rawValue.harmless.fitted(into: max(16, width / 3)))'"
         let own = self.client.configuration.metadata
         if let index = status.waiters.firstIndex(where: { $0.metadata?.pid == own.pid && $0.metadata?.host == own.host }
         ) {
-            line += "; we are number \(index + 1) of \(status.waiterCount) in the queue"
+            line += ", number \(index + 1) of \(status.waiterCount)"
         }
-        return line
+        if let holder = status.holder {
+            let state = holder.isBroken ? "told to let go" : holder.heldFor.map { "held for \($0.brief)" } ?? "held"
+            line += "; \(state) by \(holder.metadata?.description ?? "another program")"
+        }
+        return line.fitted(into: width)
     }
 }

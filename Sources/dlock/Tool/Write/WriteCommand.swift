@@ -10,22 +10,29 @@ struct WriteCommand: ParsableCommand {
         commandName: "write",
         abstract: "Replaces a file with standard input, unless a later holder of the lock has written it.",
         discussion: """
-            A command that was paused for too long may have lost its lock, and another may be at work already. This refuses
-            what comes too late: each lock that is granted has a number, its fencing token, higher than the one before, and
-            the file remembers the highest one that it was written with (in .FILE.fence beside it).
+            A command that was paused for too long may have lost its lock, and
+            another may be at work already. This refuses what comes too late: each
+            lock that is granted has a number, its fencing token, higher than the
+            one before, and the file remembers the highest one that it was written
+            with (in .FILE.fence beside it).
 
               dlock run report -- sh -c './report.sh > new && dlock write report.csv < new'
 
-            Under 'dlock run' the token is known from the environment (DLOCK_FENCING_TOKEN, DLOCK_TOKEN_DOMAIN). The file is
-            replaced in one step, when all of standard input was read and is on the disk: others see the old contents or the
-            new ones, never a part. It keeps its mode. As nobody can tell a program that failed from one that had no more to
-            say, write the output to a file first, as above, and replace the real one only if the program succeeded.
+            Under 'dlock run' the token is known from the environment
+            (DLOCK_FENCING_TOKEN, DLOCK_TOKEN_DOMAIN). The file is replaced in one
+            step, when all of standard input was read and is on the disk: others see
+            the old contents or the new ones, never a part. It keeps its mode. As
+            nobody can tell a program that failed from one that had no more to say,
+            write the output to a file first, as above, and replace the real one
+            only if the program succeeded.
 
-            If the lock was moved to another kind of backend (from Redis to ZooKeeper, say), tokens cannot be compared any
-            more, and all are refused until one is given with --adopt.
+            If the lock was moved to another kind of backend (from Redis to
+            ZooKeeper, say), tokens cannot be compared any more, and all are refused
+            until one is given with --adopt.
 
-            Exit codes: 0 the file was replaced. 64 wrong usage, or no token. 73 the file or its fence cannot be read or
-            written. 80 refused: a later holder has been here, or the token is of another domain; the file is as it was.
+            Exit codes: 0 the file was replaced. 64 wrong usage, or no token. 73 the
+            file or its fence cannot be read or written. 80 refused: a later holder
+            has been here, or the token is of another domain; the file is as it was.
             """
     )
 
@@ -34,7 +41,8 @@ struct WriteCommand: ParsableCommand {
             "Where the highest token is kept, if not in .FILE.fence beside the file.",
             discussion: "Files that are written under one lock may share one.",
             valueName: "file"
-        )
+        ),
+        completion: .file()
     )
     var fence: String?
 
@@ -47,7 +55,7 @@ struct WriteCommand: ParsableCommand {
     @Flag(help: "Accepts a token of another domain than before, and refuses the former domain's from now on.")
     var adopt = false
 
-    @Argument(help: "The file that is replaced. Its folder must exist.")
+    @Argument(help: "The file that is replaced. Its folder must exist.", completion: .file())
     var file: String
 
     func run() throws {
@@ -55,7 +63,10 @@ struct WriteCommand: ParsableCommand {
         // `dlock run` sends SIGTERM when the lock is lost: what is not finished is of no use to anybody.
         TerminationSignals.beforeDeath { TemporaryFile.discardAll() }
         do {
-            let file = try FencedFile(path: self.file, fencePath: self.fence)
+            let file = try FencedFile(
+                path: PathBytes(RawText.bytes(self.file)),
+                fencePath: self.fence.map { PathBytes(RawText.bytes($0)) }
+            )
             try file.replace(stamp, adopting: self.adopt) { try Self.copyInput(to: $0) }
         } catch let refusal as FenceRefusal {
             throw Failure(status: ExitStatus.fenced, message: Self.message(refusal, file: self.file))
@@ -88,8 +99,7 @@ struct WriteCommand: ParsableCommand {
     }
 
     private static func variable(_ name: String) -> String? {
-        guard let value = getenv(name).map({ String(cString: $0) }), !value.isEmpty else { return nil }
-        return value
+        EnvironmentText.value(name).flatMap { $0.isEmpty ? nil : $0 }
     }
 
     private static func message(_ refusal: FenceRefusal, file: String) -> String {
@@ -108,6 +118,10 @@ struct WriteCommand: ParsableCommand {
         while true {
             let count = read(0, &buffer, buffer.count)
             if count < 0 && errno == EINTR { continue }
+            if count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) {
+                Console.wait(for: 0, POLLIN)
+                continue
+            }
             guard count >= 0 else { throw Self.failure("standard input cannot be read") }
             if count == 0 { return }
             var rest = buffer[..<count]
