@@ -70,6 +70,23 @@ struct BadInputTests {
         }
     }
 
+    // The parser wraps at 80 columns, and lines that are longer than that would be broken twice.
+    @Test func `help fits 80 columns, and no line is broken twice`() async throws {
+        try await Shell.with { shell async throws in
+            for command in [
+                "", "run", "write", "status", "break", "init", "scripts", "scripts list", "scripts load",
+            ] {
+                let help = try await shell.run("\"$D\" \(command) --help").out.split(separator: "\n")
+                #expect(help.count > 5 && help.allSatisfy { $0.count <= 80 }, "\(command)")
+                let text = help.prefix { !$0.hasPrefix("USAGE:") }
+                // A line of one or two words in the middle of a paragraph.
+                for (line, next) in zip(text, text.dropFirst()) where line.count < 20 && !line.hasSuffix(".") {
+                    #expect(line.hasPrefix(" ") || next.hasPrefix(" ") || line.hasSuffix(":"), "\(command): \(line)")
+                }
+            }
+        }
+    }
+
     @Test func `run is read as one of dlock's commands wherever it says something`() async throws {
         try await Shell.with { shell async throws in
             for help in ["run --help", "help run", "run a --help -- true", "run a -h"] {

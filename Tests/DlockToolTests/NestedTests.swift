@@ -28,9 +28,25 @@ struct NestedTests {
                 '
                 """,
                 environment: ["DLOCK_BACKEND": url])
-            #expect(output.out.hasPrefix("0\n64\n"), "\(output)")
+            #expect(output.out.hasPrefix("0\n64\n") && output.out.contains("password-file=/proc/"), "\(output)")
             #expect(!output.out.contains("secret"), "\(output.out)")
             #expect(output.status == 0)
+        }
+    }
+
+    @Test(.enabled(if: RedisServer.isRequired), arguments: ["--backend '", "--backend='"])
+    func `a password on the command line is not shown by a list of processes`(option: String) async throws {
+        try await Self.with { shell, server async throws in
+            let url = "redis://:\(Self.encoded)@127.0.0.1:\(server.port)"
+            let script = """
+                cat >list <<'END'
+                for p in /proc/[0-9]*; do [ "$(readlink $p/exe)" != "$D" ] || { tr '\\0' ' ' <$p/cmdline; echo; }; done
+                END
+                "$D" run \(option)\(url)' a -- sh list
+                """
+            let output = try await shell.run(script)
+            #expect(output.status == 0 && output.out.contains("redis://:xxx"), "\(output)")
+            #expect(!output.out.contains("secret"), "\(output.out)")
         }
     }
 

@@ -44,6 +44,28 @@ size_t csup_descriptor_count(void) {
     return descriptor_count;
 }
 
+// scheme://user:password@host. The last @ before the path, as the reader of such URLs has it.
+static void hide_password(char *argument) {
+    char *authority = strstr(argument, "://");
+    if (!authority) return;
+    authority += 3;
+    char *end = authority + strcspn(authority, "/?#");
+    // A password that was not encoded may hold what ends an authority.
+    char *at = strrchr(authority, '@');
+    if (!at) return;
+    char *last = NULL;
+    for (char *next = authority; next < end; next++) {
+        if (*next == '@') last = next;
+    }
+    char *colon = strchr(authority, ':');
+    if (!last) last = at;
+    if (colon && colon < last) memset(colon + 1, 'x', (size_t)(last - colon - 1));
+}
+
+void csup_hide_passwords(void) {
+    for (int i = 1; i < argument_count; i++) hide_password(arguments[i]);
+}
+
 void csup_rename_process(const char *name) {
     if (command_line_size == 0) return;
     memset(command_line, 0, command_line_size);

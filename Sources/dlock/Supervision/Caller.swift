@@ -19,6 +19,10 @@ package enum Caller {
         return (0..<count).dropFirst().compactMap { arguments[$0].map { Self.bytes($0) } }
     }
 
+    /// Overwrites the passwords of URLs among the arguments, so that a list of processes (`ps`) shows them no more. Without
+    /// effect on what ``arguments`` returned before.
+    package static func hidePasswords() { csup_hide_passwords() }
+
     /// `NAME=value`, in their order. They need not be text, and one name may be there twice.
     package static var environment: [[UInt8]] {
         guard var next = csup_environment() else { return [] }

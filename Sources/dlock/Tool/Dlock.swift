@@ -31,6 +31,7 @@ struct Dlock: AsyncParsableCommand {
     static func main() async {
         // Arguments are bytes; the parser takes strings.
         var arguments = Caller.arguments.map(RawText.string)
+        Caller.hidePasswords()
         if arguments.isEmpty { arguments = ["--help"] }
         do {
             try Self.makeRoomForDescriptors()

@@ -126,6 +126,9 @@ int64_t csup_rules_hard_limit_ns(const struct csup_rules *rules);
 int csup_argument_count(void);
 /// The arguments as they were given. They need not be text.
 char *const *csup_arguments(void);
+/// Overwrites the passwords of URLs among the arguments, so that a list of processes shows them no more. `csup_arguments` has
+/// lost them then, too.
+void csup_hide_passwords(void);
 /// `NAME=value`, NULL-terminated, with what this program has changed since. They need not be text.
 char *const *csup_environment(void);
 /// How many open descriptors this program was given.

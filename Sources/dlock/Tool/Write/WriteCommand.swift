@@ -8,7 +8,8 @@ import Supervision
 struct WriteCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "write",
-        abstract: "Replaces a file with standard input, unless a later holder of the lock has written it.",
+        abstract: "Replaces a file with standard input, unless a later holder wrote it.",
+        usage: "dlock write [<options>] <file>",
         discussion: """
             A command that was paused for too long may have lost its lock, and
             another may be at work already. This refuses what comes too late: each
