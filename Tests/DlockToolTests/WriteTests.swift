@@ -1,4 +1,5 @@
 import Foundation
+import ServerKit
 import Testing
 
 /// dlock write, in a shell.
@@ -53,7 +54,8 @@ import Testing
         }
     }
 
-    @Test func `where a file has to have a name, a writer that is ended removes it`() async throws {
+    @Test(.enabled(if: TestScope.mayUseRoot, "only root mounts something over /proc"))
+    func `where a file has to have a name, a writer that is ended removes it`() async throws {
         try await Shell.with { shell async throws in
             // A file without a name is given one by way of /proc, so a /proc that shows no descriptors is as good as an old
             // file system.

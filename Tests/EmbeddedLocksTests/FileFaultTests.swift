@@ -57,7 +57,7 @@ struct FileFaultTests {
         }
     }
 
-    @Test(.enabled(if: TemporaryDisk.isPossible))
+    @Test(.enabled(if: TemporaryDisk.isPossible, "only root mounts disks"))
     func `a full disk is told, and when there is room locks go on with higher tokens`() async throws {
         try await TemporaryDisk.withDisk(kilobytes: 512) { disk in
             let path = disk.folder.appending(path: "locks.db").path

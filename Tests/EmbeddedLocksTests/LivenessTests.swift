@@ -9,7 +9,7 @@ import Testing
 /// E8: being seen alive, and being seen dead at once.
 @Suite(.timeLimit(.minutes(3)))
 struct LivenessTests {
-    @Test(.enabled(if: NetworkNamespaces.isPossible))
+    @Test(.enabled(if: NetworkNamespaces.isPossible, "only root makes namespaces"))
     func `a holder whose queue of connections is short is found dead at once after hundreds of waits and tries`()
         async throws
     {

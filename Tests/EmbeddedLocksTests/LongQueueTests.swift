@@ -8,7 +8,7 @@ import Testing
 /// E9: many waiters of one client, whose wake-ups are lost.
 @Suite(.timeLimit(.minutes(3)))
 struct LongQueueTests {
-    @Test(.enabled(if: NetworkNamespaces.isPossible))
+    @Test(.enabled(if: NetworkNamespaces.isPossible, "only root makes namespaces"))
     func `a client that was stopped while the lock passed its many waiters by serves them all when it goes on`()
         async throws
     {

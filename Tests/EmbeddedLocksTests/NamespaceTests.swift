@@ -8,14 +8,14 @@ import Testing
 /// Whether this process may make namespaces.
 private let areNamespacesPossible: Bool = {
     #if os(Linux)
-    geteuid() == 0 && (try? NetworkNamespaces.run(["unshare", "-m", "-T", "--fork", "true"])) != nil
+    TestScope.mayUseRoot && (try? NetworkNamespaces.run(["unshare", "-m", "-T", "--fork", "true"])) != nil
     #else
     false
     #endif
 }()
 
 /// E6, E7: containers, in real namespaces: each of them has the file, and sees something else besides.
-@Suite(.enabled(if: areNamespacesPossible), .timeLimit(.minutes(3)))
+@Suite(.enabled(if: areNamespacesPossible, "only root makes namespaces"), .timeLimit(.minutes(3)))
 struct NamespaceTests {
     /// What stands before a command that is to run in a mount namespace of its own, in which a script was run before.
     private static func mounting(_ script: String) -> [String] {

@@ -6,7 +6,7 @@ import Testing
 @testable import EmbeddedLocks
 
 /// E10: a disk that takes seconds to sync.
-@Suite(.enabled(if: NetworkNamespaces.isPossible), .timeLimit(.minutes(3)))
+@Suite(.enabled(if: NetworkNamespaces.isPossible, "only root makes namespaces"), .timeLimit(.minutes(3)))
 struct SlowDiskTests {
     @Test func `nobody's thread waits for a slow disk, and losses are told in time`() async throws {
         try await withFolder { folder in

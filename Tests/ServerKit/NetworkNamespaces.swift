@@ -16,7 +16,7 @@ package final class NetworkNamespaces: Sendable {
 
     /// Whether this process may make namespaces.
     package static let isPossible: Bool = {
-        geteuid() == 0 && (try? NetworkNamespaces.run(["ip", "netns", "list"])) != nil
+        TestScope.mayUseRoot && (try? NetworkNamespaces.run(["ip", "netns", "list"])) != nil
     }()
 
     package static func withHosts<Success>(

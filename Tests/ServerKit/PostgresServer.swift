@@ -24,10 +24,8 @@ package final class PostgresServer: Sendable {
         return (debian + path).first { access("\($0)/initdb", X_OK) == 0 }
     }()
 
-    /// Whether tests against a server run. Where CI is set they always do, and fail without one.
-    package static var isRequired: Bool {
-        Self.binaries != nil || ProcessInfo.processInfo.environment["CI"] == "true"
-    }
+    /// Whether tests against a server run.
+    package static var isRequired: Bool { TestScope.isRequired(ifInstalled: Self.binaries != nil) }
 
     package static func withServer<Success>(
         isolation: isolated (any Actor)? = #isolation,

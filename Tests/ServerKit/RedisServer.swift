@@ -54,10 +54,8 @@ package final class RedisServer: Sendable {
         }
     }()
 
-    /// Whether tests against a server run. Where CI is set they always do, and fail without one.
-    package static var isRequired: Bool {
-        Self.isInstalled || ProcessInfo.processInfo.environment["CI"] == "true"
-    }
+    /// Whether tests against a server run.
+    package static var isRequired: Bool { TestScope.isRequired(ifInstalled: Self.isInstalled) }
 
     package static func withServer<Success>(
         _ options: Options = Options(),

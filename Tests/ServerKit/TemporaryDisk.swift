@@ -13,7 +13,7 @@ package struct TemporaryDisk: Sendable {
     /// Whether this process may mount one.
     package static let isPossible: Bool = {
         #if os(Linux)
-        geteuid() == 0 && (try? Self.withDisk(kilobytes: 64) { _ in }) != nil
+        TestScope.mayUseRoot && (try? Self.withDisk(kilobytes: 64) { _ in }) != nil
         #else
         false
         #endif

@@ -1,0 +1,40 @@
+# shellcheck shell=bash disable=SC2034
+# To be sourced: which Debian packages the scripts need, and how they are installed.
+
+# What a build needs beside the Swift toolchain.
+build_packages=(binutils ca-certificates git libc6-dev libsqlite3-dev libstdc++-12-dev)
+
+# What all tests need besides: the servers, and the tools with which tests make certificates, networks and clocks.
+test_packages=(
+    default-jre-headless gcc iproute2 libzookeeper-java openssl postgresql-15 postgresql-client-15
+    python3 python3-redis redis-server redis-tools util-linux
+)
+
+# What a Debian package is made with.
+package_packages=(binutils dpkg-dev)
+
+# install_packages PACKAGE…: installs those that are missing, by root or by sudo. Fails with one line that says what to install.
+# It reads no input and writes to standard error only.
+install_packages() {
+    # Elsewhere packages have other names: the build says what it does not find.
+    command -v dpkg-query >/dev/null || return 0
+    local package missing=() as_root=(env)
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+    if [ "$(id -u)" != 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "these packages are missing; as root: apt-get install ${missing[*]}" >&2
+            return 1
+        fi
+        as_root=(sudo env)
+    fi
+    echo "installing ${missing[*]}" >&2
+    if ! { "${as_root[@]}" apt-get update -qq \
+        && "${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"; } </dev/null >/dev/null
+    then
+        echo "these packages are missing and could not be installed: ${missing[*]}" >&2
+        return 1
+    fi
+}
