@@ -267,7 +267,12 @@ let package = Package(
         ),
         .testTarget(
             name: "LockURLsTests",
-            dependencies: ["DistributedLocks", "EmbeddedLocks", "LockURLs", "RedisLocks", "ZooKeeperLocks"],
+            dependencies: [
+                "DistributedLocks", "EmbeddedLocks", "LockURLs", "RedisLocks", "ZooKeeperLocks",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
             swiftSettings: settings
         ),
         // Servers, proxies and other things that tests of several modules need.

@@ -4,8 +4,8 @@
 #
 #   Benchmarks/peers/redis.sh [path of a release dlock]
 #
-# With REDSYNC_GOPATH, a folder that holds redsync v4 in src/github.com/go-redsync/redsync/v4, redsync itself is measured, too (Debian:
-# golang-go golang-github-gomodule-redigo-dev golang-github-hashicorp-go-multierror-dev).
+# With REDSYNC_GOPATH, a folder that holds redsync v4 in src/github.com/go-redsync/redsync/v4, redsync itself is measured, too. It
+# needs a current Go in PATH: see ../README.md.
 #
 # All measurements take turns, ROUNDS times (5), and the median counts, because machines are noisy. Needs redis-server,
 # redis-benchmark, and python3 with the packages redis and python-redis-lock from PyPI. The exit code tells whether

@@ -1,7 +1,7 @@
 """Measures redsync, the lock of most Go services, if it is there.
 
-Go's packages come from a folder that REDSYNC_GOPATH names, with redsync v4 in src/github.com/go-redsync/redsync/v4. Debian has the
-rest: golang-go, golang-github-gomodule-redigo-dev, golang-github-hashicorp-go-multierror-dev.
+Go's packages come from a folder that REDSYNC_GOPATH names, with redsync v4 in src/github.com/go-redsync/redsync/v4. The
+README of Benchmarks says where the rest comes from, and which Go to take.
 """
 
 import json
