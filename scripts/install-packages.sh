@@ -2,11 +2,14 @@
 # To be sourced: which Debian packages the scripts need, and how they are installed.
 
 # What a build needs beside the Swift toolchain.
-build_packages=(binutils ca-certificates git libc6-dev libsqlite3-dev libstdc++-12-dev)
+build_packages=(binutils ca-certificates g++ git libc6-dev libsqlite3-dev)
+
+# What the toolchain itself needs, where only its archive was unpacked.
+toolchain_packages=(libcurl4-openssl-dev libncurses-dev libxml2-dev tzdata)
 
 # What all tests need besides: the servers, and the tools with which tests make certificates, networks and clocks.
 test_packages=(
-    default-jre-headless gcc iproute2 libzookeeper-java openssl postgresql-15 postgresql-client-15
+    default-jre-headless iproute2 libzookeeper-java openssl postgresql-15 postgresql-client-15
     python3 python3-redis redis-server redis-tools util-linux
 )
 
@@ -37,4 +40,14 @@ install_packages() {
         echo "these packages are missing and could not be installed: ${missing[*]}" >&2
         return 1
     fi
+}
+
+# prepare_build: sees to it that Swift is there and can build. Fails with one line that says what is missing.
+prepare_build() {
+    if ! command -v swift >/dev/null; then
+        echo "Swift 6.2 or later is missing: https://www.swift.org/install/linux" >&2
+        return 1
+    fi
+    install_packages "${build_packages[@]}" || return
+    swift build --version >/dev/null 2>&1 || install_packages "${toolchain_packages[@]}"
 }

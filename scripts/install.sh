@@ -48,9 +48,8 @@ if [ "$is_uninstalling" ]; then
     exit
 fi
 
-command -v swift >/dev/null || fail "Swift 6.2 or later is missing: https://www.swift.org/install/linux"
 . scripts/install-packages.sh
-install_packages "${build_packages[@]}"
+prepare_build
 
 swift build -c release --static-swift-stdlib --enable-all-traits --product dlock
 program=$(swift build -c release --static-swift-stdlib --enable-all-traits --show-bin-path)/dlock

@@ -20,16 +20,9 @@ if [ "${1:-}" = --local ]; then
     export DLOCK_TESTS=local
 fi
 
-command -v swift >/dev/null || {
-    echo "Swift 6.2 or later is missing: https://www.swift.org/install/linux" >&2
-    exit 69
-}
 . scripts/install-packages.sh
-if [ "$is_local" ]; then
-    install_packages "${build_packages[@]}"
-else
-    install_packages "${build_packages[@]}" "${test_packages[@]}"
-fi
+prepare_build
+[ "$is_local" ] || install_packages "${test_packages[@]}"
 
 # What tests leave if they are killed is under here, and goes with it.
 TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/dlock-test.XXXXXX")
