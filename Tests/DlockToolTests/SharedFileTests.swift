@@ -1,8 +1,9 @@
 import Foundation
+import ServerKit
 import Testing
 
 /// A file of locks that several users share belongs to the folder's group, with the rights that the umask leaves.
-@Suite(.enabled(if: geteuid() == 0, "needs root, to be several users"), .timeLimit(.minutes(2)))
+@Suite(.enabled(if: TestScope.mayUseRoot, "needs root, to be several users"), .timeLimit(.minutes(2)))
 struct SharedFileTests {
     /// Any numbers serve as users and as a group.
     private static let group = 54_321

@@ -1,11 +1,12 @@
 import DistributedLocks
 import Foundation
+import ServerKit
 import Testing
 
 @testable import EmbeddedLocks
 
 /// Sockets beside a file of locks that several users share.
-@Suite(.enabled(if: geteuid() == 0, "needs root, to give files to a group"), .timeLimit(.minutes(1)))
+@Suite(.enabled(if: TestScope.mayUseRoot, "needs root, to give files to a group"), .timeLimit(.minutes(1)))
 struct SharedSocketTests {
     /// Any number serves as a group: nobody has to be in it for root to give files to it.
     private static let group: gid_t = 54_321

@@ -110,6 +110,23 @@ enum Console {
         return 0
     }
 
+    /// One line of standard input, without its line feed; `nil` at its end.
+    static func readLine() -> String? {
+        var line: [UInt8] = []
+        var byte: UInt8 = 0
+        while true {
+            let count = read(0, &byte, 1)
+            if count < 0 && errno == EINTR { continue }
+            if count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) {
+                Self.wait(for: 0, POLLIN)
+                continue
+            }
+            guard count > 0 else { return line.isEmpty ? nil : String(decoding: line, as: UTF8.self) }
+            if byte == UInt8(ascii: "\n") { return String(decoding: line, as: UTF8.self) }
+            line.append(byte)
+        }
+    }
+
     /// Waits until a descriptor that does not block can be read or written.
     static func wait(for descriptor: Int32, _ event: Int32) {
         var entry = pollfd(fd: descriptor, events: Int16(event), revents: 0)

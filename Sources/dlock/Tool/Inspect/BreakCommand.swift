@@ -64,7 +64,7 @@ struct BreakCommand: AsyncParsableCommand {
         let danger = self.now ? " Two may hold it until the old lease has passed." : ""
         Console.print(StatusReport.text([status]))
         Console.print("Break the lock '\(status.name.rawValue.harmless)'?\(danger) [y/N] ", terminator: "")
-        guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {
+        guard let answer = Console.readLine(), ["y", "yes"].contains(answer.lowercased()) else {
             throw Failure(status: ExitStatus.usage, message: "the lock was not broken")
         }
     }
