@@ -24,7 +24,7 @@ struct NestedTests {
                 """
                 "$D" run a -- sh -c '
                     "$D" run b -- sh -c "\\"$D\\" run c -- true; echo \\$?; \\"$D\\" run --no-wait a -- true; echo \\$?"
-                    env; cat /proc/[0-9]*/cmdline | tr "\\\\0" " "; echo
+                    env; tr "\\0" " " </proc/$PPID/cmdline; echo
                 '
                 """,
                 environment: ["DLOCK_BACKEND": url])
@@ -59,10 +59,12 @@ struct NestedTests {
                 printf '%s\\n' "$P" > pw
                 "$D" run --backend '\(url)?password-file=pw' a -- sh -c 'cd /; exec "$D" run b -- echo by file'
                 printf '%s\\n' "$P" | "$D" run --backend '\(url)?password-file=/dev/fd/0' a -- sh -c 'exec "$D" run b -- echo by pipe'
+                d=$(printf 'caf\\351'); mkdir "$d"; cp pw "$d"; cd "$d"
+                "$D" run --backend '\(url)?password-file=pw' a -- sh -c 'cd /; exec "$D" run b -- echo from a folder that is no text'
                 "$D" run --backend '\(url)?password-env=P' a -- sh -c 'exec "$D" run b -- echo by variable'
                 """,
                 environment: ["P": Self.password])
-            #expect(output.out == "by file\nby pipe\nby variable\n", "\(output)")
+            #expect(output.out == "by file\nby pipe\nfrom a folder that is no text\nby variable\n", "\(output)")
         }
     }
 

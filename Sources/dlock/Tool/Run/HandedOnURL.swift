@@ -20,8 +20,8 @@ struct HandedOnURL {
         var url = original
         for (index, item) in url.query.enumerated() where Self.files.contains(item.name) {
             var value = item.value
-            if !value.hasPrefix("/") { value = FileManager.default.currentDirectoryPath + "/" + value }
-            if Self.passwordFiles.contains(item.name), !Self.canBeReadAgain(value),
+            if !value.hasPrefix("/"), let folder = Self.folder { value = folder + "/" + value }
+            if Self.passwordFiles.contains(item.name), !value.hasPrefix("/") || !Self.canBeReadAgain(value),
                 let password = try? LockURL.firstLine(ofFile: value), let path = Self.memory(password)
             {
                 value = path
@@ -35,6 +35,13 @@ struct HandedOnURL {
         }
         url.password = nil
         self.text = url.description
+    }
+
+    /// The working folder; `nil` if its name is no text, and so cannot stand in a URL.
+    private static var folder: String? {
+        guard let folder = getcwd(nil, 0) else { return nil }
+        defer { free(folder) }
+        return String(validatingCString: folder)
     }
 
     /// A pipe gives its contents once.
