@@ -22,7 +22,10 @@ fi
 
 . scripts/install-packages.sh
 prepare_build
-[ "$is_local" ] || install_packages "${test_packages[@]}"
+if [ -z "$is_local" ] && ! install_packages "${test_packages[@]}"; then
+    echo "./scripts/test.sh --local runs the tests that need none of them" >&2
+    exit 1
+fi
 
 # What tests leave if they are killed is under here, and goes with it.
 TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/dlock-test.XXXXXX")

@@ -70,6 +70,28 @@ import Testing
         }
     }
 
+    @Test func `scripts, folders and files that the pages name are there`() throws {
+        let folders = try FileManager.default.contentsOfDirectory(
+            at: Self.root.appending(path: "docs"), includingPropertiesForKeys: nil)
+        let pages =
+            ["README.md", "ARCHITECTURE.md", "HANDBOOK.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
+            .map { Self.root.appending(path: $0) } + folders.filter { $0.pathExtension == "md" }
+        let path = /[\s`(](?:[.]\/)?((?:scripts|Tests|Sources|Benchmarks|Examples|Fuzzing|docs)\/[\w.\/+*-]+)/
+        var count = 0
+        for page in pages {
+            for match in try String(contentsOf: page, encoding: .utf8).matches(of: path) {
+                // A star stands for several files, a stop ends the sentence.
+                let name = match.output.1.prefix { $0 != "*" }.trimmingCharacters(in: ["."])
+                count += 1
+                let isThere =
+                    match.output.1.contains("*")
+                    || FileManager.default.fileExists(atPath: Self.root.appending(path: name).path)
+                #expect(isThere, "\(page.lastPathComponent) names \(match.output.1)")
+            }
+        }
+        #expect(count >= 20)
+    }
+
     /// The sources of a folder.
     private static func sources(in folder: String) throws -> [(name: String, text: String)] {
         let files = try #require(
