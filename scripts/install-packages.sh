@@ -9,7 +9,7 @@ toolchain_packages=(libcurl4-openssl-dev libncurses-dev libxml2-dev tzdata)
 
 # What all tests need besides: the servers, and the tools with which tests make certificates, networks and clocks.
 test_packages=(
-    default-jre-headless iproute2 libzookeeper-java openssl postgresql-15 postgresql-client-15
+    chromium default-jre-headless iproute2 libzookeeper-java openssl postgresql-15 postgresql-client-15
     python3 python3-redis redis-server redis-tools util-linux
 )
 

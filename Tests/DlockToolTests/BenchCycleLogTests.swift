@@ -58,6 +58,20 @@ import Testing
         #expect(Percentiles(log.cycleTimes)?.max == 4)
     }
 
+    @Test func `a hand-over is from one holder to the next that was waiting already`() throws {
+        let log = try CycleLog(
+            [
+                self.cycle(1, asked: 0, entered: 1_000, left: 2_000),
+                self.cycle(2, asked: 1_500, entered: 5_000, left: 6_000),
+                // Nobody was waiting: what passed until somebody asked is no hand-over.
+                self.cycle(3, asked: 900_000, entered: 901_000, left: 902_000),
+            ],
+            name: "a"
+        )
+        #expect(Percentiles(log.handOvers)?.max == 3)
+        #expect(Percentiles(try CycleLog([], name: "a").handOvers) == nil)
+    }
+
     @Test func `cycles pass through a pipe unchanged`() {
         let cycles = [
             self.cycle(1, asked: 2, entered: 3, left: 4),

@@ -24,6 +24,7 @@ import Testing
         #expect(try Workload.parse("seq", workers: 5) == Workload(.seq, workers: 1))
         #expect(Workload.defaults(workers: nil).map(\.name) == ["seq", "wide-64", "hot-16"])
         #expect(Workload.defaults(workers: 5).map(\.name) == ["seq", "wide-5", "hot-5"])
+        #expect(Workload.ofPage(workers: nil).map(\.name) == ["seq", "wide-64", "hot-16", "crash", "idle-1000"])
     }
 
     @Test(arguments: [

@@ -23,6 +23,29 @@ struct BenchSettings: Codable, Sendable {
 
     var nanoseconds: UInt64 { UInt64(self.seconds * 1e9) }
 
+    /// Throws if the backend has no such leases, with what would be right. What a session's timeout is, is known when it has
+    /// been made; until then a lease that it will refuse passes.
+    func checkLease(on backend: any LockBackend) throws {
+        let capabilities = backend.capabilities
+        guard !capabilities.leaseRange.contains(self.lease) else { return }
+        let range = "from \(capabilities.leaseRange.lowerBound.brief) to \(capabilities.leaseRange.upperBound.brief)"
+        let remedy =
+            switch capabilities.leaseScope {
+            case .session: "choose a longer --lease, or a shorter session-timeout in the URL"
+            default: "choose --lease between them"
+            }
+        throw Failure(
+            status: ExitStatus.usage, message: "a lease on \(capabilities.kind) lasts \(range): \(remedy)")
+    }
+
+    /// Makes an exchange with the backend, and sees that it has such leases.
+    @concurrent
+    func warmUp(_ client: LockClient) async throws {
+        try await client.withLock(BenchNames.warmUp(), waitingAtMost: self.patience) { _ in }
+        // Now it is known how long a session lasts.
+        try self.checkLease(on: client.backend)
+    }
+
     func backendOptions() -> BackendOptions {
         var options = BackendOptions()
         options.backend = self.backend
@@ -52,9 +75,7 @@ func withBenchClients<Success: Sendable>(
         }
         let result: Result<Success, any Error>
         do {
-            for client in clients {
-                try await client.withLock(BenchNames.warmUp(), waitingAtMost: settings.patience) { _ in }
-            }
+            for client in clients { try await settings.warmUp(client) }
             result = .success(try await body(clients))
         } catch {
             result = .failure(error)

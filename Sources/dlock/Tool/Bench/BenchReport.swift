@@ -1,3 +1,4 @@
+import DistributedLocks
 import Foundation
 import Histogram
 
@@ -18,6 +19,7 @@ struct BenchResult: Codable, Equatable, Sendable {
     var cyclesPerSecond: Rate?
     var cycleMicroseconds: Percentiles?
     var waitMicroseconds: Percentiles?
+    var handOverMicroseconds: Percentiles?
     var takeoverMicroseconds: Percentiles?
     /// Which part of the grants went past a waiter that had asked earlier.
     var outOfOrderShare: Double?
@@ -27,6 +29,8 @@ struct BenchResult: Codable, Equatable, Sendable {
     var lastToken: String?
     var idle: IdleRound?
     var rounds: [RoundResult]
+    /// Why a round could not be measured, and none after it was.
+    var failure: String?
 
     init(backend: String, workload: Workload, processes: Int?, rounds: [RoundResult]) {
         self.backend = backend
@@ -40,6 +44,7 @@ struct BenchResult: Codable, Equatable, Sendable {
         }
         self.cycleMicroseconds = Percentiles.ofRounds(rounds.compactMap(\.cycleMicroseconds))
         self.waitMicroseconds = Percentiles.ofRounds(rounds.compactMap(\.waitMicroseconds))
+        self.handOverMicroseconds = Percentiles.ofRounds(rounds.compactMap(\.handOverMicroseconds))
         // Rounds have few of these, so they count together.
         let takeovers = rounds.compactMap(\.takeoverMicroseconds).joined()
         var histogram = TimeHistogram.ofTimes()
@@ -107,23 +112,32 @@ struct BenchReport: Codable, Equatable, Sendable {
             .number("P50"), .number("P90"), .number("P99"), .number("P99.9"), .number("MAX"), .text("NOTES"),
         ])
         for result in self.results {
-            let workload = result.processes.map { "\(result.workload), \($0) processes" } ?? result.workload
-            var names = [result.backend, workload]
-            func add(_ what: String, _ rate: String, _ times: Percentiles?, _ notes: String) {
-                guard let times else { return }
-                table.add(names + [what, rate] + times.cells + [notes])
-                names = ["", ""]
-            }
-            let rate = result.cyclesPerSecond.map { Readable.whole($0.median) } ?? ""
-            let spread = result.cyclesPerSecond.map {
-                self.rounds > 1 ? "\(Readable.whole($0.min)) to \(Readable.whole($0.max)) per second" : ""
-            }
-            add("cycle", rate, result.cycleMicroseconds, spread ?? "")
-            add("wait", "", result.waitMicroseconds, result.fairnessNote)
-            let deaths = result.rounds.map(\.cycles).reduce(0, +)
-            add("kill to grant", "", result.takeoverMicroseconds, "\(deaths) holders killed")
+            for row in self.rows(of: result) { table.add(row) }
         }
         return table.rows.isEmpty ? [] : table.lines
+    }
+
+    /// The rows of a table, for each thing that was timed: backend, workload, what, rate, percentiles, notes. The first
+    /// two are in the first row alone.
+    func rows(of result: BenchResult) -> [[String]] {
+        let workload = result.processes.map { "\(result.workload), \($0) processes" } ?? result.workload
+        var names = [result.backend.harmless, workload]
+        var rows: [[String]] = []
+        func add(_ what: String, _ rate: String, _ times: Percentiles?, _ notes: String) {
+            guard let times else { return }
+            rows.append(names + [what, rate] + times.cells + [notes])
+            names = ["", ""]
+        }
+        let rate = result.cyclesPerSecond.map { Readable.whole($0.median) } ?? ""
+        let spread = result.cyclesPerSecond.map {
+            self.rounds > 1 ? "\(Readable.whole($0.min)) to \(Readable.whole($0.max)) per second" : ""
+        }
+        add("cycle", rate, result.cycleMicroseconds, spread ?? "")
+        add("wait", "", result.waitMicroseconds, result.fairnessNote)
+        add("hand-over", "", result.handOverMicroseconds, "")
+        let deaths = result.rounds.map(\.cycles).reduce(0, +)
+        add("kill to grant", "", result.takeoverMicroseconds, "\(deaths) holders killed")
+        return rows
     }
 
     private var idleTable: [String] {
@@ -132,17 +146,22 @@ struct BenchReport: Codable, Equatable, Sendable {
             .number("MEMORY PER WAITER"), .number("ALL SERVED IN"), .number("OUT OF ORDER"),
         ])
         for result in self.results {
-            guard let idle = result.idle, idle.seconds > 0 else { continue }
-            table.add([
-                result.backend, result.workload,
-                "\(Readable.threeDigits(idle.cpuSeconds / idle.seconds * 100)) %",
-                Readable.whole(Double(idle.contextSwitches) / idle.seconds),
-                idle.bytesPerWaiter.map { "\(Readable.threeDigits($0 / 1_024)) KiB" } ?? "unknown",
-                Readable.microseconds(idle.servingSeconds * 1e6),
-                Readable.whole(Double(idle.outOfOrder)),
-            ])
+            if let row = self.idleRow(of: result) { table.add(row) }
         }
         return table.rows.isEmpty ? [] : table.lines
+    }
+
+    /// Backend, workload and what waiting cost; `nil` for other workloads.
+    func idleRow(of result: BenchResult) -> [String]? {
+        guard let idle = result.idle, idle.seconds > 0 else { return nil }
+        return [
+            result.backend.harmless, result.workload,
+            "\(Readable.threeDigits(idle.cpuSeconds / idle.seconds * 100)) %",
+            Readable.whole(Double(idle.contextSwitches) / idle.seconds),
+            idle.bytesPerWaiter.map { "\(Readable.threeDigits($0 / 1_024)) KiB" } ?? "unknown",
+            Readable.microseconds(idle.servingSeconds * 1e6),
+            Readable.whole(Double(idle.outOfOrder)),
+        ]
     }
 }
 

@@ -10,11 +10,16 @@ struct BenchRun: Sendable {
     let workloads: [Workload]
     let processes: Int?
     let rounds: Int
+    /// Whether a measurement that fails is left out from then on, and the others go on. What a lock must never do ends
+    /// everything.
+    var outlivesFailures = false
 
     private struct Combination: Sendable {
         let backend: Backend
         let measurement: Measurement
         var rounds: [RoundResult] = []
+        /// Why there are no more of them.
+        var failure: String?
     }
 
     /// Measures everything once a round, so that a busy moment of the machine does not fall on one of them alone.
@@ -35,23 +40,33 @@ struct BenchRun: Sendable {
             }
         }
         for round in 1...self.rounds {
-            for index in combinations.indices {
+            for index in combinations.indices where combinations[index].failure == nil {
                 let combination = combinations[index]
                 Console.showPassing(
                     "dlock bench: round \(round) of \(self.rounds), \(combination.measurement.workload.name) on "
                         + combination.backend.shown
                 )
-                combinations[index].rounds.append(try await combination.measurement.run())
+                do {
+                    combinations[index].rounds.append(try await combination.measurement.run())
+                } catch {
+                    let failure = BenchFailure.failure(of: error)
+                    guard self.outlivesFailures, failure.status == ExitStatus.unavailable, !Task.isCancelled else {
+                        throw failure
+                    }
+                    combinations[index].failure = failure.message
+                }
             }
         }
         Console.clearPassing()
         return combinations.map { combination in
-            BenchResult(
+            var result = BenchResult(
                 backend: combination.backend.shown,
                 workload: combination.measurement.workload,
                 processes: combination.measurement.processes,
                 rounds: combination.rounds
             )
+            result.failure = combination.failure
+            return result
         }
     }
 }

@@ -60,6 +60,16 @@ struct CycleLog {
     /// From asking to the end of the call.
     var cycleTimes: TimeHistogram { self.histogram { $0.done &- $0.asked } }
 
+    /// From the last step of one holder's body to the first step of the next one's, where that one had asked before: what
+    /// a lock that is always wanted stands idle for.
+    var handOvers: TimeHistogram {
+        var histogram = TimeHistogram.ofTimes()
+        for (before, after) in zip(self.cycles, self.cycles.dropFirst()) where after.asked <= before.left {
+            histogram.record(after.entered &- before.left)
+        }
+        return histogram
+    }
+
     private func histogram(_ time: (LoggedCycle) -> UInt64) -> TimeHistogram {
         var histogram = TimeHistogram.ofTimes()
         for cycle in self.cycles { histogram.record(time(cycle)) }

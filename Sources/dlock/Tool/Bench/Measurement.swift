@@ -8,6 +8,8 @@ struct RoundResult: Codable, Equatable, Sendable {
     var cycleMicroseconds: Percentiles?
     /// From asking to being granted.
     var waitMicroseconds: Percentiles?
+    /// From the last step of one holder to the first step of the next, where that one was waiting already.
+    var handOverMicroseconds: Percentiles?
     /// From the death of a holder to the next grant, once for each death.
     var takeoverMicroseconds: [Double]?
     /// Grants that went past a waiter that had asked earlier.
@@ -81,6 +83,7 @@ struct Measurement: Sendable {
         result.cyclesPerSecond = seconds > 0 ? Double(log.cycles.count) / seconds : nil
         result.cycleMicroseconds = Percentiles(log.cycleTimes)
         result.waitMicroseconds = Percentiles(log.waits)
+        result.handOverMicroseconds = Percentiles(log.handOvers)
         result.outOfOrder = log.outOfOrder
         result.imbalance = Statistics.imbalance(cycles.map(\.count))
         result.lastToken = log.cycles.last.map { String($0.token) }

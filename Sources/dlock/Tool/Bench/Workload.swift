@@ -37,6 +37,13 @@ struct Workload: Hashable, Sendable {
         ]
     }
 
+    /// What is measured for a page when no workload is named: all that it can show.
+    static func ofPage(workers: Int?) -> [Workload] {
+        Self.defaults(workers: workers) + [
+            Workload(.crash, workers: 1), Workload(.idle, workers: workers ?? Kind.idle.defaultWorkers),
+        ]
+    }
+
     /// Reads a workload's name; `workers` counts where the name has no number.
     ///
     /// - Throws: `ValidationError` with what would be right.
