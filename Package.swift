@@ -268,7 +268,7 @@ let package = Package(
         .testTarget(
             name: "LockURLsTests",
             dependencies: [
-                "DistributedLocks", "EmbeddedLocks", "LockURLs", "RedisLocks", "ZooKeeperLocks",
+                "DistributedLocks", "EmbeddedLocks", "LockURLs", "RedisLocks", "ServerKit", "ZooKeeperLocks",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),

@@ -69,7 +69,7 @@ public enum LockBackends {
             return try ZooKeeperLockBackend(configuration: ZooKeeperLockConfiguration(url: url), logger: logger)
         default:
             let known = Self.schemes.map { $0 + ":" }.joined(separator: ", ")
-            throw LockURL.invalid("there is no backend '\(url.scheme):' in this build; it has \(known)")
+            throw url.unusable("there is no backend \(url.quotedScheme) in this build; it has \(known)")
         }
     }
 }

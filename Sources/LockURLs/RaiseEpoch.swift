@@ -14,7 +14,8 @@ extension LockBackends {
     ///   reached, agree where the master is, and see no failover; `serverRefused`.
     @discardableResult
     public static func raiseEpoch(url: LockURL) async throws(LockError) -> Int64 {
-        guard url.scheme.hasSuffix("+sentinel"), let backend = try Self.backend(url: url) as? RedisLockBackend else {
+        let backend = try Self.backend(url: url)
+        guard url.scheme.hasSuffix("+sentinel"), let backend = backend as? RedisLockBackend else {
             throw LockURL.invalid("\(url.scheme): has no Sentinels, and so no epoch to raise")
         }
         let running = Task { try await backend.run() }

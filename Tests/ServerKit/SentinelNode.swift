@@ -16,17 +16,21 @@ package final class SentinelNode: Sendable {
     /// Where others find it.
     package var announcedPort: Int { self.tlsPort == 0 ? self.port : self.tlsPort }
     private let certificates: TestCertificates?
+    private let asksForCertificates: Bool
     /// Stands before commands that run where the node is.
     package let prefix: [String]
     package let folder: URL
     private let process = Mutex<ChildProcess?>(nil)
     private let output: String
 
-    init(host: String, prefix: [String] = [], certificates: TestCertificates? = nil) throws {
+    init(
+        host: String, prefix: [String] = [], certificates: TestCertificates? = nil, asksForCertificates: Bool = false
+    ) throws {
         self.host = host
         self.port = try FreePort.next()
         self.tlsPort = certificates == nil ? 0 : try FreePort.next()
         self.certificates = certificates
+        self.asksForCertificates = asksForCertificates
         self.prefix = prefix
         self.folder = FileManager.default.temporaryDirectory.appending(
             path: "dlock-sentinel-\(UUID().uuidString.prefix(8))")
@@ -54,7 +58,8 @@ package final class SentinelNode: Sendable {
     var tlsSettings: [(name: String, value: String)] {
         guard let certificates else { return [] }
         return [
-            ("tls-port", "\(self.tlsPort)"), ("tls-replication", "yes"), ("tls-auth-clients", "no"),
+            ("tls-port", "\(self.tlsPort)"), ("tls-replication", "yes"),
+            ("tls-auth-clients", self.asksForCertificates ? "yes" : "no"),
             ("tls-cert-file", certificates.certificate.path), ("tls-key-file", certificates.key.path),
             ("tls-ca-cert-file", certificates.authority.path),
         ]

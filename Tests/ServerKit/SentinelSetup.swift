@@ -12,19 +12,23 @@ package final class SentinelSetup: Sendable {
         package var sentinelLines: [String] = []
         /// Certificates to serve TLS with, and nothing else is told to clients.
         package var certificates: TestCertificates?
+        /// With certificates: whether clients have to have one, too.
+        package var asksForCertificates = false
 
         package init(
             downAfter: Duration = .milliseconds(700),
             failoverTimeout: Duration = .seconds(3),
             hosts: NetworkNamespaces? = nil,
             sentinelLines: [String] = [],
-            certificates: TestCertificates? = nil
+            certificates: TestCertificates? = nil,
+            asksForCertificates: Bool = false
         ) {
             self.downAfter = downAfter
             self.failoverTimeout = failoverTimeout
             self.hosts = hosts
             self.sentinelLines = sentinelLines
             self.certificates = certificates
+            self.asksForCertificates = asksForCertificates
         }
     }
 
@@ -69,9 +73,13 @@ package final class SentinelSetup: Sendable {
         for number in 1...3 {
             let host = options.hosts?.address(number) ?? "127.0.0.1"
             let prefix = options.hosts?.prefix(number) ?? []
-            let certificates = options.certificates
-            servers.append(try SentinelNode(host: host, prefix: prefix, certificates: certificates))
-            sentinels.append(try SentinelNode(host: host, prefix: prefix, certificates: certificates))
+            func node() throws -> SentinelNode {
+                try SentinelNode(
+                    host: host, prefix: prefix, certificates: options.certificates,
+                    asksForCertificates: options.asksForCertificates)
+            }
+            servers.append(try node())
+            sentinels.append(try node())
         }
         self.servers = servers
         self.sentinels = sentinels

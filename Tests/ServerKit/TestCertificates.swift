@@ -13,6 +13,10 @@ package struct TestCertificates: Sendable {
     /// For another host.
     package static let wrongName = Self.made("wrong-name", names: "DNS:elsewhere.example")
 
+    /// For names of docker's kind, which have an underscore.
+    package static let underscores = Self.made(
+        "underscores", names: "DNS:redis_1,DNS:*.my_net.example,DNS:plain.example")
+
     private static func made(_ name: String, names: String) -> Result<TestCertificates, any Error> {
         Result {
             let folder = FileManager.default.temporaryDirectory

@@ -5,6 +5,8 @@ package import NIOSSL
 package struct TLSContext {
     private let context: NIOSSLContext
     private let serverName: String?
+    /// The TLS library does not check the name, so it is checked here: see ``PeerName``.
+    private let checksName: Bool
 
     /// A peer that does not say goodbye is not waited for any longer.
     private static let shutdownTimeout = TimeAmount.milliseconds(500)
@@ -16,9 +18,10 @@ package struct TLSContext {
         func unusable(_ reason: String) -> TransportError { TransportError(reason, isRefusal: true) }
 
         self.serverName = try Self.serverName(tls, endpoint)
+        self.checksName = self.serverName.map { PeerName.isNeeded(for: $0) } ?? false
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.minimumTLSVersion = .tlsv12
-        configuration.certificateVerification = .fullVerification
+        configuration.certificateVerification = self.checksName ? .noHostnameVerification : .fullVerification
         configuration.shutdownTimeout = Self.shutdownTimeout
         do {
             if let file = tls.certificateAuthorityFile {
@@ -28,22 +31,27 @@ package struct TLSContext {
         } catch {
             throw unusable("the authorities cannot be read from \(tls.certificateAuthorityFile ?? "")")
         }
-        do {
-            if let file = tls.certificateChainFile {
+        if let file = tls.certificateChainFile {
+            do {
                 configuration.certificateChain = try NIOSSLCertificate.fromPEMFile(file).map { .certificate($0) }
+            } catch {
+                throw unusable("the client's certificate cannot be read from \(file)")
             }
-        } catch {
-            throw unusable("the client's certificate cannot be read from \(tls.certificateChainFile ?? "")")
-        }
-        do {
-            if let file = tls.privateKeyFile {
-                configuration.privateKey = .privateKey(try NIOSSLPrivateKey(file: file, format: .pem))
+            do {
+                configuration.privateKey = .privateKey(
+                    try NIOSSLPrivateKey(file: tls.privateKeyFile ?? file, format: .pem))
+            } catch {
+                let advice = tls.privateKeyFile == nil ? ": key-file names the file that has it" : ""
+                throw unusable("the private key cannot be read from \(tls.privateKeyFile ?? file)\(advice)")
             }
-        } catch {
-            throw unusable("the private key cannot be read from \(tls.privateKeyFile ?? "")")
         }
         do {
             self.context = try NIOSSLContext(configuration: configuration)
+        } catch NIOSSLError.failedToLoadPrivateKey {
+            // It has been read: what is wrong is that it belongs to another certificate.
+            let file = tls.certificateChainFile ?? ""
+            throw unusable(
+                "the private key in \(tls.privateKeyFile ?? file) does not belong to the certificate in \(file)")
         } catch {
             throw unusable("TLS cannot be set up: \(error)")
         }
@@ -67,7 +75,19 @@ package struct TLSContext {
     }
 
     package func makeHandler() throws -> NIOSSLClientHandler {
-        try NIOSSLClientHandler(context: self.context, serverHostname: self.serverName)
+        guard self.checksName, let name = self.serverName else {
+            return try NIOSSLClientHandler(context: self.context, serverHostname: self.serverName)
+        }
+        // Asked when the chain has been verified, and before anything is written that is not the handshake's. The server is not told
+        // the name: Java ends the handshake with one that is not by RFC 1123.
+        return try NIOSSLClientHandler._makeSSLClientHandler(context: self.context, serverHostname: nil) {
+            certificate, channel in
+            guard PeerName.isCertificate(certificate, for: name) else {
+                return channel.eventLoop.makeFailedFuture(
+                    TransportError("the server's certificate is not for \(name)", isRefusal: true))
+            }
+            return channel.eventLoop.makeSucceededVoidFuture()
+        }
     }
 }
 

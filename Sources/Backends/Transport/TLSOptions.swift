@@ -8,7 +8,7 @@ package struct TLSOptions: Hashable, Sendable {
     package var certificateAuthorityFile: String?
     /// A PEM file with this client's certificate chain, for servers that ask for one.
     package var certificateChainFile: String?
-    /// A PEM file with the private key of ``certificateChainFile``.
+    /// A PEM file with the private key of ``certificateChainFile``. Nil: that file has it, too.
     package var privateKeyFile: String?
 
     package init(
@@ -21,5 +21,11 @@ package struct TLSOptions: Hashable, Sendable {
         self.certificateAuthorityFile = certificateAuthorityFile
         self.certificateChainFile = certificateChainFile
         self.privateKeyFile = privateKeyFile
+    }
+
+    /// Why these make no sense together; nil if they do.
+    package var problem: String? {
+        self.privateKeyFile != nil && self.certificateChainFile == nil
+            ? "a private key (key-file) is of no use without its certificate (cert-file)" : nil
     }
 }

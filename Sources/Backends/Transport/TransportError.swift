@@ -28,12 +28,12 @@ package struct TransportError: Error {
         case let error as NIOConnectionError: self.init(Self.reason(of: error, target))
         case let error as IOError: self.init(Self.reason(of: error))
         case let error as ChannelError: self.init(Self.reason(of: error, target))
-        case let error as NIOSSLError: self.init(error)
+        case let error as NIOSSLError: self.init(error, target)
         case let error as NIOSSLExtraError:
             self.init(Self.reason(of: error, target), isRefusal: true)
         // A server tells what it thinks of a client's certificate when the client takes the handshake for done.
-        case let error as BoringSSLError: self.init(error)
-        case is SocketAddressError: self.init("the host name could not be resolved")
+        case let error as BoringSSLError: self.init(error, target)
+        case let error as SocketAddressError: self.init(error, target)
         default: self.init("\(error)")
         }
     }
@@ -50,6 +50,21 @@ package struct TransportError: Error {
         if !reasons.isEmpty { return reasons.prefix(4).joined(separator: ", ") }
         if error.dnsAError != nil || error.dnsAAAAError != nil { return "the host name could not be resolved" }
         return "no connection within \(target.timeout)"
+    }
+
+    /// What NIO takes on all systems. Some take five more.
+    private static let maximumSocketPathLengthInBytes = 103
+
+    private init(_ error: SocketAddressError, _ target: ConnectTarget) {
+        switch (error, target.endpoint) {
+        case (.unixDomainSocketPathTooLong, .unixSocket(let path)):
+            self.init(
+                "the path of a unix socket has at most \(Self.maximumSocketPathLengthInBytes) bytes, and this one has "
+                    + "\(path.utf8.count)",
+                isRefusal: true
+            )
+        default: self.init("the host name could not be resolved")
+        }
     }
 
     private static func reason(of error: ChannelError, _ target: ConnectTarget) -> String {
@@ -74,9 +89,9 @@ package struct TransportError: Error {
 
     // MARK: TLS
 
-    private init(_ error: NIOSSLError) {
+    private init(_ error: NIOSSLError, _ target: ConnectTarget) {
         switch error {
-        case .handshakeFailed(let cause): self.init(cause)
+        case .handshakeFailed(let cause): self.init(cause, target)
         case .uncleanShutdown: self.init("the server closed the connection")
         case .noSuchFilesystemObject: self.init("a file for TLS does not exist", isRefusal: true)
         case .failedToLoadCertificate: self.init("a certificate file cannot be read", isRefusal: true)
@@ -87,7 +102,7 @@ package struct TransportError: Error {
         }
     }
 
-    private init(_ cause: BoringSSLError) {
+    private init(_ cause: BoringSSLError, _ target: ConnectTarget) {
         switch cause {
         case .sslError(let stack), .unknownError(let stack):
             let text = stack.map(\.description).joined(separator: " ")
@@ -98,11 +113,23 @@ package struct TransportError: Error {
             } else if text.contains("WRONG_VERSION_NUMBER") || text.contains("HTTP_REQUEST") {
                 self.init("the server does not speak TLS on this port", isRefusal: true)
             } else if text.contains("ALERT_CERTIFICATE_REQUIRED") || text.contains("ALERT_HANDSHAKE_FAILURE") {
-                self.init("the server refused the TLS handshake: it may ask for a client certificate", isRefusal: true)
+                self.init(
+                    target.tls?.certificateChainFile == nil
+                        ? "the server refused the TLS handshake: it asks for a client's certificate (cert-file and key-file)"
+                        : "the server refused the TLS handshake, this client's certificate or its algorithm among it",
+                    isRefusal: true
+                )
             } else if text.contains("ALERT_UNKNOWN_CA") || text.contains("ALERT_BAD_CERTIFICATE")
                 || text.contains("ALERT_CERTIFICATE_EXPIRED") || text.contains("ALERT_CERTIFICATE_UNKNOWN")
+                || text.contains("ALERT_UNSUPPORTED_CERTIFICATE") || text.contains("ALERT_CERTIFICATE_REVOKED")
             {
-                self.init("the server refused this client's certificate", isRefusal: true)
+                self.init(
+                    target.tls?.certificateChainFile == nil
+                        ? "the server asks for a client's certificate (cert-file and key-file)"
+                        : "the server refused this client's certificate: it is not from an authority that the server trusts, "
+                            + "or not valid now",
+                    isRefusal: true
+                )
             } else {
                 self.init("TLS failed: \(Self.name(ofErrorIn: text))", isRefusal: true)
             }
@@ -127,6 +154,33 @@ package struct TransportError: Error {
         case .cannotUseIPAddressInSNI, .invalidSNIHostname: "\(name) cannot be the TLS server name"
         default: "TLS failed: \(error)"
         }
+    }
+}
+
+/// A connection that is being made, and that nothing has been heard on.
+package enum Silence {
+    /// What is known of it, for a message.
+    ///
+    /// - Parameters:
+    ///   - accepted: since when there is a connection; nil: there is none yet.
+    ///   - started: when the attempt began.
+    ///   - request: what was asked and not answered.
+    package static func reason(
+        accepted: ContinuousClock.Instant?, started: ContinuousClock.Instant, now: ContinuousClock.Instant,
+        request: String
+    ) -> String {
+        guard let accepted else { return "no connection within \(Self.seconds(started.duration(to: now)))" }
+        return Self.reason(request: request, for: accepted.duration(to: now))
+    }
+
+    package static func reason(request: String, for duration: Duration) -> String {
+        "the server accepted the connection but did not answer \(request) within \(Self.seconds(duration))"
+    }
+
+    private static func seconds(_ duration: Duration) -> String {
+        let (seconds, attoseconds) = duration.components
+        let tenths = attoseconds / 100_000_000_000_000_000
+        return tenths == 0 ? "\(seconds) s" : "\(seconds).\(tenths) s"
     }
 }
 

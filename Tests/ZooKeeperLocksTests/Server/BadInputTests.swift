@@ -169,9 +169,46 @@ struct BadInputTests {
         }
     }
 
+    @Test func `who has no certificate where clients need one is told so, and who has one is granted locks`()
+        async throws
+    {
+        let good = try TestCertificates.good.get()
+        let stranger = try TestCertificates.wrongName.get()
+        let options = ZooKeeperServer.Options(lines: ["ssl.clientAuth=need"], certificates: good)
+        try await ZooKeeperServer.withServer(options) { server async throws in
+            let place = "zookeepers://localhost:\(server.tlsPort)/a?session-timeout=4s&ca-file=\(good.authority.path)"
+            for certificate in [
+                "cert-file=\(good.certificate.path)&key-file=\(good.key.path)", "cert-file=\(good.keyStore.path)",
+            ] {
+                try await withLockClient("\(place)&\(certificate)") { locks in _ = try await token(locks) }
+            }
+            let missing = try await self.error(place, waitingAtMost: .seconds(20))
+            #expect(missing.message.contains("asks for a client's certificate"), "\(missing)")
+            let wrong = try await self.error(
+                "\(place)&cert-file=\(stranger.keyStore.path)", waitingAtMost: .seconds(20))
+            #expect(wrong.message.contains("the server refused this client's certificate"), "\(wrong)")
+        }
+    }
+
+    @Test func `the name in the servers' certificates may be another one than the hosts', with an underscore, too`()
+        async throws
+    {
+        let certificates = try TestCertificates.underscores.get()
+        let options = ZooKeeperServer.Options(certificates: certificates)
+        try await ZooKeeperServer.withServer(options) { server async throws in
+            let place =
+                "zookeepers://127.0.0.1:\(server.tlsPort)/a?session-timeout=4s&ca-file=\(certificates.authority.path)"
+            for name in ["plain.example", "redis_1"] {
+                try await withLockClient("\(place)&server-name=\(name)") { locks in _ = try await token(locks) }
+            }
+            let wrong = try await self.error("\(place)&server-name=redis_2", waitingAtMost: .seconds(20))
+            #expect(wrong.code == .serverRefused && wrong.message.contains("not for redis_2"), "\(wrong)")
+        }
+    }
+
     @Test(arguments: [
         "zookeeper:", "zookeeper://", "zookeeper://z:0", "zookeeper://z:99999", "zookeeper://z/zookeeper",
-        "zookeeper://z//a", "zookeeper://z/a/", "zookeeper://z,z", "zookeeper://z?session-timeout=0s",
+        "zookeeper://z//a", "zookeeper://z/a//", "zookeeper://z,z", "zookeeper://z?session-timeout=0s",
         "zookeeper://z?session-timeout=x", "zookeeper://z?ca-file=x", "zookeeper://z?nonsense=1", "zookeeper://me@z",
     ])
     func `a URL that makes no sense is refused`(url: String) async throws {

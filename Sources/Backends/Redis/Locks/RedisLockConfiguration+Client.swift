@@ -52,8 +52,15 @@ extension RedisLockConfiguration {
     /// A waiter whose connection is dead has to find that out well before a third of its lease has passed.
     var silenceTimeout: Duration { min(self.requestTimeout, .seconds(3)) }
 
-    private var clientTLS: RedisTLS? {
-        self.tls.map { RedisTLS(serverName: $0.serverName, certificateAuthorityFile: $0.certificateAuthorityFile) }
+    var clientTLS: RedisTLS? {
+        self.tls.map {
+            RedisTLS(
+                serverName: $0.serverName,
+                certificateAuthorityFile: $0.certificateAuthorityFile,
+                certificateChainFile: $0.certificateChainFile,
+                privateKeyFile: $0.privateKeyFile
+            )
+        }
     }
 
     /// Why a server must not be used.

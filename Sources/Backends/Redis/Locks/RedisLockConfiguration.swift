@@ -1,4 +1,6 @@
 import DistributedLocks
+import RedisClient
+import Transport
 
 /// Where a Redis server is, and how it is used for locks.
 ///
@@ -34,11 +36,23 @@ public struct RedisLockConfiguration: Sendable {
         public var serverName: String?
         /// A PEM file with the authorities that are trusted; `nil`: those that the system trusts.
         public var certificateAuthorityFile: String?
+        /// A PEM file with this client's certificate, and with those between it and the server's authority, for a server that asks
+        /// for one, as Redis does unless `tls-auth-clients` says otherwise.
+        public var certificateChainFile: String?
+        /// A PEM file with the private key of that certificate; `nil`: it stands in ``certificateChainFile``, too.
+        public var privateKeyFile: String?
 
-        /// The certificate is verified against this name and these authorities.
-        public init(serverName: String? = nil, certificateAuthorityFile: String? = nil) {
+        /// The certificate of the server is verified against this name and these authorities.
+        public init(
+            serverName: String? = nil,
+            certificateAuthorityFile: String? = nil,
+            certificateChainFile: String? = nil,
+            privateKeyFile: String? = nil
+        ) {
             self.serverName = serverName
             self.certificateAuthorityFile = certificateAuthorityFile
+            self.certificateChainFile = certificateChainFile
+            self.privateKeyFile = privateKeyFile
         }
     }
 
@@ -143,6 +157,7 @@ extension RedisLockConfiguration {
                 throw LockError(.invalidConfiguration, "a master's name has printable characters and no spaces")
             }
         }
+        if let problem = self.clientTLS?.problem { throw LockError(.invalidConfiguration, problem) }
         guard (0...1_000).contains(self.replicationAcks) else {
             throw LockError(
                 .invalidConfiguration,
@@ -166,7 +181,9 @@ extension RedisLockConfiguration {
         }),
             !self.keyPrefix.isEmpty
         {
-            throw LockError(.invalidConfiguration, "the prefix '\(self.keyPrefix)' is too close to '\(reserved)'")
+            throw LockError(
+                .invalidConfiguration,
+                "the prefix of the keys is too close to '\(reserved)', which stands before keys beside the locks")
         }
         guard self.keyPrefix.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
             throw LockError(.invalidConfiguration, "the prefix of the keys must not have control characters")

@@ -11,43 +11,48 @@ extension ZooKeeperLockConfiguration {
     /// | `session-timeout=10s` | the lease of all locks, which the ensemble may change to what it allows |
     /// | `password-file=PATH` | the password is the first line of this file |
     /// | `password-env=NAME` | the password is the value of this environment variable |
-    /// | `ca-file=PATH` | a PEM file with the authorities that are trusted (only `zookeepers:`) |
-    public static let urlOptions = ["session-timeout", "password-file", "password-env", "ca-file"]
+    /// | `ca-file=PATH` | a PEM file with the authorities that are trusted (only `zookeepers:`, like the next three) |
+    /// | `cert-file=PATH` | a PEM file with this client's certificate, for servers that ask for one |
+    /// | `key-file=PATH` | a PEM file with its private key; without this option the key stands in `cert-file` |
+    /// | `server-name=NAME` | the name in the servers' certificates, if it is not the hosts' |
+    public static let urlOptions = ["session-timeout"] + ServerOptions.names
 
-    /// Reads a URL, such as `zookeeper://z1:2181,z2:2181,z3:2181/chroot`.
+    /// Reads a URL, such as `zookeeper://z1:2181,z2:2181,z3:2181/chroot`. A slash at the end of the chroot means nothing.
     ///
     /// - Throws: `LockError` `invalidConfiguration` with what is wrong and what would be right.
     public init(url: LockURL) throws(LockError) {
         guard Self.urlSchemes.contains(url.scheme), !url.hosts.isEmpty, url.hosts.allSatisfy({ !$0.name.isEmpty })
         else {
             let scheme = Self.urlSchemes.contains(url.scheme) ? url.scheme : "zookeeper"
-            throw LockURL.invalid("\(scheme): needs hosts: write \(scheme)://z1:2181,z2:2181,z3:2181/chroot")
+            throw url.unusable("\(scheme): needs hosts: write \(scheme)://z1:2181,z2:2181,z3:2181/chroot")
         }
         self.init(servers: url.hosts.map { Server(host: $0.name, port: $0.port ?? 2181) })
+        let options = try ServerOptions(url, secureScheme: "zookeepers")
         self.username = url.user
-        self.password = url.password
-        if url.path != "/" { self.chroot = url.path }
-        if url.scheme == "zookeepers" { self.tls = TLS() }
-        for item in url.query {
+        self.password = options.password ?? url.password
+        self.chroot = url.path.hasSuffix("/") ? String(url.path.dropLast()) : url.path
+        if url.scheme == "zookeepers" { self.tls = TLS(options) }
+        for item in options.others {
             switch item.name {
             case "session-timeout":
                 guard let timeout = LockURL.duration(item.value) else {
-                    throw LockURL.invalid("session-timeout is a time such as 10s or 6000ms, not '\(item.value)'")
+                    throw LockURL.invalid("session-timeout is a time such as 10s or 6000ms")
                 }
                 self.sessionTimeout = timeout
-            case "password-file":
-                self.password = try LockURL.firstLine(ofFile: item.value)
-            case "password-env":
-                self.password = try LockURL.environmentVariable(item.value)
-            case "ca-file" where url.scheme == "zookeepers":
-                self.tls?.certificateAuthorityFile = item.value
-            case "ca-file":
-                throw LockURL.invalid("ca-file is for zookeepers: only; zookeeper: is in clear")
-            default:
-                let known = Self.urlOptions.joined(separator: ", ")
-                throw LockURL.invalid("\(url.scheme): has no option '\(item.name)'; it has \(known)")
+            default: throw url.unknownOption(item, known: Self.urlOptions)
             }
         }
+    }
+}
+
+extension ZooKeeperLockConfiguration.TLS {
+    init(_ options: ServerOptions) {
+        self.init(
+            serverName: options.serverName,
+            certificateAuthorityFile: options.certificateAuthorityFile,
+            certificateChainFile: options.certificateChainFile,
+            privateKeyFile: options.privateKeyFile
+        )
     }
 }
 

@@ -1,4 +1,5 @@
 import DistributedLocks
+import Transport
 
 /// Where an ensemble is, and how it is used for locks.
 ///
@@ -18,14 +19,29 @@ public struct ZooKeeperLockConfiguration: Sendable {
         }
     }
 
-    /// How the servers prove who they are: each by the host name by which it is configured here.
+    /// How the servers prove who they are, and how this client does.
     public struct TLS: Hashable, Sendable {
+        /// The name in the servers' certificates; `nil`: of each the host by which it is configured here.
+        public var serverName: String?
         /// A PEM file with the authorities that are trusted; `nil`: those that the system trusts.
         public var certificateAuthorityFile: String?
+        /// A PEM file with this client's certificate, and with those between it and the servers' authority, for servers that ask
+        /// for one, as ZooKeeper does unless `ssl.clientAuth` says otherwise.
+        public var certificateChainFile: String?
+        /// A PEM file with the private key of that certificate; `nil`: it stands in ``certificateChainFile``, too.
+        public var privateKeyFile: String?
 
-        /// The certificates are verified against these authorities.
-        public init(certificateAuthorityFile: String? = nil) {
+        /// The certificates of the servers are verified against these authorities, and the names.
+        public init(
+            serverName: String? = nil,
+            certificateAuthorityFile: String? = nil,
+            certificateChainFile: String? = nil,
+            privateKeyFile: String? = nil
+        ) {
+            self.serverName = serverName
             self.certificateAuthorityFile = certificateAuthorityFile
+            self.certificateChainFile = certificateChainFile
+            self.privateKeyFile = privateKeyFile
         }
     }
 
@@ -80,8 +96,11 @@ extension ZooKeeperLockConfiguration {
             throw invalid("a session timeout is from 1 s to an hour, not \(self.sessionTimeout)")
         }
         guard self.requestTimeout > .zero else { throw invalid("timeouts are above zero") }
+        if let problem = self.clientTLS?.problem { throw invalid(problem) }
         guard (self.username == nil) == (self.password == nil) else {
-            throw invalid("the scheme 'digest' needs a user and a password")
+            throw invalid(
+                "a user and a password belong together: give both in the URL, or the password by password-file or password-env"
+            )
         }
         if let username, username.contains(":") { throw invalid("a user's name has no colon") }
         if !self.chroot.isEmpty {
@@ -90,7 +109,10 @@ extension ZooKeeperLockConfiguration {
                     NodeName.isValid($0)
                 })
             else {
-                throw invalid("'\(self.chroot)' is no node's path: write /team or /team/locks")
+                throw invalid(
+                    "the chroot is no node's path: write /team or /team/locks, without . or .. or empty parts, and without "
+                        + "characters that no node's name may have"
+                )
             }
             guard self.chroot != "/zookeeper", !self.chroot.hasPrefix("/zookeeper/") else {
                 throw invalid("/zookeeper is the ensemble's own")

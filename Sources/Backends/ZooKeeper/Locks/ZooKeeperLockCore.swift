@@ -135,15 +135,8 @@ final class ZooKeeperLockCore {
 
     func request(_ request: AcquireRequest, _ continuation: RequestContinuation) {
         let claim = request.claim
-        if let session, claim.lease < session.timeout {
-            continuation.resume(
-                returning: .failure(
-                    LockError(
-                        .invalidConfiguration,
-                        "a lease here is the session's timeout, \(session.timeout): \(claim.lease) is less"
-                    )
-                )
-            )
+        if let session, let error = Self.objection(to: claim, session) {
+            continuation.resume(returning: .failure(error))
             return
         }
         if let refusal, !self.client.isOpen {
@@ -175,6 +168,16 @@ final class ZooKeeperLockCore {
         if case .idle = contender.machine.state, self.client.isOpen {
             self.perform(contender.machine.attached(), for: contender)
         }
+    }
+
+    /// A lease belongs to the session. Which one it is is settled when it is made, and may come after the claim.
+    static func objection(to claim: LockClaim, _ session: ZooKeeperSession) -> LockError? {
+        guard claim.lease < session.timeout else { return nil }
+        return LockError(
+            .invalidConfiguration,
+            "a lease here is the session's timeout, \(session.timeout), and \(claim.lease) is less: ask for a longer lease, or for "
+                + "a shorter session-timeout"
+        )
     }
 
     func makeContender(_ claim: LockClaim, lock: String, joinsQueue: Bool) -> Contender {
@@ -335,10 +338,21 @@ struct NodePaths: Sendable {
 }
 
 extension ZooKeeperLockConfiguration {
+    var clientTLS: TLSOptions? {
+        self.tls.map {
+            TLSOptions(
+                serverName: $0.serverName,
+                certificateAuthorityFile: $0.certificateAuthorityFile,
+                certificateChainFile: $0.certificateChainFile,
+                privateKeyFile: $0.privateKeyFile
+            )
+        }
+    }
+
     var client: ZooKeeperClientConfiguration {
         ZooKeeperClientConfiguration(
             endpoints: self.servers.map { .tcp(host: $0.host, port: $0.port) },
-            tls: self.tls.map { TLSOptions(certificateAuthorityFile: $0.certificateAuthorityFile) },
+            tls: self.clientTLS,
             sessionTimeout: self.sessionTimeout,
             digest: self.username.flatMap { user in self.password.map { "\(user):\($0)" } }
         )

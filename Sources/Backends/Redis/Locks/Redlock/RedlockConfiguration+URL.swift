@@ -16,12 +16,12 @@ extension RedlockConfiguration {
     /// | `set=NAME` | names the set where clients know the servers by different addresses |
     /// | `password-file=PATH` | the password is the first line of this file |
     /// | `password-env=NAME` | the password is the value of this environment variable |
-    /// | `ca-file=PATH` | a PEM file with the authorities that are trusted (only `redlocks:`) |
-    /// | `server-name=NAME` | the name in the servers' certificates, if it is not the hosts' (only `redlocks:`) |
-    public static let urlOptions = [
-        "prefix", "max-waiters", "longest-lease", "max-clock-skew", "instance-timeout", "set", "password-file",
-        "password-env", "ca-file", "server-name",
-    ]
+    /// | `ca-file=PATH` | a PEM file with the authorities that are trusted (only `redlocks:`, like the next three) |
+    /// | `cert-file=PATH` | a PEM file with this client's certificate, for servers that ask for one |
+    /// | `key-file=PATH` | a PEM file with its private key; without this option the key stands in `cert-file` |
+    /// | `server-name=NAME` | the name in the servers' certificates, if it is not the hosts' |
+    public static let urlOptions =
+        ["prefix", "max-waiters", "longest-lease", "max-clock-skew", "instance-timeout", "set"] + ServerOptions.names
 
     /// Reads a URL, such as `redlock://r1,r2,r3,r4,r5`.
     ///
@@ -30,22 +30,23 @@ extension RedlockConfiguration {
         guard Self.urlSchemes.contains(url.scheme), !url.hosts.isEmpty, url.hosts.allSatisfy({ !$0.name.isEmpty })
         else {
             let scheme = Self.urlSchemes.contains(url.scheme) ? url.scheme : "redlock"
-            throw LockURL.invalid("\(scheme): needs hosts: write \(scheme)://r1,r2,r3,r4,r5")
+            throw url.unusable("\(scheme): needs hosts: write \(scheme)://r1,r2,r3,r4,r5")
         }
         self.init(servers: url.hosts.map { .tcp(host: $0.name, port: $0.port ?? 6379) })
+        let options = try ServerOptions(url, secureScheme: "redlocks")
         self.username = url.user
-        self.password = url.password
-        if url.scheme == "redlocks" { self.tls = RedisLockConfiguration.TLS() }
+        self.password = options.password ?? url.password
+        if url.scheme == "redlocks" { self.tls = RedisLockConfiguration.TLS(options) }
         if !url.path.isEmpty, url.path != "/" {
-            self.database = try LockURL.database(String(url.path.dropFirst()))
+            self.database = try url.database(String(url.path.dropFirst()))
         }
-        for item in url.query { try self.apply(item, scheme: url.scheme) }
+        for item in options.others { try self.apply(item, url) }
     }
 
-    private mutating func apply(_ item: LockURL.QueryItem, scheme: String) throws(LockError) {
+    private mutating func apply(_ item: LockURL.QueryItem, _ url: LockURL) throws(LockError) {
         func time() throws(LockError) -> Duration {
             guard let time = LockURL.duration(item.value) else {
-                throw LockURL.invalid("\(item.name) is a time such as 10s or 500ms, not '\(item.value)'")
+                throw LockURL.invalid("\(item.name) is a time such as 10s or 500ms")
             }
             return time
         }
@@ -56,15 +57,7 @@ extension RedlockConfiguration {
         case "max-clock-skew": self.maximumClockSkew = try time()
         case "instance-timeout": self.instanceTimeout = try time()
         case "set": self.setName = item.value
-        case "password-file": self.password = try LockURL.firstLine(ofFile: item.value)
-        case "password-env": self.password = try LockURL.environmentVariable(item.value)
-        case "ca-file" where scheme == "redlocks": self.tls?.certificateAuthorityFile = item.value
-        case "server-name" where scheme == "redlocks": self.tls?.serverName = item.value
-        case "ca-file", "server-name":
-            throw LockURL.invalid("\(item.name) is for redlocks: only; redlock: is in clear")
-        default:
-            let known = Self.urlOptions.joined(separator: ", ")
-            throw LockURL.invalid("\(scheme): has no option '\(item.name)'; it has \(known)")
+        default: throw url.unknownOption(item, known: Self.urlOptions)
         }
     }
 }
