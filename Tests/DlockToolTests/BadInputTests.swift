@@ -74,7 +74,7 @@ struct BadInputTests {
     @Test func `help fits 80 columns, and no line is broken twice`() async throws {
         try await Shell.with { shell async throws in
             for command in [
-                "", "run", "write", "status", "break", "init", "scripts", "scripts list", "scripts load",
+                "", "run", "write", "status", "break", "init", "scripts", "scripts list", "scripts load", "bench",
             ] {
                 let help = try await shell.run("\"$D\" \(command) --help").out.split(separator: "\n")
                 #expect(help.count > 5 && help.allSatisfy { $0.count <= 80 }, "\(command)")

@@ -1,6 +1,9 @@
+import DistributedLocks
 import Foundation
 import ServerKit
 import Testing
+
+@testable import dlock
 
 /// A dlock that a command under a lock calls finds the same backend.
 @Suite(.timeLimit(.minutes(2)))
@@ -66,6 +69,15 @@ struct NestedTests {
                 environment: ["P": Self.password])
             #expect(output.out == "by file\nby pipe\nfrom a folder that is no text\nby variable\n", "\(output)")
         }
+    }
+
+    @Test(arguments: [
+        "embedded:///tmp/a%20b%25%3F%23/l.db", "redis://user@host:1/2?prefix=a%26b%3D%23&max-waiters=5",
+        "zookeeper://[::1]:1,h/a%3Fb%2525", "redis+unix:///run/r%23%3F.sock?prefix=%25",
+    ])
+    func `what is handed on names the same backend`(url: String) throws {
+        let original = try LockURL(url)
+        #expect(try LockURL(HandedOnURL(original).text) == original)
     }
 
     @Test func `an empty DLOCK_BACKEND is refused`() async throws {

@@ -93,7 +93,7 @@ extension ZooKeeperLockConfiguration {
         }
         guard Set(self.servers).count == self.servers.count else { throw invalid("a server is named twice") }
         guard self.sessionTimeout >= .seconds(1), self.sessionTimeout <= .seconds(3_600) else {
-            throw invalid("a session timeout is from 1 s to an hour, not \(self.sessionTimeout)")
+            throw invalid("a session timeout is from 1 s to an hour, not \(self.sessionTimeout.brief)")
         }
         guard self.requestTimeout > .zero else { throw invalid("timeouts are above zero") }
         if let problem = self.clientTLS?.problem { throw invalid(problem) }

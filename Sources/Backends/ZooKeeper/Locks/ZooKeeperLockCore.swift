@@ -175,7 +175,7 @@ final class ZooKeeperLockCore {
         guard claim.lease < session.timeout else { return nil }
         return LockError(
             .invalidConfiguration,
-            "a lease here is the session's timeout, \(session.timeout), and \(claim.lease) is less: ask for a longer lease, or for "
+            "a lease here is the session's timeout, \(session.timeout.brief), and \(claim.lease.brief) is less: ask for a longer lease, or for "
                 + "a shorter session-timeout"
         )
     }

@@ -7,6 +7,7 @@ struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
         abstract: "Measures how fast locks are on this machine.",
+        usage: "dlock bench [--backend <url> ...] [<options>]",
         discussion: """
             Takes and releases locks of its own, named dlock-bench/…, as fast as it can. A \
             cycle is one acquire and one release, each grant with its fencing token. While \

@@ -22,7 +22,8 @@ struct HandedOnURL {
             var value = item.value
             if !value.hasPrefix("/"), let folder = Self.folder { value = folder + "/" + value }
             if Self.passwordFiles.contains(item.name), !value.hasPrefix("/") || !Self.canBeReadAgain(value),
-                let password = try? LockURL.firstLine(ofFile: value), let path = Self.memory(password)
+                let password = try? SecretSource.firstLine(ofFile: value, option: item.name),
+                let path = Self.memory(password)
             {
                 value = path
             }

@@ -124,7 +124,7 @@ extension RedlockConfiguration {
         guard (.milliseconds(100)...(.seconds(86_400))).contains(self.longestLease) else {
             throw LockError(
                 .invalidConfiguration,
-                "the longest lease is from 100 ms to a day, not \(self.longestLease)"
+                "the longest lease is from 100 ms to a day, not \(self.longestLease.brief)"
             )
         }
         guard (.milliseconds(100)...(.seconds(3_600))).contains(self.maximumClockSkew) else {

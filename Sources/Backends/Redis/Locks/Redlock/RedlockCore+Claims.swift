@@ -61,7 +61,7 @@ extension RedlockCore {
         guard claim.lease <= self.configuration.longestLease else {
             throw LockError(
                 .invalidConfiguration,
-                "a lease here is at most \(self.configuration.longestLease): \(claim.lease) is more"
+                "a lease here is at most \(self.configuration.longestLease.brief): \(claim.lease.brief) is more"
             )
         }
         if let refusal { throw refusal }

@@ -231,7 +231,7 @@ extension RedlockCore {
                         .invalidConfiguration,
                         "the instance \(instance.name) has been used before, and nothing was changed: "
                             + "an instance that has restarted or is new opens by itself after the longest lease "
-                            + "(\(self.configuration.longestLease))"
+                            + "(\(self.configuration.longestLease.brief))"
                     )
                 )
             }
