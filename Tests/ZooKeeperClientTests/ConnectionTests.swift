@@ -9,7 +9,8 @@ import Testing
     private let start = ContinuousClock.now
 
     private func opened() -> Machine {
-        var machine = Machine(deadline: self.start + .seconds(5), now: self.start, limits: JuteLimits())
+        var machine = Machine(
+            deadline: self.start + .seconds(5), patience: .seconds(5), now: self.start, limits: JuteLimits())
         machine.opened(timeout: .seconds(6))
         return machine
     }
@@ -117,7 +118,8 @@ import Testing
     }
 
     @Test func `a server that does not answer the greeting is left at the deadline`() {
-        var machine = Machine(deadline: self.start + .seconds(5), now: self.start, limits: JuteLimits())
+        var machine = Machine(
+            deadline: self.start + .seconds(5), patience: .seconds(5), now: self.start, limits: JuteLimits())
         #expect(machine.timerFired(now: self.start) == .wait(until: self.start + .seconds(5)))
         guard case .close = machine.timerFired(now: self.start + .seconds(5)) else {
             Issue.record("it did not answer")

@@ -35,7 +35,18 @@ import Testing
         _ = talk.run()
         _ = talk.submit("a", within: .milliseconds(10))
         talk.wait(.milliseconds(10))
-        #expect(talk.fire() == "; a: notSent: h:1: not connected by the deadline: the first attempt is not over")
+        #expect(talk.fire() == "; a: notSent: h:1: not connected by the deadline: no server is found yet")
+        talk.attempt()
+        _ = talk.submit("a", within: .milliseconds(300))
+        talk.wait(.milliseconds(300))
+        #expect(talk.fire() == "; a: notSent: h:1: not connected by the deadline: no connection within 0.3 s")
+        talk.accepted()
+        _ = talk.submit("a", within: .seconds(2))
+        talk.wait(.seconds(2))
+        #expect(
+            talk.fire()
+                == "; a: notSent: h:1: not connected by the deadline: the server accepted the connection but did not answer "
+                + "HELLO within 2 s (a port that speaks TLS may do so when it is spoken to in clear)")
         _ = talk.ended(.notSent, "not ready: LOADING", serverCode: "LOADING")
         #expect(
             talk.submit("b", within: .zero)

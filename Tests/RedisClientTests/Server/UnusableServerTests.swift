@@ -26,9 +26,19 @@ import Transport
     @Test(
         .enabled(if: RedisServer.isRequired),
         arguments: [
-            ("wrong", nil, "WRONGPASS", "HELLO was refused: WRONGPASS"),
-            (nil, nil, "NOAUTH", "HELLO was refused: NOAUTH"),
-            ("hunter2", "nobody", "WRONGPASS", "HELLO was refused: WRONGPASS"),
+            (
+                "wrong", nil, "WRONGPASS",
+                "the server does not know this user with this password (WRONGPASS): give user and password in the URL"
+            ),
+            (nil, nil, "NOAUTH", "the server asks for a password (NOAUTH): give user and password in the URL"),
+            (
+                nil, "nobody", "WRONGPASS",
+                "the server does not know this user with this password (WRONGPASS), and none was given"
+            ),
+            (
+                "hunter2", "nobody", "WRONGPASS",
+                "the server does not know this user with this password (WRONGPASS): give"
+            ),
         ] as [(String?, String?, String, String)]
     )
     func `a password that is wrong or missing`(password: String?, user: String?, code: String, reason: String)
@@ -41,7 +51,7 @@ import Transport
             }
             #expect(error?.code == .unusableServer)
             #expect(error?.serverCode == code)
-            #expect(error?.reason.hasPrefix(reason) == true)
+            #expect(error?.reason.hasPrefix(reason) == true, "\(error?.reason ?? "")")
             #expect(error?.message.contains("hunter2") == false)
         }
     }
@@ -76,7 +86,9 @@ import Transport
             }
             #expect(error?.code == .unusableServer)
             #expect(error?.serverCode == "NOPERM")
-            #expect(error?.reason.hasPrefix("\(command.uppercased()) was refused") == true)
+            #expect(error?.reason.hasPrefix("\(command.uppercased()) was refused: NOPERM") == true)
+            #expect(error?.reason.contains("'\(command)' command") == true, "what is missing: \(error?.reason ?? "")")
+            #expect(error?.reason.contains("docs/redis.md") == true)
         }
     }
 
@@ -153,9 +165,23 @@ import Transport
             ) { client, _ in
                 try await eventually("an attempt has failed") { client.lastError != nil }
                 #expect(client.lastError?.code == .notSent)
-                #expect(client.lastError?.reason.contains("HELLO was not answered within 1.0 seconds") == true)
+                #expect(
+                    client.lastError?.reason.contains("accepted the connection but did not answer HELLO within 1 s")
+                        == true)
             }
         }
+    }
+
+    @Test func `a socket's path that is too long is told as that, at once`() async throws {
+        let path = "/" + String(repeating: "d", count: 119)
+        let error = try await Self.refusal(.unixSocket(path: path))
+        #expect(error?.code == .unusableServer)
+        #expect(error?.reason == "the path of a unix socket has at most 103 bytes, and this one has 120")
+        let longest = try await withClient(.unixSocket(path: String(path.prefix(103)))) { client, _ in
+            try await eventually("an attempt has failed") { client.lastError != nil }
+            return client.lastError?.reason
+        }
+        #expect(longest == "there is no such socket")
     }
 
     @Test func `a host without an address, and a socket that is not there`() async throws {

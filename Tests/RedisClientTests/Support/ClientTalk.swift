@@ -30,6 +30,11 @@ final class ClientTalk {
 
     func run() -> String { self.machine.started().map { "connect \($0)" } ?? "finish" }
 
+    /// The attempt knows where to connect to.
+    func attempt() { self.machine.attemptStarted(now: self.now) }
+
+    func accepted() { self.machine.accepted(now: self.now) }
+
     func hurry() -> String {
         defer { self.armTimer() }
         return self.machine.hurried().map { "connect \($0)" } ?? "nothing"

@@ -206,6 +206,7 @@ struct SentinelTests {
             let (error, _) = try await self.failure(url, waitingAtMost: .seconds(20))
             #expect(error.code == .serverRefused)
             #expect(error.message.contains("WRONGPASS"), "\(error.message)")
+            #expect(error.message.contains("sentinel-password-file"), "\(error.message)")
             for secret in ["secret-word", "another-word"] { #expect(!"\(error)".contains(secret)) }
         }
     }

@@ -1,6 +1,7 @@
 import DequeModule
 import Moments
 import NIOCore
+import Transport
 
 /// Connecting, reconnecting, and the requests that wait for a connection.
 ///
@@ -76,6 +77,10 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
     /// How the last attempt or connection ended.
     private(set) var lastError: RedisError?
     private var refusal: RedisError?
+    /// When the present attempt began, and when the server accepted its connection.
+    private var attemptStartedAt: Instant?
+    private var acceptedAt: Instant?
+    private let hintOnSilence: String
     private var waiting: Deque<Request> = []
     /// Of those that wait.
     private var earliestDeadline: Instant?
@@ -87,6 +92,7 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
         self.waitingMargin = configuration.waitingMargin
         self.backoffBase = configuration.backoffBase
         self.backoffCap = configuration.backoffCap
+        self.hintOnSilence = configuration.hintOnSilence
     }
 
     var waitingCount: Int { self.waiting.count }
@@ -111,7 +117,7 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
         case .idle, .connecting, .backingOff:
             guard request.onlyOn == nil else { return .fail(self.otherConnection) }
             if let refusal = self.refusal { return .fail(refusal) }
-            guard request.deadline > now else { return .fail(self.notConnected) }
+            guard request.deadline > now else { return .fail(self.notConnected(now)) }
             guard self.waiting.count < self.maximumWaiting else {
                 return .fail(
                     self.notSent("\(self.waiting.count) requests wait for a connection already, the most allowed")
@@ -172,7 +178,25 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
         self.lastID += 1
         let id = RedisConnectionID(rawValue: self.lastID)
         self.state = .connecting(id)
+        self.attemptStartedAt = nil
+        self.acceptedAt = nil
         return id
+    }
+
+    /// Where to connect to is known now.
+    mutating func attemptStarted(now: Instant) { self.attemptStartedAt = now }
+
+    /// There is a connection, on which the server has said nothing yet.
+    mutating func accepted(now: Instant) { self.acceptedAt = now }
+
+    /// Why nothing can be asked yet; nil if the first attempt is over, or has not begun.
+    func silence(now: Instant) -> String? {
+        guard case .connecting = self.state, self.lastError == nil, let started = self.attemptStartedAt else {
+            return nil
+        }
+        let reason = Silence.reason(
+            accepted: self.acceptedAt?.instant, started: started.instant, now: now.instant, request: "HELLO")
+        return self.acceptedAt == nil ? reason : "\(reason) (\(self.hintOnSilence))"
     }
 
     /// A connection can be used. The shell announces it, then sends ``takeWaiting()``.
@@ -299,7 +323,7 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
         case .idle, .connecting, .connected, .stopping, .stopped:
             break
         }
-        action.expired = self.removeWaiting(self.notConnected) { $0.waitsUntil ?? $0.deadline <= now }
+        action.expired = self.removeWaiting(self.notConnected(now)) { $0.waitsUntil ?? $0.deadline <= now }
         return action
     }
 
@@ -311,7 +335,7 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
 
     private var otherConnection: RedisError { self.notSent("the connection that it belongs to is gone") }
 
-    private var notConnected: RedisError {
+    private func notConnected(_ now: Instant) -> RedisError {
         switch self.state {
         case .idle: self.notSent("not connected by the deadline: the client is not running")
         case .connecting, .connected, .backingOff, .stopping, .stopped:
@@ -321,7 +345,7 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
                     serverCode: lastError.serverCode
                 )
             } else {
-                self.notSent("not connected by the deadline: the first attempt is not over")
+                self.notSent("not connected by the deadline: \(self.silence(now: now) ?? "no server is found yet")")
             }
         }
     }

@@ -63,6 +63,9 @@ package final class RedisClient: Sendable {
     /// How the last attempt or connection ended, for diagnostics.
     package var lastError: RedisError? { self.status.lastError }
 
+    /// Why nothing can be asked yet, while the first attempt to connect is under way. Asked on the event loop.
+    package var silence: String? { self.loop.value.silence }
+
     /// Connects, and connects again whenever the connection is lost, until the task is cancelled. Then what is out ends
     /// with ``RedisError/Code/outcomeUnknown``, what waits with ``RedisError/Code/notSent``, and the connection is closed;
     /// nothing of it is left when this returns. Called once.

@@ -12,6 +12,9 @@ package struct RedisClientConfiguration: Sendable {
     /// The ACL user. Nil with a password: `default`.
     package var username: String?
     package var password: String?
+    /// How a user gives what the server asks for, for messages.
+    package var credentialsAdvice =
+        "give user and password in the URL, or the password by password-file or password-env"
     package var database: Int
     /// Shown by `CLIENT LIST`; no spaces.
     package var clientName: String?
@@ -111,6 +114,30 @@ extension RedisClientConfiguration {
         var located = self
         located.endpoint = endpoint
         return located
+    }
+
+    /// Said besides of a server that has said nothing yet, when the connection ends.
+    var hintOnEnd: String? {
+        guard let tls = self.tls else { return "a port that speaks TLS does so when it is spoken to in clear" }
+        return tls.certificateChainFile == nil ? "a server that asks for a client's certificate may do so" : nil
+    }
+
+    /// The same when it stays silent.
+    var hintOnSilence: String {
+        self.tls == nil
+            ? "a port that speaks TLS may do so when it is spoken to in clear"
+            : "a port that does not speak TLS does so"
+    }
+
+    /// Why a connection to the endpoint came to nothing.
+    func describe(_ error: any Error) -> RedisError {
+        if let error = error as? RedisError { return error }
+        let described = TransportError(error, target: self.target)
+        return RedisError(
+            described.isRefusal ? .unusableServer : .notSent,
+            endpoint: self.endpoint,
+            described.reason + (self.locator.map { " (\($0.origin))" } ?? "")
+        )
     }
 
     var target: ConnectTarget {

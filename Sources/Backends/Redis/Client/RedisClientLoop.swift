@@ -217,7 +217,9 @@ final class RedisClientLoop {
     private func connect(_ id: RedisConnectionID, to location: RedisLocation) {
         self.location = location
         let target = self.configuration.located(location.endpoint).target
-        let deadline = Instant.now.advanced(by: target.timeout)
+        let now = Instant.now
+        let deadline = now.advanced(by: target.timeout)
+        self.machine.attemptStarted(now: now)
         let attempt = ConnectAttempt(eventLoop: self.eventLoop, opened: self.opened) { result in
             self.attempt = nil
             switch result {
@@ -245,6 +247,9 @@ final class RedisClientLoop {
         self.giveUp("the server is not here any more")
         self.hurry()
     }
+
+    /// Why nothing can be asked yet; nil if the first attempt is over.
+    var silence: String? { self.machine.silence(now: .now) }
 
     func hurry() {
         if let id = self.machine.hurried() { self.connect(id) }
@@ -278,6 +283,7 @@ final class RedisClientLoop {
 
     /// - Parameter deadline: when the connection must be usable, not just connected.
     private func connected(_ id: RedisConnectionID, _ channel: any Channel, deadline: Instant) {
+        self.machine.accepted(now: .now)
         let connection = RedisConnection(id: id, client: self, location: self.location, connectDeadline: deadline)
         do {
             if let handler = try self.tlsContext()?.makeHandler() {
@@ -308,13 +314,7 @@ final class RedisClientLoop {
     }
 
     private func describe(_ error: any Error) -> RedisError {
-        if let error = error as? RedisError { return error }
-        let described = TransportError(error, target: self.configuration.located(self.location.endpoint).target)
-        return RedisError(
-            described.isRefusal ? .unusableServer : .notSent,
-            endpoint: self.location.endpoint,
-            described.reason + (self.configuration.locator.map { " (\($0.origin))" } ?? "")
-        )
+        self.configuration.located(self.location.endpoint).describe(error)
     }
 
     // MARK: Connections

@@ -2,6 +2,7 @@ import DequeModule
 import Moments
 import NIOCore
 import RESP
+import Transport
 
 /// One connection, from the moment when bytes can be sent.
 ///
@@ -83,7 +84,8 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
     private let silenceTimeout: Duration
     private let connectDeadline: Instant
     private let connectTimeout: Duration
-    private let isTLS: Bool
+    private let hintOnEnd: String?
+    private let hintOnSilence: String
 
     private var state = State.handshake
     private var handshake: RedisHandshakeStateMachine
@@ -110,7 +112,8 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
         self.silenceTimeout = configuration.silenceTimeout
         self.connectTimeout = configuration.connectTimeout
         self.connectDeadline = connectDeadline
-        self.isTLS = configuration.tls != nil
+        self.hintOnEnd = configuration.hintOnEnd
+        self.hintOnSilence = configuration.hintOnSilence
         self.handshake = RedisHandshakeStateMachine(configuration)
         self.lastSignOfLife = now
     }
@@ -350,7 +353,7 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
             if isRefusal { return RedisError(.unusableServer, endpoint: self.endpoint, reason) }
             return self.unreachable(
                 "\(reason) before \(self.handshake.awaited) was answered",
-                hint: self.isTLS ? nil : "a port that speaks TLS does so when it is spoken to in clear"
+                hint: self.hintOnEnd
             )
         case .active, .closed:
             return RedisError(.outcomeUnknown, endpoint: self.endpoint, reason)
@@ -380,10 +383,8 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
 
     private var connectTimedOut: RedisError {
         self.unreachable(
-            "\(self.handshake.awaited) was not answered within \(self.connectTimeout)",
-            hint: self.isTLS
-                ? "a port that does not speak TLS does so"
-                : "a port that speaks TLS may do so when it is spoken to in clear"
+            Silence.reason(request: self.handshake.awaited, for: self.connectTimeout),
+            hint: self.hintOnSilence
         )
     }
 

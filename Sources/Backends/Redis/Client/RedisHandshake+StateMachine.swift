@@ -54,6 +54,7 @@ struct RedisHandshakeStateMachine {
     private var pushedBytes = 0
     private let endpoint: RedisEndpoint
     private let password: String?
+    private let credentialsAdvice: String
     /// The first bytes to send.
     let greeting: ByteBuffer
     private let setup: ByteBuffer
@@ -61,6 +62,7 @@ struct RedisHandshakeStateMachine {
     init(_ configuration: RedisClientConfiguration) {
         self.endpoint = configuration.endpoint
         self.password = configuration.password
+        self.credentialsAdvice = configuration.credentialsAdvice
         var hello = ["HELLO", "3"]
         if configuration.username != nil || configuration.password != nil {
             // A user without a password exists, too (`nopass`): any will do.
@@ -239,6 +241,22 @@ struct RedisHandshakeStateMachine {
         if command == "HELLO", text.contains("unknown command") {
             return self.unusable("the server does not know HELLO: Redis 6 or later is needed", serverCode: code)
         }
-        return self.unusable("\(command) was refused: \(RedisError.presentable(text))", serverCode: code)
+        switch code {
+        case "NOAUTH":
+            return self.unusable("the server asks for a password (NOAUTH): \(self.credentialsAdvice)", serverCode: code)
+        case "WRONGPASS":
+            let given = self.password == nil ? ", and none was given" : ""
+            return self.unusable(
+                "the server does not know this user with this password (WRONGPASS)\(given): \(self.credentialsAdvice)",
+                serverCode: code
+            )
+        case "NOPERM":
+            return self.unusable(
+                "\(command) was refused: \(RedisError.presentable(text)) (docs/redis.md lists what a user for locks needs)",
+                serverCode: code
+            )
+        default:
+            return self.unusable("\(command) was refused: \(RedisError.presentable(text))", serverCode: code)
+        }
     }
 }

@@ -22,6 +22,14 @@ extension RedisError {
         }
     }
 
+    /// This user may not do what it asked for. What a script may not do is told by texts that differ from version to version.
+    fileprivate var isPermission: Bool {
+        self.serverCode == "NOPERM" || self.reason.contains("The user executing the script can't")
+            || self.reason.contains("ACL failure in script")
+    }
+
+    fileprivate var place: String { self.endpoint.map { "\($0): " } ?? "" }
+
     /// The server says that it is not the master, or not any more.
     var isNoMaster: Bool {
         self.code == .refused && self.serverCode.map { ["READONLY", "MASTERDOWN", "UNBLOCKED"].contains($0) } ?? false
@@ -58,6 +66,15 @@ extension LockError {
                     .serverRefused,
                     "\(error.message) (the key of this lock holds something that is no lock)"
                 )
+            case "NOAUTH":
+                self = LockError(
+                    .serverRefused,
+                    "\(error.place)the server asks for a password (NOAUTH): give user and password in the URL, or the password by "
+                        + "password-file or password-env"
+                )
+            case _ where error.isPermission:
+                self = LockError(
+                    .serverRefused, "\(error.message) (docs/redis.md lists what a user for locks needs)")
             default:
                 self = LockError(.serverRefused, error.message)
             }
@@ -67,7 +84,7 @@ extension LockError {
     /// What it means for a call of a script. An operator who denies EVAL has to load the scripts.
     init(_ error: RedisError, calling script: RedisScript) {
         self.init(error)
-        guard error.code == .refused, error.serverCode == "NOPERM" else { return }
+        guard error.code == .refused, error.serverCode == "NOPERM", error.reason.contains("'eval'") else { return }
         self = LockError(
             .serverRefused,
             "\(error.message) (the script '\(script.name)' is not loaded on the server, and this user may not use EVAL: "

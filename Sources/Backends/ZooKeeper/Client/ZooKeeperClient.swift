@@ -55,6 +55,8 @@ package final class ZooKeeperClient {
     /// When it is stopping: how long its session is tried to be closed.
     private var leaveLimit: Scheduled<Void>?
     private var attempt: ConnectAttempt?
+    /// What is known of the present attempt to connect, as long as nothing has been heard.
+    private var silence: (endpoint: ServerEndpoint, startedAt: Instant, acceptedAt: Instant?)?
     private var connection: ZooKeeperConnection?
     private var dataWatches: Set<String> = []
     private var hasExpired = false
@@ -95,11 +97,12 @@ package final class ZooKeeperClient {
     }
 
     package var notConnected: ZooKeeperError {
-        ZooKeeperError(
-            self.isFinished ? .stopped : .notSent,
-            endpoint: self.lastError?.endpoint,
-            self.lastError?.reason ?? "not connected yet"
-        )
+        let code = self.isFinished ? ZooKeeperError.Code.stopped : .notSent
+        if let lastError { return ZooKeeperError(code, endpoint: lastError.endpoint, lastError.reason) }
+        guard let silence else { return ZooKeeperError(code, "not connected yet") }
+        let reason = Silence.reason(
+            accepted: silence.acceptedAt, started: silence.startedAt, now: .now, request: "the greeting")
+        return ZooKeeperError(code, endpoint: silence.endpoint, reason)
     }
 
     /// Nobody wants to hear of this watch any more. The server keeps it until it fires.
@@ -210,7 +213,9 @@ package final class ZooKeeperClient {
     private func connect(_ server: Int) {
         let endpoint = self.endpoints[server]
         let target = self.target(endpoint)
-        let deadline = Instant.now.advanced(by: target.timeout)
+        let now = Instant.now
+        let deadline = now.advanced(by: target.timeout)
+        self.silence = (endpoint, now, nil)
         let attempt = ConnectAttempt(eventLoop: self.eventLoop, opened: self.opened) { result in
             self.attempt = nil
             switch result {
@@ -231,7 +236,9 @@ package final class ZooKeeperClient {
     }
 
     private func connected(_ channel: any Channel, _ endpoint: ServerEndpoint, deadline: Instant) {
-        let connection = ZooKeeperConnection(client: self, endpoint: endpoint, deadline: deadline)
+        self.silence?.acceptedAt = .now
+        let connection = ZooKeeperConnection(
+            client: self, endpoint: endpoint, deadline: deadline, patience: self.target(endpoint).timeout)
         do {
             if let handler = try self.tlsContext(endpoint)?.makeHandler() {
                 try channel.pipeline.syncOperations.addHandler(handler)
@@ -276,6 +283,7 @@ package final class ZooKeeperClient {
     }
 
     func greeted(_ connection: ZooKeeperConnection, _ response: ConnectResponse) {
+        self.silence = nil
         switch self.machine.greeted(response) {
         case .attached(let session, let isNew):
             connection.opened(timeout: session.timeout)
@@ -337,6 +345,7 @@ package final class ZooKeeperClient {
     }
 
     private func ended(_ error: ZooKeeperError) {
+        self.silence = nil
         let isNews = self.lastError?.message != error.message
         self.lastError = error
         let action: ZooKeeperSessionStateMachine.EndedAction

@@ -1,6 +1,7 @@
 import DequeModule
 import Jute
 import NIOCore
+import Transport
 
 /// One connection: the greeting, then requests that are answered in the order in which they were sent, and watch events in
 /// between.
@@ -43,9 +44,14 @@ struct ZooKeeperConnectionStateMachine<Completion> {
     private var lastXid: Int32 = 0
     private var lastHeard: Instant
     private var lastSent: Instant
+    private let patience: Duration
     private let limits: JuteLimits
 
-    init(deadline: Instant, now: Instant, limits: JuteLimits) {
+    /// - Parameters:
+    ///   - deadline: until when the greeting has to be answered.
+    ///   - patience: how long that was from the beginning.
+    init(deadline: Instant, patience: Duration, now: Instant, limits: JuteLimits) {
+        self.patience = patience
         self.state = .greeting(deadline: deadline)
         self.lastHeard = now
         self.lastSent = now
@@ -125,7 +131,8 @@ struct ZooKeeperConnectionStateMachine<Completion> {
     mutating func timerFired(now: Instant) -> TimerAction {
         switch self.state {
         case .greeting(let deadline):
-            return now >= deadline ? .close("no answer to the greeting") : .wait(until: deadline)
+            return now >= deadline
+                ? .close(Silence.reason(request: "the greeting", for: self.patience)) : .wait(until: deadline)
         case .open(let timeout):
             let silence = self.lastHeard + timeout * 2 / 3
             if now >= silence { return .close("the server has been silent for \(timeout * 2 / 3)") }

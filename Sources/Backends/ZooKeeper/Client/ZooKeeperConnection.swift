@@ -24,12 +24,13 @@ final class ZooKeeperConnection: ChannelInboundHandler {
     /// When the greeting was written: the session lives for its timeout at least from here.
     private(set) var greetedAt: Instant
 
-    init(client: ZooKeeperClient, endpoint: ServerEndpoint, deadline: Instant) {
+    init(client: ZooKeeperClient, endpoint: ServerEndpoint, deadline: Instant, patience: Duration) {
         self.client = client
         self.endpoint = endpoint
         let now = Instant.now
         self.greetedAt = now
-        self.machine = Machine(deadline: deadline, now: now, limits: client.configuration.limits)
+        self.machine = Machine(
+            deadline: deadline, patience: patience, now: now, limits: client.configuration.limits)
         self.decoder = JuteFrameDecoder(limits: client.configuration.limits)
         self.timer = EventLoopTimer(eventLoop: client.eventLoop)
     }
@@ -148,7 +149,7 @@ final class ZooKeeperConnection: ChannelInboundHandler {
         case .watch(let event):
             self.client.watchFired(event)
         case .authenticated(let isAccepted):
-            if !isAccepted { self.end(.unusableServer, "the server refused the credentials") }
+            if !isAccepted { self.end(.unusableServer, "the server refused this user and password") }
         case .nothing(let zxid):
             self.client.saw(zxid: zxid)
         case .close(let reason):

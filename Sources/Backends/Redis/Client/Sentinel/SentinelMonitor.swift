@@ -37,7 +37,7 @@ package struct SentinelConfiguration: Sendable {
     static let notASentinel = "this is a Redis server, not a Sentinel"
 
     func client(_ endpoint: RedisEndpoint) -> RedisClientConfiguration {
-        RedisClientConfiguration(
+        var client = RedisClientConfiguration(
             endpoint: endpoint,
             tls: self.tls,
             username: self.username,
@@ -49,6 +49,8 @@ package struct SentinelConfiguration: Sendable {
             setup: [RedisCommand("SUBSCRIBE", "+switch-master")],
             checkGreeting: { $0.mode == "sentinel" ? nil : Self.notASentinel }
         )
+        client.credentialsAdvice = "give sentinel-user and sentinel-password-file or sentinel-password-env"
+        return client
     }
 }
 

@@ -24,7 +24,9 @@ struct RedlockInstanceStateMachine: Sendable {
         case refused(Refusal, until: Instant?)
     }
 
-    private var state = State.away(reason: "not connected yet") {
+    private static let untried = State.away(reason: "not connected yet")
+
+    private var state = Self.untried {
         didSet {
             self.isOpen = self.state == .open
             self.opensAt =
@@ -52,6 +54,9 @@ struct RedlockInstanceStateMachine: Sendable {
     private var hasBeenOpen = false
     /// What was wrong before it was looked at again.
     private var earlierRefusal: Refusal?
+
+    /// No attempt to connect has ended.
+    var isUntried: Bool { self.state == Self.untried }
 
     /// Why it cannot be asked now; `nil` if it can.
     func reason(now: Instant) -> String? {

@@ -29,6 +29,13 @@ extension RedlockCore {
             self.name = name
             self.client = client
         }
+
+        /// Why it cannot be asked now; `nil` if it can.
+        func reason(now: Moment) -> String? {
+            guard let reason = self.machine.reason(now: now) else { return nil }
+            // As long as the first attempt goes on, the connection knows more.
+            return self.machine.isUntried ? self.client.silence ?? reason : reason
+        }
     }
 
     // MARK: Connections

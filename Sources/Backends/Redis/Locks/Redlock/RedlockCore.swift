@@ -152,7 +152,7 @@ final class RedlockCore {
             "\(self.configuration.quorum) of \(self.instances.count) instances are needed, and fewer can be used",
             nodes: self.instances.compactMap { instance in
                 let reason =
-                    instance.machine.reason(now: now)
+                    instance.reason(now: now)
                     ?? claim?.failures.first { $0.instance == instance.index }?.reason
                     ?? (instance.machine.isLate ? "no answer in time" : nil)
                 return reason.map { LockError.NodeFailure(node: instance.name, message: $0) }
