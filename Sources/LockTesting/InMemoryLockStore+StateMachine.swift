@@ -161,6 +161,9 @@ struct InMemoryLockStoreStateMachine: Sendable {
     ) -> (reply: BreakReply, deliveries: [Delivery]) {
         var deliveries = self.leaseChecked(name, at: now)
         guard let holder = self.locks[name]?.holder else { return (.notHeld, deliveries) }
+        guard immediately || holder.claim != nil else {
+            return (.cannotBeTold(remainingLease: max(holder.leaseEnd - now, .zero)), deliveries)
+        }
         if let connection = holder.connection, let claim = holder.claim, !holder.isBroken {
             let event = LockEvent.lost(claim.attempt, .broken)
             deliveries.append(Delivery(connection: connection, name: name, event: event))

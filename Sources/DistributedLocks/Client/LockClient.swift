@@ -75,6 +75,9 @@ public final class LockClient: Sendable {
     /// The holder is told: its body is cancelled and its grant is `lost`. The next one is granted the lock when the holder
     /// has released it or when its lease has passed. The token goes on rising.
     ///
+    /// A holder that is another program (a foreign library) cannot be told: then nothing is changed, and the reply is
+    /// ``BreakReply/cannotBeTold(remainingLease:)``, unless the lock is broken immediately.
+    ///
     /// - Parameters:
     ///   - name: The lock.
     ///   - immediately: Grants the lock to the next one without waiting. For the rest of the old lease two may believe to

@@ -101,7 +101,8 @@ public protocol LockBackend: Sendable {
     ///
     /// The holder is told at once. The next one is granted the lock when the holder has confirmed by releasing it or when
     /// its lease has passed, or, if `immediately` is set, now: then two may believe to hold it for that long.
-    /// The fence is never set back.
+    /// The fence is never set back. A holder that cannot be told, because it is another program, is left alone and
+    /// ``BreakReply/cannotBeTold(remainingLease:)`` answered, unless `immediately` is set.
     func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply
 }
 

@@ -165,6 +165,10 @@ public enum ReleaseReply: Sendable {
 public enum BreakReply: Sendable {
     /// The lock was taken from its holder, or will be when it confirms or its lease has passed.
     case broken(OwnerMetadata?)
+    /// The holder is another program, which hears nothing of this: nothing was changed. Breaking the lock at once takes it away.
+    ///
+    /// - Parameter remainingLease: after so long the lock is free by itself, unless it is renewed; `nil` if that is not known, or never.
+    case cannotBeTold(remainingLease: Duration?)
     /// Nobody held the lock.
     case notHeld
 }

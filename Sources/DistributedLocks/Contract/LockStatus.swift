@@ -7,7 +7,7 @@ public struct LockStatus: Sendable {
         public var metadata: OwnerMetadata?
         /// The token of its grant; `nil` where a foreign library holds the lock.
         public var token: FencingToken?
-        /// How long its lease still lasts on the server; `nil` if it has none.
+        /// How long its lease still lasts on the server; `nil` if it has none, or if that is not known.
         public var remainingLease: Duration?
         /// How long it has held the lock, where known.
         public var heldFor: Duration?
@@ -44,6 +44,24 @@ public struct LockStatus: Sendable {
         }
     }
 
+    /// Something that is none of the lock's own data and stands in its place, or data that cannot be read: a key of another
+    /// type, a node that belongs to another user.
+    public struct Obstacle: Sendable, Hashable {
+        /// Where: a key, or the path of a node.
+        public var place: String
+        /// What is there, in words.
+        public var reason: String
+        /// Whether it stands where the holder would, or hides it.
+        public var hidesHolder: Bool
+
+        /// Describes an obstacle.
+        public init(place: String, reason: String, hidesHolder: Bool) {
+            self.place = place
+            self.reason = reason
+            self.hidesHolder = hidesHolder
+        }
+    }
+
     /// What one of several independent servers says.
     public struct Node: Sendable {
         /// The server, without credentials.
@@ -72,6 +90,8 @@ public struct LockStatus: Sendable {
     public var tokenDomain: TokenDomain
     /// What each of several independent servers says; empty where there is one store.
     public var nodes: [Node]
+    /// What is not as it should be where the lock is kept: it may keep the lock from being read, or from being granted.
+    public var obstacles: [Obstacle]
 
     /// Describes a lock. Without a `waiterCount` there are as many waiters as `waiters` has.
     public init(
@@ -81,7 +101,8 @@ public struct LockStatus: Sendable {
         lastToken: FencingToken?,
         tokenDomain: TokenDomain,
         nodes: [Node] = [],
-        waiterCount: Int? = nil
+        waiterCount: Int? = nil,
+        obstacles: [Obstacle] = []
     ) {
         self.name = name
         self.holder = holder
@@ -90,5 +111,6 @@ public struct LockStatus: Sendable {
         self.tokenDomain = tokenDomain
         self.nodes = nodes
         self.waiterCount = waiterCount ?? waiters.count
+        self.obstacles = obstacles
     }
 }

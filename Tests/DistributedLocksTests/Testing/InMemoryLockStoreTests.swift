@@ -84,6 +84,26 @@ import Testing
         #expect(grant.validUntil == LockValidity.deadline(lease: .seconds(30), sentAt: start + .seconds(10)))
     }
 
+    @Test func `a stranger cannot be told that its lock is broken, and at once it is taken away`() throws {
+        var machine = self.machine()
+        let name = try LockName("a")
+        _ = machine.stolen(name, lease: .seconds(60), at: start)
+        guard
+            case .cannotBeTold(remainingLease: .seconds(50)) = machine.broken(
+                name, immediately: false, at: start + .seconds(10)
+            ).reply
+        else {
+            Issue.record("it was told")
+            return
+        }
+        #expect(machine.status(of: name, at: start).holder?.isBroken == false)
+        guard case .broken(nil) = machine.broken(name, immediately: true, at: start + .seconds(10)).reply else {
+            Issue.record("it was not taken away")
+            return
+        }
+        #expect(machine.isEmpty)
+    }
+
     @Test func `a broken lock is not renewed, and is handed over at its release or its end`() throws {
         for releases in [true, false] {
             var machine = self.machine()

@@ -415,17 +415,18 @@ struct ScriptTests {
             _ = try redis.queue(self.b)
             _ = try redis.queue(self.c)
             let answer = try #require(redis.call(.status, "10").list)
-            #expect(answer.count == 9)
+            #expect(answer.count == 10)
             #expect(answer[0] == .text(self.a + "+q"))
             #expect(answer[2] == .text("\(token)q"))
             #expect(answer[4] == .integer(0))
-            #expect(answer[5] == .text(self.b))
-            #expect(answer[7] == .text(self.c))
+            #expect(answer[5] == .text(""))
+            #expect(answer[6] == .text(self.b))
+            #expect(answer[8] == .text(self.c))
             // No more than were asked for, and how many there are beside.
             let first = try #require(redis.call(.status, "1").list)
-            #expect(first.count == 7)
+            #expect(first.count == 8)
             #expect(first[4] == .integer(1))
-            #expect(first[5] == .text(self.b))
+            #expect(first[6] == .text(self.b))
         }
     }
 }

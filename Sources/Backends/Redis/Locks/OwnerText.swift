@@ -46,6 +46,16 @@ struct OwnerText {
         return OwnerMetadata(host: host, pid: pid, label: label.isEmpty ? nil : label)
     }
 
+    /// Whether it is a holder that hears messages on its channel: see `isOurs` in Scripts/base.lua.
+    static func isOurs(_ text: String) -> Bool {
+        let bytes = Array(text.utf8.prefix(Self.secretLength + Self.clientLength + 2))
+        guard bytes.count == Self.secretLength + Self.clientLength + 2 else { return false }
+        return bytes.enumerated().allSatisfy { index, byte in
+            index == Self.secretLength || index == bytes.count - 1
+                ? byte == UInt8(ascii: ":") : Base64URL.value(of: byte) != nil
+        }
+    }
+
     /// Whether an operator has broken the lock and the holder has not released it yet.
     static func isBroken(_ text: String) -> Bool {
         Self.isMarked(text, "r")

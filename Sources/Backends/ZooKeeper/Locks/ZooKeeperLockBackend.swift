@@ -137,12 +137,13 @@ public final class ZooKeeperLockBackend: LockBackend {
         var all: [LockStatus] = []
         for name in names {
             let status = try await self.ask { $0.status(of: name, then: $1) }
-            if status.holder != nil { all.append(status) }
+            if status.holder != nil || !status.obstacles.isEmpty { all.append(status) }
         }
         return all
     }
 
-    /// Breaks a lock by hand.
+    /// Breaks a lock by hand. A node of another kind, or of another program, cannot be told; it stays as it is, unless
+    /// `immediately` is set.
     public func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply {
         try await self.ask { $0.breakLock(name, immediately: immediately, then: $1) }
     }

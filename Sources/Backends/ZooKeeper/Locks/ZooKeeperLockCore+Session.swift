@@ -13,12 +13,22 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
             self.session = session
             self.chain = ValidityChainStateMachine(timeout: session.timeout)
             self.facts.timeout = session.timeout
+            self.refuseShortLeases(session)
         }
         self.chain?.attached(sentAt: sentAt, isNew: isNew)
         if self.isSetUp {
             self.opened()
         } else {
             self.readEnsemble(mayMake: true)
+        }
+    }
+
+    /// Nothing was asked for these yet: they came before it was known what they would get.
+    private func refuseShortLeases(_ session: ZooKeeperSession) {
+        for contender in Array(self.contenders.values) where contender.machine.isUnknown && contender.request != nil {
+            guard let error = Self.objection(to: contender.claim, session) else { continue }
+            self.answer(contender, .failure(error))
+            self.forget(contender)
         }
     }
 
@@ -123,11 +133,17 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
         guard let code = error.serverCode else { return }
         switch code {
         case .noAuth:
+            let place = self.paths.chroot.isEmpty ? "/" : self.paths.chroot
             self.refuse(
-                "no permission on \(self.paths.chroot.isEmpty ? "/" : self.paths.chroot): another user, or a wrong password"
+                self.configuration.username == nil
+                    ? "no permission on \(place) without a user: give user and password in the URL, or the password by "
+                        + "password-file or password-env"
+                    : "no permission on \(place): its nodes belong to another user, or the password is wrong"
             )
         case .invalidACL:
             self.refuse("the server does not accept this user for nodes of its own")
+        case .sessionClosedRequireAuth:
+            self.refuse("the ensemble asks for another authentication than by user and password (digest)")
         default:
             self.refuse(error.reason)
         }

@@ -9,7 +9,8 @@ extension ZooKeeperLockCore {
 
     /// The contenders of a lock in their order, with what stands in their nodes. An unlocked name has none.
     struct Contenders: Sendable {
-        var entries: [(node: ContenderNode, data: ContenderData?, stat: NodeStat)] = []
+        /// Without a state of its node is one that this user may not read.
+        var entries: [(node: ContenderNode, data: ContenderData?, stat: NodeStat?)] = []
     }
 
     func contenders(of lock: String, then: @escaping (Result<Contenders, ZooKeeperError>) -> Void) {
@@ -42,6 +43,8 @@ extension ZooKeeperLockCore {
                     if case .data(let bytes, let stat) = reply.answer {
                         contenders.entries.append((node, ContenderData(bytes: bytes), stat))
                     }
+                case .failure(let error) where error.serverCode == .noAuth:
+                    contenders.entries.append((node, nil, nil))
                 case .failure(let error):
                     // One that has left meanwhile is no failure.
                     if error.serverCode != .noNode { failure = failure ?? error }
@@ -51,34 +54,62 @@ extension ZooKeeperLockCore {
         }
     }
 
+    /// A folder that this user may not read is shown as that, so that it hides no other lock.
     func status(of name: LockName, then: @escaping (Result<LockStatus, ZooKeeperError>) -> Void) {
         let domain = self.domain ?? .clock
-        self.contenders(of: self.paths.lock(name)) { result in
-            then(
-                result.map { contenders in
-                    let holder = contenders.entries.first.map { entry in
-                        LockStatus.Holder(
-                            metadata: entry.data?.metadata,
-                            // What the token of another kind of contender would be is not known.
-                            token: entry.node.isClaim ? FencingToken(rawValue: entry.stat.czxid) : nil,
-                            // At most: when its session was heard of last, only the ensemble knows.
-                            remainingLease: self.session?.timeout,
-                            heldFor: nil,
-                            isBroken: entry.data?.isBroken ?? false
-                        )
-                    }
-                    return LockStatus(
-                        name: name,
-                        holder: holder,
-                        waiters: contenders.entries.dropFirst().map {
-                            LockStatus.Waiter(metadata: $0.data?.metadata, waitingFor: nil)
-                        },
-                        lastToken: holder?.token,
-                        tokenDomain: domain
-                    )
-                }
+        let lock = self.paths.lock(name)
+        self.contenders(of: lock) { result in
+            switch result {
+            case .success(let contenders):
+                then(.success(self.status(of: name, contenders, domain)))
+            case .failure(let error) where error.serverCode == .noAuth:
+                let obstacle = LockStatus.Obstacle(
+                    place: lock, reason: "another user's folder, which this one may not read", hidesHolder: true)
+                then(
+                    .success(
+                        LockStatus(
+                            name: name, holder: nil, waiters: [], lastToken: nil, tokenDomain: domain,
+                            obstacles: [obstacle])))
+            case .failure(let error):
+                then(.failure(error))
+            }
+        }
+    }
+
+    private func status(of name: LockName, _ contenders: Contenders, _ domain: TokenDomain) -> LockStatus {
+        let holder = contenders.entries.first.map { entry in
+            LockStatus.Holder(
+                metadata: entry.data?.metadata,
+                // What the token of another kind of contender would be is not known.
+                token: entry.node.isClaim ? entry.stat.flatMap { FencingToken(rawValue: $0.czxid) } : nil,
+                remainingLease: self.remainingLease(entry.stat),
+                heldFor: nil,
+                isBroken: entry.data?.isBroken ?? false
             )
         }
+        return LockStatus(
+            name: name,
+            holder: holder,
+            waiters: contenders.entries.dropFirst().map {
+                LockStatus.Waiter(metadata: $0.data?.metadata, waitingFor: nil)
+            },
+            lastToken: holder?.token,
+            tokenDomain: domain,
+            obstacles: contenders.entries.filter { $0.stat == nil }.map {
+                LockStatus.Obstacle(
+                    place: self.paths.lock(name) + "/" + $0.node.name,
+                    reason: "another user's node, which this one may not read",
+                    hidesHolder: $0.node == contenders.entries.first?.node
+                )
+            }
+        )
+    }
+
+    /// How long the session of a holder lasts at most, if that is known. Each session has a timeout of its own, which only the
+    /// ensemble and its client know.
+    private func remainingLease(_ stat: NodeStat?) -> Duration? {
+        guard let session, let stat, stat.ephemeralOwner == session.id else { return nil }
+        return session.timeout
     }
 
     /// All names that have contenders.
@@ -110,9 +141,9 @@ extension ZooKeeperLockCore {
             case .success(let contenders):
                 guard let holder = contenders.entries.first else { return then(.success(.notHeld)) }
                 let path = lock + "/" + holder.node.name
+                // What stands in it is not ours to write over.
                 guard immediately || holder.node.isClaim else {
-                    // What stands in it is not ours to write over.
-                    return then(.failure(ZooKeeperError(.refused(.badArguments), Self.foreign(path))))
+                    return then(.success(.cannotBeTold(remainingLease: nil)))
                 }
                 var data = holder.data ?? ContenderData(metadata: OwnerMetadata(host: "", pid: 0))
                 data.isBroken = true
@@ -127,9 +158,5 @@ extension ZooKeeperLockCore {
                 }
             }
         }
-    }
-
-    private static func foreign(_ path: String) -> String {
-        "\(path) is no contender of this version, and cannot be told; at once it can be deleted"
     }
 }

@@ -16,8 +16,11 @@ struct BreakCommand: AsyncParsableCommand {
             has passed two may then believe to hold it, and only a resource that
             checks fencing tokens is safe.
 
+            A holder that is another program, which took the lock past dlock, cannot
+            be told. Then nothing is done without --now.
+
             Exit codes: 0 the lock was broken, 1 nobody held it, 64 wrong usage, 69
-            the backend cannot be used.
+            the backend cannot be used, or the holder cannot be told.
             """
     )
 
@@ -51,6 +54,14 @@ struct BreakCommand: AsyncParsableCommand {
                 let who = holder.map { " of \($0)" } ?? ""
                 let what = self.now ? "taken from its holder" : "broken: its holder was told to let go"
                 Console.print("the lock '\(name.rawValue.harmless)'\(who) was \(what)")
+            case .cannotBeTold(let remainingLease):
+                let end = remainingLease.map { "its lease ends in \($0.brief)" } ?? "no end of its lease is known"
+                throw Failure(
+                    status: ExitStatus.unavailable,
+                    message:
+                        "the lock '\(name)' was not broken: its holder is another program, which cannot be told to let go; "
+                        + "\(end), and --now takes the lock away at once"
+                )
             }
         } catch let error as LockError {
             throw Failure(error)

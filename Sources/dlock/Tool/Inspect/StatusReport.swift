@@ -10,7 +10,11 @@ enum StatusReport {
 
     private static func text(_ lock: LockStatus) -> String {
         var lines: [String] = []
-        if let holder = lock.holder {
+        var obstacles = lock.obstacles
+        if lock.holder?.metadata == nil, let index = obstacles.firstIndex(where: \.hidesHolder) {
+            let obstacle = obstacles.remove(at: index)
+            lines.append("\(Console.bold(lock.name.rawValue)): \(obstacle.reason) (\(obstacle.place))")
+        } else if let holder = lock.holder {
             var line =
                 "\(Console.bold(lock.name.rawValue.harmless)): held by \(holder.metadata?.description ?? "another program")"
             if let token = holder.token { line += ", token \(token)" }
@@ -22,6 +26,7 @@ enum StatusReport {
             let last = lock.lastToken.map { " (last token \($0))" } ?? ""
             lines.append("\(Console.bold(lock.name.rawValue.harmless)): free\(last)")
         }
+        for obstacle in obstacles { lines.append(Console.dim("  \(obstacle.reason) (\(obstacle.place))")) }
         for (index, waiter) in lock.waiters.enumerated() {
             var line = "  \(index + 1). waiting: \(waiter.metadata?.description ?? "unknown")"
             if let waitingFor = waiter.waitingFor { line += ", for \(waitingFor.brief)" }
@@ -59,6 +64,11 @@ enum StatusReport {
             var lastToken: String?
             var tokenDomain: String
             var nodes: [Node]?
+            var obstacles: [Obstacle]?
+        }
+        struct Obstacle: Encodable {
+            var place: String
+            var reason: String
         }
         struct Node: Encodable {
             var name: String
@@ -92,7 +102,9 @@ enum StatusReport {
                     waiterCount: lock.waiterCount,
                     lastToken: lock.lastToken?.description,
                     tokenDomain: lock.tokenDomain.rawValue,
-                    nodes: lock.nodes.isEmpty ? nil : lock.nodes.map { Report.Node(name: $0.name, state: $0.state) }
+                    nodes: lock.nodes.isEmpty ? nil : lock.nodes.map { Report.Node(name: $0.name, state: $0.state) },
+                    obstacles: lock.obstacles.isEmpty
+                        ? nil : lock.obstacles.map { Report.Obstacle(place: $0.place, reason: $0.reason) }
                 )
             }
         )

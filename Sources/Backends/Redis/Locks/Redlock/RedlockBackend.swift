@@ -189,14 +189,25 @@ public final class RedlockBackend: LockBackend {
         if let name { return [try await self.ask { $0.status(of: name, then: $1) }] }
         let names = try await self.ask { $0.names(then: $1) }
         var all: [LockStatus] = []
+        var refusal: LockError?
+        var answered = 0
         for name in names {
-            let status = try await self.ask { $0.status(of: name, then: $1) }
-            if status.holder != nil || !status.waiters.isEmpty { all.append(status) }
+            do throws(LockError) {
+                let status = try await self.ask { $0.status(of: name, then: $1) }
+                answered += 1
+                if status.holder != nil || !status.waiters.isEmpty || !status.obstacles.isEmpty { all.append(status) }
+            } catch  where error.code == .serverRefused {
+                refusal = error
+                let key = self.configuration.keyPrefix + name.rawValue
+                all.append(LockStatus(name: name, unreadable: error, at: key))
+            }
         }
+        if let refusal, answered == 0 { throw refusal }
         return all
     }
 
-    /// Breaks a lock by hand, on all instances.
+    /// Breaks a lock by hand, on all instances. A holder that uses another library cannot be told; its lock stays as it is, unless
+    /// `immediately` is set.
     public func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply {
         try await self.ask { $0.breakLock(name, immediately: immediately, then: $1) }
     }

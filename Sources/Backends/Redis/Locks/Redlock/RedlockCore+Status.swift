@@ -34,7 +34,7 @@ extension RedlockCore {
         }
         for instance in self.instances {
             guard instance.client.state.isConnected else {
-                let reason = instance.machine.reason(now: now) ?? "not connected"
+                let reason = instance.reason(now: now) ?? "not connected"
                 answered(instance.index, .failure(LockError(.unreachable, reason)))
                 continue
             }
@@ -58,7 +58,7 @@ extension RedlockCore {
             guard answers.count(where: { $0.isSuccess }) >= self.configuration.quorum else {
                 return then(.failure(self.noQuorum(answers)))
             }
-            then(.success(self.status(of: name, answers)))
+            then(.success(self.status(of: name, key: key, answers)))
         }
     }
 
@@ -68,9 +68,14 @@ extension RedlockCore {
 
     private func noQuorum<Value>(_ answers: [Result<Value, LockError>]) -> LockError {
         var nodes: [LockError.NodeFailure] = []
+        var refusals = 0
         for (instance, answer) in zip(self.instances, answers) {
             guard case .failure(let error) = answer else { continue }
+            if error.code == .serverRefused { refusals += 1 }
             nodes.append(LockError.NodeFailure(node: instance.name, message: error.message))
+        }
+        if refusals > self.instances.count - self.configuration.quorum {
+            return LockError(.serverRefused, "too many instances refuse to tell", nodes: nodes)
         }
         return LockError(
             .noQuorum,
@@ -80,12 +85,13 @@ extension RedlockCore {
     }
 
     /// What most instances say; and what each of them says.
-    private func status(of name: LockName, _ answers: [Result<RESPValue, LockError>]) -> LockStatus {
+    private func status(of name: LockName, key: String, _ answers: [Result<RESPValue, LockError>]) -> LockStatus {
         var byHolder: [String: [LockStatus]] = [:]
         var nodes: [LockStatus.Node] = []
         var waiters: [LockStatus.Waiter] = []
         var waiterCount = 0
         var lastToken: FencingToken?
+        var obstacles: [LockStatus.Obstacle] = []
         let now = Instant.now
         for (instance, answer) in zip(self.instances, answers) {
             guard case .success(let value) = answer, let reply = StatusReply(value) else {
@@ -94,7 +100,8 @@ extension RedlockCore {
                 nodes.append(LockStatus.Node(name: instance.name, state: message))
                 continue
             }
-            let one = reply.status(of: name)
+            let one = reply.status(of: name, key: key)
+            for obstacle in one.obstacles where !obstacles.contains(obstacle) { obstacles.append(obstacle) }
             let isReserved = OwnerText.isReserved(reply.holder)
             nodes.append(
                 LockStatus.Node(
@@ -112,10 +119,10 @@ extension RedlockCore {
         let held = byHolder.values.first { $0.count >= self.configuration.quorum }
         var holder = held?.first?.holder
         if let held, holder != nil {
-            // With the shortest lease of those that count, and the token that they agree on.
-            let leases = held.compactMap { $0.holder?.remainingLease }.sorted(by: >)
-            holder?.remainingLease =
-                leases.count >= self.configuration.quorum ? leases[self.configuration.quorum - 1] : nil
+            // It is held for as long as a quorum has it, a key that never ends the longest; with the token that they agree on.
+            let ending = held.compactMap { $0.holder?.remainingLease }.sorted(by: >)
+            let place = self.configuration.quorum - 1 - (held.count - ending.count)
+            holder?.remainingLease = place >= 0 ? ending[place] : nil
             holder?.token = held.compactMap { $0.holder?.token }.max()
             holder?.isBroken = held.contains { $0.holder?.isBroken ?? false }
         }
@@ -126,7 +133,8 @@ extension RedlockCore {
             lastToken: lastToken,
             tokenDomain: .clock,
             nodes: nodes,
-            waiterCount: waiterCount
+            waiterCount: waiterCount,
+            obstacles: obstacles
         )
     }
 
@@ -138,7 +146,7 @@ extension RedlockCore {
     private static func text(_ status: LockStatus, isReserved: Bool, closed: String?) -> String {
         var text = "free"
         if let holder = status.holder {
-            let who = holder.metadata?.description ?? "another program"
+            let who = holder.metadata?.description ?? status.obstacles.first?.reason ?? "another program"
             text = isReserved ? "reserved for \(who)" : "held by \(who)"
             if let remaining = holder.remainingLease {
                 text += ", for \(remaining.wholeMilliseconds) ms"
@@ -186,7 +194,7 @@ extension RedlockCore {
                 guard let parts = reply.value.elements, parts.count == 2, let next = parts[0].string,
                     let page = parts[1].elements
                 else { return then(.failure(LockError(.serverRefused, "the answer to SCAN makes no sense"))) }
-                let all = found + page.compactMap(\.string)
+                let all = found + page.compactMap(\.validString)
                 if next == "0" { return then(.success(all)) }
                 self.scan(instance, cursor: next, found: all, then: then)
             }
@@ -204,12 +212,18 @@ extension RedlockCore {
             guard answers.count(where: { $0.isSuccess }) >= self.configuration.quorum else {
                 return then(.failure(self.noQuorum(answers)))
             }
-            var holders: [String] = []
-            for case .success(let value) in answers {
-                if let holder = value.string { holders.append(holder) }
+            let holders = answers.compactMap { try? $0.get().string }
+            guard !holders.isEmpty else { return then(.success(.notHeld)) }
+            // What a quorum has counts. Where nobody has one, it is one of our own that tries, if there is any.
+            let bySecret = Dictionary(grouping: holders) { $0.prefix(OwnerText.secretLength) }
+            let most = bySecret.values.first { $0.count >= self.configuration.quorum }?.first
+            let holder = most ?? holders.first(where: OwnerText.isOurs) ?? holders[0]
+            if immediately || OwnerText.isOurs(holder) {
+                return then(.success(.broken(OwnerText.metadata(of: holder))))
             }
-            guard let holder = holders.first else { return then(.success(.notHeld)) }
-            then(.success(.broken(OwnerText.metadata(of: holder))))
+            self.status(of: name) { status in
+                then(status.map { .cannotBeTold(remainingLease: $0.holder?.remainingLease) })
+            }
         }
     }
 
@@ -220,7 +234,7 @@ extension RedlockCore {
         if let refusal { return then(refusal) }
         for instance in self.instances {
             guard instance.client.state.isConnected, let found = instance.found else {
-                let reason = instance.machine.reason(now: .now) ?? "no answer"
+                let reason = instance.reason(now: .now) ?? "no answer"
                 return then(
                     LockError(.unreachable, "all instances are needed, and \(instance.name) cannot be used: \(reason)")
                 )

@@ -7,7 +7,8 @@ extension RedisLockBackend {
     /// Tells who holds and who waits.
     ///
     /// Without a name, it looks for keys with the prefix by SCAN, which blocks the server for no longer than any other
-    /// command: what is taken or released meanwhile may be missing or shown.
+    /// command: what is taken or released meanwhile may be missing or shown. A key whose name is not UTF-8 is no lock, and left out.
+    /// A lock that this user may not look at is shown with that (``LockStatus/obstacles``), unless none may be looked at.
     public func status(of name: LockName?) async throws(LockError) -> [LockStatus] {
         if let name { return [try await self.status(of: name)] }
         var names: Set<LockName> = []
@@ -23,12 +24,23 @@ extension RedisLockBackend {
             if let name = try? LockName(String(name)) { names.insert(name) }
         }
         var found: [LockStatus] = []
+        var refusal: LockError?
+        var answered = 0
         for name in names.sorted(by: { $0.rawValue < $1.rawValue }) {
-            let status = try await self.status(of: name)
-            // Without a prefix any text in the database could be somebody's lock: only those of this package are shown.
-            let isShown = prefix.isEmpty ? status.holder?.metadata != nil : status.holder != nil
-            if isShown || !status.waiters.isEmpty { found.append(status) }
+            do throws(LockError) {
+                let status = try await self.status(of: name)
+                answered += 1
+                // Without a prefix any key in the database could be somebody's: only locks of this package are shown.
+                let isShown =
+                    prefix.isEmpty
+                    ? status.holder?.metadata != nil : status.holder != nil || !status.obstacles.isEmpty
+                if isShown || !status.waiters.isEmpty { found.append(status) }
+            } catch  where error.code == .serverRefused {
+                refusal = error
+                found.append(LockStatus(name: name, unreadable: error, at: try self.configuration.key(of: name)))
+            }
         }
+        if let refusal, answered == 0 { throw refusal }
         return found
     }
 
@@ -40,7 +52,7 @@ extension RedisLockBackend {
             deadline: self.deadline(nil)
         )
         guard let answer = StatusReply(reply.value) else { throw .strangeReply(.status) }
-        return answer.status(of: name, epoch: reply.tag)
+        return answer.status(of: name, key: try self.configuration.key(of: name), epoch: reply.tag)
     }
 
     private func scan(matching pattern: String) async throws(LockError) -> [String] {
@@ -53,7 +65,7 @@ extension RedisLockBackend {
                 let page = parts[1].elements
             else { throw LockError(.serverRefused, "the server's answer to SCAN makes no sense") }
             cursor = next
-            keys += page.compactMap(\.string)
+            keys += page.compactMap(\.validString)
         } while cursor != "0"
         return keys
     }
@@ -64,8 +76,8 @@ extension RedisLockBackend {
 
     /// Breaks a lock by hand.
     ///
-    /// The holder is told by its channel, and again by its next renewal. A holder that uses another library is told
-    /// nothing; without `immediately` its lock stays until its lease has passed.
+    /// The holder is told by its channel, and again by its next renewal. A holder that uses another library cannot be told; its
+    /// lock stays as it is, unless `immediately` is set.
     public func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply {
         let reply = try await self.call(
             self.scripts.break,
@@ -75,7 +87,33 @@ extension RedisLockBackend {
         )
         if case .null = reply.value { return .notHeld }
         guard let holder = reply.value.string else { throw .strangeReply(.break) }
+        guard immediately || OwnerText.isOurs(holder) else {
+            return .cannotBeTold(remainingLease: try await self.status(of: name).holder?.remainingLease)
+        }
         return .broken(OwnerText.metadata(of: holder))
+    }
+}
+
+extension LockStatus {
+    /// Of a lock that this user may not look at.
+    init(name: LockName, unreadable error: LockError, at place: String) {
+        self.init(
+            name: name,
+            holder: nil,
+            waiters: [],
+            lastToken: nil,
+            tokenDomain: .clock,
+            obstacles: [
+                Obstacle(place: place, reason: "cannot be looked at: \(error.message)", hidesHolder: true)
+            ]
+        )
+    }
+}
+
+extension RESPValue {
+    /// The text of a string that is UTF-8.
+    var validString: String? {
+        self.bytes.flatMap { String(validating: $0.readableBytesView, as: UTF8.self) }
     }
 }
 
@@ -92,26 +130,31 @@ struct StatusReply {
     var waiters: [(owner: String, joinedMilliseconds: Int64)] = []
     /// How many more stand in the queue.
     var otherWaiters: Int
+    /// Which of the lock's keys are of another type, and of which one: `lock list,queue hash`.
+    var strangeKeys: String
 
     init?(_ value: RESPValue) {
-        guard let elements = value.elements, elements.count >= 5, let holder = elements[0].string,
+        guard let elements = value.elements, elements.count >= 6, let holder = elements[0].string,
             let remaining = elements[1].int, let fence = elements[2].string, let now = elements[3].int,
-            let others = elements[4].int, others >= 0
+            let others = elements[4].int, others >= 0, let strange = elements[5].string
         else { return nil }
         self.holder = holder
         self.remainingMilliseconds = remaining < 0 ? nil : remaining
         self.fence = fence
         self.serverMilliseconds = now
         self.otherWaiters = Int(clamping: others)
-        var rest = elements[5...]
+        self.strangeKeys = strange
+        var rest = elements[6...]
         while let owner = rest.popFirst() {
             guard let owner = owner.string, let joined = rest.popFirst()?.int else { return nil }
             self.waiters.append((owner, joined))
         }
     }
 
-    /// - Parameter epoch: the master's. The holder's token has this one or an earlier one, which nobody keeps.
-    func status(of name: LockName, epoch: Int64 = 0) -> LockStatus {
+    /// - Parameters:
+    ///   - key: the lock's.
+    ///   - epoch: the master's. The holder's token has this one or an earlier one, which nobody keeps.
+    func status(of name: LockName, key: String, epoch: Int64 = 0) -> LockStatus {
         let count = Int64(self.fence.prefix { $0.isNumber })
         let token = count.flatMap { FencingToken(epoch: epoch, count: $0) }
         var holder: LockStatus.Holder?
@@ -136,8 +179,22 @@ struct StatusReply {
             },
             lastToken: token,
             tokenDomain: .clock,
-            waiterCount: self.waiters.count + self.otherWaiters
+            waiterCount: self.waiters.count + self.otherWaiters,
+            obstacles: self.obstacles(key)
         )
+    }
+
+    private func obstacles(_ key: String) -> [LockStatus.Obstacle] {
+        self.strangeKeys.split(separator: ",").compactMap { entry in
+            let words = entry.split(separator: " ")
+            guard words.count == 2 else { return nil }
+            let type = words[1] == "?" ? "another type than a lock's" : "type \(words[1])"
+            return LockStatus.Obstacle(
+                place: words[0] == "lock" ? key : "dlock.\(words[0]):{\(key)}",
+                reason: "another program's key, of \(type)",
+                hidesHolder: words[0] == "lock"
+            )
+        }
     }
 
     /// A token, without its epoch, is the server's time at the grant, unless that clock was set back.
