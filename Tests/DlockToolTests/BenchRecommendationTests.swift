@@ -99,6 +99,31 @@ import Testing
         #expect(answer.picks[2].choices == ["ZooKeeper"])
     }
 
+    @Test func `whoever nobody is ahead of is taken, also where it is not ahead of all`() throws {
+        func redis(_ host: String, _ seq: Double, _ wide: [Double]) -> BenchPageSamples.Sample {
+            BenchPageSamples.Sample(url: "redis://\(host)", rates: [.seq: Samples.rounds(seq), .wide: wide])
+        }
+        // b is behind a, c is behind b, and c is ahead of a in one workload, where b's rounds overlap with all.
+        let pick = try self.recommendation([
+            redis("a", 9_000, [100, 101, 102]), redis("b", 4_000, [90, 130, 200]), redis("c", 1_000, [150, 151, 152]),
+        ]).picks[1]
+        #expect(pick.choices == ["Redis a"])
+        #expect(pick.reasons[0] == "Each of the others is clearly slower than another of these.")
+    }
+
+    @Test func `three that are ahead of each other in a circle are all candidates`() throws {
+        func redis(_ host: String, _ seq: [Double], _ wide: [Double], _ hot: [Double]) -> BenchPageSamples.Sample {
+            BenchPageSamples.Sample(url: "redis://\(host)", rates: [.seq: seq, .wide: wide, .hot: hot])
+        }
+        let (low, high, any) = ([10.0, 10, 10], [100.0, 100, 100], [1.0, 50, 1_000])
+        let pick = try self.recommendation([
+            redis("a", high, any, low), redis("b", low, high, any), redis("c", any, low, high),
+        ]).picks[1]
+        // Each is behind one of the others: in seq, in wide, in hot.
+        #expect(pick.choices == ["Redis a", "Redis b", "Redis c"])
+        #expect(pick.reasons[0].hasSuffix("take the one that you run anyway."))
+    }
+
     @Test func `where nothing tells of speed, what is promised decides`() throws {
         var redis = Samples.redis
         var zookeeper = Samples.zookeeper

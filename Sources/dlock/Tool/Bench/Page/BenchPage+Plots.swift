@@ -37,7 +37,7 @@ extension BenchPage {
             sentence: PlotSentence.rates(
                 group.workload,
                 bars.map { PlotSentence.Rate(name: $0.label.name, value: $0.value, range: $0.range) }),
-            note: "Workload \(group.workload.name).",
+            note: "\(group.inWords).",
             unit: "cycles a second",
             kind: .bars(bars)
         )
@@ -48,7 +48,7 @@ extension BenchPage {
         return self.percentiles(
             group,
             unit: isWait ? "wait for the lock" : "time of a cycle",
-            note: "Workload \(group.workload.name)."
+            note: "\(group.inWords)."
         ) { result in
             isWait ? result.waitMicroseconds : result.cycleMicroseconds
         } sentence: { times in
@@ -60,7 +60,7 @@ extension BenchPage {
         self.percentiles(
             group,
             unit: "from one holder's last step to the next one's first",
-            note: "Workload \(group.workload.name), where somebody was waiting already."
+            note: "\(group.inWords), where somebody was waiting already."
         ) { result in
             result.handOverMicroseconds
         } sentence: { times in
@@ -205,5 +205,13 @@ extension BenchPage {
             }
         }
         return bars.isEmpty ? nil : bars
+    }
+}
+
+extension BenchPage.Group {
+    /// `Workload hot-16, in 4 processes`.
+    fileprivate var inWords: String {
+        let processes = self.results.first?.processes.map { ", in \($0) processes" } ?? ""
+        return "Workload \(self.workload.name)\(processes)"
     }
 }

@@ -118,18 +118,19 @@ struct RecommendationRules {
             return ([slot], "It is the fastest: \(Readable.list(list)).")
         }
         // Whoever is clearly slower than another is out.
-        let contenders = slots.filter { slot in !slots.contains { isAhead($0, slot) != nil } }
+        let first = slots.filter { slot in !slots.contains { isAhead($0, slot) != nil } }
+        // Three may be ahead of each other in a circle, each elsewhere.
+        let contenders = first.isEmpty ? slots : first
+        guard contenders.count > 1 else {
+            return (contenders, "Each of the others is clearly slower than another of these.")
+        }
         let why = self.indecision(contenders)
         let strongest = contenders.map { self.page.subjects[$0].strength }.max() ?? 0
         let leaders = contenders.filter { self.page.subjects[$0].strength == strongest }
-        if leaders.count == 1, contenders.count > 1 {
+        if leaders.count == 1 {
             return (leaders, "\(why), so what they promise decides: \(self.name(leaders[0])) promises the most.")
         }
-        return (
-            leaders.isEmpty ? slots : leaders,
-            leaders.count > 1
-                ? "\(why), and they promise the same: take the one that you run anyway." : "\(why)."
-        )
+        return (leaders, "\(why), and they promise the same: take the one that you run anyway.")
     }
 
     private func indecision(_ contenders: [Int]) -> String {
