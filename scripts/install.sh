@@ -70,7 +70,7 @@ mkdir "$work/pages" "$work/man1"
 rm -f "$work/pages"/dlock.help.1 "$work/pages"/dlock.*-worker.1
 for page in "$work/pages"/*.1; do
     name=$(basename "$page" .1)
-    sed -e '/^\.Xr dlock\.\(help\|[a-z-]*-worker\) /d' -e '/^\.Sh "EXIT STATUS"$/d' -e 's/^\.Ex -std//' \
+    sed -e '/^\.Xr dlock\.\(help\|[a-z-]*-worker\) /d' -e '/^\.Sh "EXIT STATUS"$/d' -e 's/^\.Ex -std//' -e 's/^$/.Pp/' \
         -e 's/^\.Xr dlock\.\([a-z.-]*\)/.Xr dlock-\1/' -e "s/^\.Dt .*/.Dt $(tr a-z. A-Z- <<<"$name") 1/" \
         "$page" >"$work/man1/${name//./-}.1"
 done
