@@ -4,7 +4,7 @@ import ServerKit
 import Testing
 
 /// The backend itself, asked in ways in which a `LockClient` does not ask.
-@Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(1)))
+@Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(2)))
 struct RedlockAttemptReuseTests {
     private struct NoSink: LockEventSink {
         func receive(_ event: LockEvent) {}
@@ -22,7 +22,7 @@ struct RedlockAttemptReuseTests {
                 owner: LockOwner(
                     secret: LockOwner.Secret(using: &generator), metadata: OwnerMetadata(host: "h", pid: 1)
                 ),
-                lease: .seconds(3)
+                lease: .seconds(6)
             )
             func acquire() async throws -> FencingToken {
                 let deadline = ContinuousClock.now + .seconds(10)
