@@ -89,17 +89,18 @@ enum PageStyle {
           :root { --paper: #ffffff; --accent: #eef4fb; }
           body { padding: 0; max-width: none; font-size: 9.5pt; }
           h1 { font-size: 15pt; }
-          h2 { font-size: 12pt; margin: 16px 0 6px; break-after: avoid; }
-          h2 + .soft { break-after: avoid; }
+          h2 { font-size: 12pt; margin: 8px 0 4px; break-after: avoid; }
+          h2 + .soft { font-size: 8pt; margin: 0 0 6px; break-after: avoid; }
           .answer h2 { font-size: 12.5pt; margin-bottom: 8px; }
           .pick p, .change li, .pick .situation { font-size: 8.5pt; line-height: 1.35; margin: 3px 0; }
           .pick .choice { font-size: 11pt; }
           .change { margin-top: 8px; }
           .grid { grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 10px; }
-          .card { padding: 10px; }
+          .card { padding: 8px; }
+          figcaption { margin-bottom: 6px; }
           figure, .plots, .pick, li, p, tr { break-inside: avoid; }
-          svg.plot { max-height: 250px; }
-          h3 { font-size: 9pt; }
+          svg.plot { max-height: 245px; }
+          h3 { font-size: 8.5pt; }
           figcaption p { font-size: 7.5pt; }
           .scroll { overflow: visible; }
           table { font-size: 7pt; }

@@ -29,7 +29,7 @@ struct RecommendationRules {
         if !others.isEmpty,
             others.allSatisfy({ if case .ahead = self.page.comparison(leaders[0], $0) { true } else { false } })
         {
-            reasons.append("It is the fastest of these, too.")
+            reasons.append("None of the others is clearly faster.")
         }
         if embedded.count > 1 { reasons.append(speed) }
         let faster = others.compactMap { other -> String? in
