@@ -58,7 +58,7 @@ if ldd "$program" | grep -E 'swift|Foundation|dispatch|BlocksRuntime'; then
 fi
 # The tool of the argument parser's manual plugin, by itself: the plugin would build the whole package once more.
 parser=.build/checkouts/swift-argument-parser
-swift build --package-path "$parser" --scratch-path .build/manual --product generate-manual
+swift build --quiet --package-path "$parser" --scratch-path .build/manual --product generate-manual
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
