@@ -49,7 +49,7 @@ package struct TransportError: Error {
         }
         if !reasons.isEmpty { return reasons.prefix(4).joined(separator: ", ") }
         if error.dnsAError != nil || error.dnsAAAAError != nil { return "the host name could not be resolved" }
-        return "no connection within \(target.timeout)"
+        return "no connection within \(target.timeout.short)"
     }
 
     /// What NIO takes on all systems. Some take five more.
@@ -69,7 +69,7 @@ package struct TransportError: Error {
 
     private static func reason(of error: ChannelError, _ target: ConnectTarget) -> String {
         switch error {
-        case .connectTimeout: "no connection within \(target.timeout)"
+        case .connectTimeout: "no connection within \(target.timeout.short)"
         case .eof, .inputClosed, .alreadyClosed, .ioOnClosedChannel, .outputClosed: "the connection was closed"
         default: "\(error)"
         }
@@ -154,33 +154,6 @@ package struct TransportError: Error {
         case .cannotUseIPAddressInSNI, .invalidSNIHostname: "\(name) cannot be the TLS server name"
         default: "TLS failed: \(error)"
         }
-    }
-}
-
-/// A connection that is being made, and that nothing has been heard on.
-package enum Silence {
-    /// What is known of it, for a message.
-    ///
-    /// - Parameters:
-    ///   - accepted: since when there is a connection; nil: there is none yet.
-    ///   - started: when the attempt began.
-    ///   - request: what was asked and not answered.
-    package static func reason(
-        accepted: ContinuousClock.Instant?, started: ContinuousClock.Instant, now: ContinuousClock.Instant,
-        request: String
-    ) -> String {
-        guard let accepted else { return "no connection within \(Self.seconds(started.duration(to: now)))" }
-        return Self.reason(request: request, for: accepted.duration(to: now))
-    }
-
-    package static func reason(request: String, for duration: Duration) -> String {
-        "the server accepted the connection but did not answer \(request) within \(Self.seconds(duration))"
-    }
-
-    private static func seconds(_ duration: Duration) -> String {
-        let (seconds, attoseconds) = duration.components
-        let tenths = attoseconds / 100_000_000_000_000_000
-        return tenths == 0 ? "\(seconds) s" : "\(seconds).\(tenths) s"
     }
 }
 

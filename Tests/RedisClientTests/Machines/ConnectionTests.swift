@@ -164,7 +164,7 @@ import Testing
         #expect(talk.fire() == "arm 4.0 seconds")
         talk.wait(.seconds(4))
         #expect(
-            talk.fireTwice() == "close: outcomeUnknown: h:1: nothing arrived for 5.0 seconds while 1 requests were out"
+            talk.fireTwice() == "close: outcomeUnknown: h:1: nothing arrived for 5 s while 1 requests were out"
         )
     }
 
@@ -180,6 +180,6 @@ import Testing
         talk.wait(.seconds(1))
         #expect(talk.fireTwice().hasPrefix("a: outcomeUnknown"))
         talk.wait(.seconds(4))
-        #expect(talk.fireTwice().hasPrefix("close: outcomeUnknown: h:1: nothing arrived for 5.0 seconds"))
+        #expect(talk.fireTwice().hasPrefix("close: outcomeUnknown: h:1: nothing arrived for 5 s"))
     }
 }

@@ -65,7 +65,7 @@ import Testing
                 server.stop()
                 let error = await client.failure("PING")
                 #expect(error?.code == .outcomeUnknown)
-                #expect(error?.message.contains("nothing arrived for 0.5 seconds") == true)
+                #expect(error?.message.contains("nothing arrived for 0.5 s") == true)
                 let lost = recorder.events.last
                 server.resume()
                 try await client.eventuallyAnswers()

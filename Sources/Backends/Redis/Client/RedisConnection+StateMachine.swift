@@ -377,7 +377,7 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
         RedisError(
             .outcomeUnknown,
             endpoint: self.endpoint,
-            "nothing arrived for \(self.silenceTimeout) while \(self.slots.count) requests were out"
+            "nothing arrived for \(self.silenceTimeout.short) while \(self.slots.count) requests were out"
         )
     }
 

@@ -135,7 +135,7 @@ struct ZooKeeperConnectionStateMachine<Completion> {
                 ? .close(Silence.reason(request: "the greeting", for: self.patience)) : .wait(until: deadline)
         case .open(let timeout):
             let silence = self.lastHeard + timeout * 2 / 3
-            if now >= silence { return .close("the server has been silent for \(timeout * 2 / 3)") }
+            if now >= silence { return .close("the server has been silent for \((timeout * 2 / 3).short)") }
             let ping = self.lastSent + timeout / 3
             if now >= ping {
                 self.lastSent = now

@@ -174,7 +174,7 @@ public final class ZooKeeperLockBackend: LockBackend {
                     let left = max(.zero, ContinuousClock.now.duration(to: deadline))
                     let timer = core.eventLoop.scheduleTask(in: TimeAmount(left)) {
                         once.value.resume(
-                            .failure(LockError(.unreachable, "the ensemble did not answer within \(patience)"))
+                            .failure(LockError(.unreachable, "the ensemble did not answer within \(patience.brief)"))
                         )
                     }
                     question(core) { answer in

@@ -173,7 +173,7 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
         let path = self.paths.session(session)
         // A server that is cut off from the quorum would keep us until the session is gone.
         self.beatTimer.arm(Instant.now + patience) {
-            self.client.leaveServer("a write has had no answer for \(patience)")
+            self.client.leaveServer("a write has had no answer for \(patience.brief)")
         }
         self.submit(.setData(path: path, data: [])) { result in
             switch result {

@@ -180,6 +180,12 @@ final class ZooKeeperLockCore {
         )
     }
 
+    /// Why something that was asked has had no answer in time.
+    private var reasonOfSilence: String {
+        self.client.isOpen
+            ? self.client.lastError?.message ?? "the ensemble did not answer" : self.client.notConnected.message
+    }
+
     func makeContender(_ claim: LockClaim, lock: String, joinsQueue: Bool) -> Contender {
         // To look is a read; a node that is of no use would be two transactions.
         let looksFirst = self.usedUpLocks.contains(lock) || (!joinsQueue && !self.folders.isOwn(lock))
@@ -214,7 +220,7 @@ final class ZooKeeperLockCore {
     }
 
     private func giveUp(_ contender: Contender, cancelled: Bool) {
-        let reason = self.client.lastError?.message ?? "the ensemble did not answer"
+        let reason = self.reasonOfSilence
         // Who has no node has only looked. What is answered to that comes too late.
         if case .aside = contender.machine.state { _ = contender.machine.withdrawn() }
         if contender.machine.isUnknown {
@@ -271,7 +277,7 @@ final class ZooKeeperLockCore {
     /// The node stays on the list of those that are to be deleted.
     private func leaveTimedOut(_ attempt: AttemptID) {
         guard let contender = self.contenders[attempt] else { return }
-        let reason = self.client.lastError?.message ?? "the ensemble did not answer"
+        let reason = self.reasonOfSilence
         self.left(contender, .failure(LockError(.outcomeUnknown, reason)))
     }
 

@@ -130,7 +130,7 @@ extension RedlockConfiguration {
         guard (.milliseconds(100)...(.seconds(3_600))).contains(self.maximumClockSkew) else {
             throw LockError(
                 .invalidConfiguration,
-                "the clock skew that is borne is from 100 ms to an hour, not \(self.maximumClockSkew)"
+                "the clock skew that is borne is from 100 ms to an hour, not \(self.maximumClockSkew.brief)"
             )
         }
         guard self.instanceTimeout > .zero else {
