@@ -28,7 +28,7 @@ extension EmbeddedLockBackend {
             case "max-waiters":
                 options.maximumWaitersPerLock = try LockURL.maximumWaiters(item.value)
             default:
-                throw LockURL.invalid("embedded: has no option '\(item.name)'; it has max-waiters")
+                throw url.unknownOption(item, known: ["max-waiters"])
             }
         }
         let location = url.path.isEmpty ? try EmbeddedLocation.userDefault() : try EmbeddedLocation(path: url.path)
