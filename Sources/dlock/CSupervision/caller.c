@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -93,41 +94,18 @@ static void remember_descriptor(int descriptor) {
     descriptors[place] = descriptor;
 }
 
-#ifdef __linux__
-
-struct directory_entry {
-    uint64_t inode;
-    int64_t offset;
-    uint16_t size;
-    uint8_t type;
-    char name[];
-};
-
 static bool remember_listed_descriptors(void) {
-    int directory = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory < 0) return false;
-    _Alignas(struct directory_entry) char buffer[4096];
-    long count;
-    while ((count = syscall(SYS_getdents64, directory, buffer, sizeof buffer)) > 0) {
-        for (long at = 0; at < count;) {
-            struct directory_entry *entry = (struct directory_entry *)(buffer + at);
-            at += entry->size;
-            if (entry->name[0] < '0' || entry->name[0] > '9') continue;
-            int descriptor = atoi(entry->name);
-            if (descriptor != directory) remember_descriptor(descriptor);
-        }
+    DIR *directory = opendir("/proc/self/fd");
+    if (!directory) return false;
+    struct dirent *entry;
+    while ((entry = readdir(directory))) {
+        if (entry->d_name[0] < '0' || entry->d_name[0] > '9') continue;
+        int descriptor = atoi(entry->d_name);
+        if (descriptor != dirfd(directory)) remember_descriptor(descriptor);
     }
-    close(directory);
-    return count == 0;
+    closedir(directory);
+    return true;
 }
-
-#else
-
-static bool remember_listed_descriptors(void) {
-    return false;
-}
-
-#endif
 
 // `poll` says of many numbers at once which are none.
 static void remember_found_descriptors(void) {

@@ -49,7 +49,7 @@ struct Dlock: AsyncParsableCommand {
     }
 
     /// What a client and its backend open at most, with some to spare.
-    private static let descriptorsNeeded = 64
+    private static let descriptorsNeeded = 48
 
     /// Libraries that find none left end the process.
     private static func makeRoomForDescriptors() throws {
