@@ -8,7 +8,7 @@ extension RedisLockBackend {
     ///
     /// Without a name, it looks for keys with the prefix by SCAN, which blocks the server for no longer than any other
     /// command: what is taken or released meanwhile may be missing or shown. A key whose name is not UTF-8 is no lock, and left out.
-    /// A lock that this user may not look at is shown with that (``LockStatus/obstacles``), unless none may be looked at.
+    /// A lock that this user may not look at is shown with that (`LockStatus.obstacles`), unless none may be looked at.
     public func status(of name: LockName?) async throws(LockError) -> [LockStatus] {
         if let name { return [try await self.status(of: name)] }
         var names: Set<LockName> = []
