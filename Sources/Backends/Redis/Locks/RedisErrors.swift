@@ -64,7 +64,8 @@ extension LockError {
             case "WRONGTYPE":
                 self = LockError(
                     .serverRefused,
-                    "\(error.message) (the key of this lock holds something that is no lock)"
+                    "\(error.place)a key of this lock holds something that is no lock (WRONGTYPE): status shows which one; "
+                        + "rename or delete it, or use another prefix"
                 )
             case "NOAUTH":
                 self = LockError(
