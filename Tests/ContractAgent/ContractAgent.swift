@@ -24,6 +24,12 @@ struct ContractAgent {
             try await Waiters(name: arguments[3], count: count, lease: .milliseconds(lease)).run(url: arguments[2])
             exit(0)
         }
+        if arguments.count == 6, arguments[1] == "--pollers", let clients = Int(arguments[4]),
+            let tasks = Int(arguments[5])
+        {
+            await Pollers(name: arguments[3], clients: clients, tasks: tasks).run(url: arguments[2])
+            exit(0)
+        }
         if arguments.count == 4, arguments[1] == "--beat", let lease = Int(arguments[3]) {
             try await Beat(lease: .milliseconds(lease)).run(url: arguments[2])
             exit(0)

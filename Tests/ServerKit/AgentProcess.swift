@@ -42,6 +42,11 @@ package final class AgentProcess: Sendable {
             ["--waiters", url, name, "\(count)", String(Int(lease / .milliseconds(1)))], prefix: words)
     }
 
+    /// One whose tasks ask for one lock without waiting: see ContractAgent/Pollers.swift.
+    package static func pollers(clients: Int, tasks: Int, url: String, name: String) throws -> AgentProcess {
+        try AgentProcess(["--pollers", url, name, "\(clients)", "\(tasks)"])
+    }
+
     /// One that measures how long its main actor stands still: see ContractAgent/Beat.swift.
     package static func beat(url: String, lease: Duration, prefix words: [String] = []) throws -> AgentProcess {
         try AgentProcess(["--beat", url, String(Int(lease / .milliseconds(1)))], prefix: words)
