@@ -158,7 +158,7 @@ final class ZooKeeperLockCore {
         let wait =
             request.deadline.map { deadline in
                 let left = Instant.now.duration(to: deadline)
-                return min(patience, left - min(left / 4, .milliseconds(250)))
+                return min(patience, left - min(left / 4, .milliseconds(500)))
             } ?? patience
         let attempt = claim.attempt
         let core = NIOLoopBound(self, eventLoop: self.eventLoop)
