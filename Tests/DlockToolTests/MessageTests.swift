@@ -61,6 +61,30 @@ struct MessageTests {
         try await ZooKeeperServer.withServer { try await Self.checkHolderIsHarmless($0.url) }
     }
 
+    @Test func `nothing that a status tells controls a terminal, wherever it comes from`() throws {
+        let owner = OwnerMetadata(host: Self.hostile, pid: 1, label: Self.hostile)
+        for hidesHolder in [true, false] {
+            let status = LockStatus(
+                name: try LockName("a\u{202E}b"),
+                holder: hidesHolder
+                    ? nil
+                    : LockStatus.Holder(
+                        metadata: owner, token: nil, remainingLease: nil, heldFor: nil, isBroken: true),
+                waiters: [LockStatus.Waiter(metadata: owner, waitingFor: nil)],
+                lastToken: nil,
+                tokenDomain: .clock,
+                nodes: [LockStatus.Node(name: Self.hostile, state: Self.hostile)],
+                obstacles: [
+                    LockStatus.Obstacle(place: Self.hostile, reason: Self.hostile, hidesHolder: hidesHolder),
+                    LockStatus.Obstacle(place: Self.hostile, reason: Self.hostile, hidesHolder: false),
+                ]
+            )
+            let text = StatusReport.text([status])
+            #expect(!text.unicodeScalars.contains { $0.mayControl && $0 != "\n" }, "\(text.debugDescription)")
+            #expect(text.split(separator: "\n").count == (hidesHolder ? 4 : 5), "\(text)")
+        }
+    }
+
     @Test func `what the environment says of an outer lock controls no terminal`() async throws {
         try await Shell.with { shell async throws in
             let script =

@@ -1,9 +1,9 @@
 #if canImport(Glibc)
-import Glibc
+package import Glibc
 #elseif canImport(Musl)
-import Musl
+package import Musl
 #elseif canImport(Darwin)
-import Darwin
+package import Darwin
 #endif
 
 /// A path as the system knows it: bytes, which need not be text.
@@ -12,7 +12,7 @@ package struct PathBytes: Hashable, Sendable {
 
     package init(_ bytes: some Sequence<UInt8>) { self.bytes = Array(bytes) }
 
-    init(_ text: String) { self.bytes = Array(text.utf8) }
+    package init(_ text: String) { self.bytes = Array(text.utf8) }
 
     init(cString: UnsafePointer<CChar>) {
         self.bytes = Array(UnsafeRawBufferPointer(start: cString, count: strlen(cString)))
@@ -20,7 +20,7 @@ package struct PathBytes: Hashable, Sendable {
 
     private static let slash = UInt8(ascii: "/")
 
-    var isEmpty: Bool { self.bytes.isEmpty }
+    package var isEmpty: Bool { self.bytes.isEmpty }
     var endsWithSlash: Bool { self.bytes.last == Self.slash }
     var hasControlCharacters: Bool { self.bytes.contains { $0 < 0x20 || $0 == 0x7F } }
 
@@ -41,19 +41,19 @@ package struct PathBytes: Hashable, Sendable {
         PathBytes(self.bytes + (self.endsWithSlash ? [] : [Self.slash]) + name.bytes)
     }
 
-    func withCString<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {
+    package func withCString<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {
         (self.bytes + [0]).withUnsafeBytes { body($0.baseAddress!.assumingMemoryBound(to: CChar.self)) }
     }
 
     /// With all symbolic links resolved; `nil` with `errno` if it does not exist.
-    var real: PathBytes? {
+    package var real: PathBytes? {
         guard let resolved = self.withCString({ realpath($0, nil) }) else { return nil }
         defer { free(resolved) }
         return PathBytes(cString: resolved)
     }
 
     /// What it is, with links followed; `nil` with `errno`.
-    var status: stat? {
+    package var status: stat? {
         var status = stat()
         return self.withCString { stat($0, &status) } == 0 ? status : nil
     }

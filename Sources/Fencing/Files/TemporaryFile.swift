@@ -1,11 +1,11 @@
 import Synchronization
 
 #if canImport(Glibc)
-import Glibc
+package import Glibc
 #elseif canImport(Musl)
-import Musl
+package import Musl
 #elseif canImport(Darwin)
-import Darwin
+package import Darwin
 #endif
 
 /// A new file beside another, which takes its place when it is complete.
@@ -20,12 +20,12 @@ package final class TemporaryFile {
     private let target: PathBytes
     private var hasName = false
     private var isInPlace = false
-    private(set) var descriptor: Int32
+    package private(set) var descriptor: Int32
 
     /// Makes the file. Only its owner may read it until its mode is set.
     ///
     /// - Parameter mode: The mode it gets; `nil` for what the umask allows.
-    init(beside target: PathBytes, mode: mode_t?) throws(FencedFileError) {
+    package init(beside target: PathBytes, mode: mode_t?) throws(FencedFileError) {
         self.target = target
         let random = String(UInt64.random(in: 0...UInt64.max), radix: 36)
         self.path = target.folder.appending(PathBytes(".dlock-\(getpid())-\(random)"))
@@ -78,7 +78,7 @@ package final class TemporaryFile {
         #endif
     }()
 
-    func write(_ text: String) throws(FencedFileError) {
+    package func write(_ text: String) throws(FencedFileError) {
         var rest = Array(text.utf8)[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { systemWrite(self.descriptor, $0.baseAddress, $0.count) }
@@ -89,12 +89,12 @@ package final class TemporaryFile {
     }
 
     /// Waits until the contents are on the disk.
-    func sync() throws(FencedFileError) {
+    package func sync() throws(FencedFileError) {
         guard fsync(self.descriptor) == 0 else { throw FencedFileError(path: self.target.shown, code: errno) }
     }
 
     /// Takes the place of the file that it was made beside, durably.
-    func takePlace() throws(FencedFileError) {
+    package func takePlace() throws(FencedFileError) {
         guard self.giveName(),
             self.path.withCString({ old in self.target.withCString { systemRename(old, $0) } }) == 0
         else { throw FencedFileError(path: self.target.shown, code: errno) }
@@ -134,7 +134,7 @@ package final class TemporaryFile {
     }
 
     /// Removes the file, unless it is in its place.
-    func discard() {
+    package func discard() {
         guard self.hasName, !self.isInPlace else { return }
         _ = self.path.withCString { unlink($0) }
         self.forgetName()

@@ -92,8 +92,8 @@ enum Console {
         }
     }
 
-    /// Returns 0 or an errno.
-    private static func write(_ text: String, to descriptor: Int32) -> Int32 {
+    /// Writes all of a text. Returns 0 or an errno.
+    static func write(_ text: String, to descriptor: Int32) -> Int32 {
         var rest = Array(text.utf8)[...]
         while !rest.isEmpty {
             let written = rest.withUnsafeBytes { systemWrite(descriptor, $0.baseAddress, $0.count) }
@@ -110,25 +110,32 @@ enum Console {
         return 0
     }
 
-    /// One line of standard input, without its line feed; `nil` at its end.
-    static func readLine() -> String? {
-        var line: [UInt8] = []
-        var byte: UInt8 = 0
+    /// Reads some of standard input. Returns how much; 0 at its end, less than that with `errno`.
+    static func read(into buffer: inout [UInt8]) -> Int {
         while true {
-            let count = read(0, &byte, 1)
-            if count < 0 && errno == EINTR { continue }
-            if count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) {
+            let count = systemRead(0, &buffer, buffer.count)
+            guard count < 0 else { return count }
+            if errno == EAGAIN || errno == EWOULDBLOCK {
                 Self.wait(for: 0, POLLIN)
-                continue
+            } else if errno != EINTR {
+                return count
             }
-            guard count > 0 else { return line.isEmpty ? nil : String(decoding: line, as: UTF8.self) }
-            if byte == UInt8(ascii: "\n") { return String(decoding: line, as: UTF8.self) }
-            line.append(byte)
         }
     }
 
+    /// One line of standard input, without its line feed; `nil` at its end.
+    static func readLine() -> String? {
+        var line: [UInt8] = []
+        var byte: [UInt8] = [0]
+        while Self.read(into: &byte) > 0 {
+            if byte[0] == UInt8(ascii: "\n") { return String(decoding: line, as: UTF8.self) }
+            line += byte
+        }
+        return line.isEmpty ? nil : String(decoding: line, as: UTF8.self)
+    }
+
     /// Waits until a descriptor that does not block can be read or written.
-    static func wait(for descriptor: Int32, _ event: Int32) {
+    private static func wait(for descriptor: Int32, _ event: Int32) {
         var entry = pollfd(fd: descriptor, events: Int16(event), revents: 0)
         _ = poll(&entry, 1, -1)
     }
@@ -136,4 +143,8 @@ enum Console {
 
 private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int) -> Int {
     write(descriptor, bytes, count)
+}
+
+private func systemRead(_ descriptor: Int32, _ buffer: UnsafeMutableRawPointer, _ count: Int) -> Int {
+    read(descriptor, buffer, count)
 }

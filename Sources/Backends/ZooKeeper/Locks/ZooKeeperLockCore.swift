@@ -154,11 +154,13 @@ final class ZooKeeperLockCore {
         contender.request = continuation
         if self.answerAgain(contender) { return }
         let patience = self.configuration.requestTimeout
-        // A little before the caller's own deadline, so that it hears why.
+        // A little before the caller's own deadline, so that it hears why. Where nothing is connected the rest of the time is worth
+        // less than the reason.
+        let margin = self.client.isOpen ? Duration.milliseconds(100) : .milliseconds(250)
         let wait =
             request.deadline.map { deadline in
                 let left = Instant.now.duration(to: deadline)
-                return min(patience, left - min(left / 4, .milliseconds(500)))
+                return min(patience, left - min(left / 4, margin))
             } ?? patience
         let attempt = claim.attempt
         let core = NIOLoopBound(self, eventLoop: self.eventLoop)

@@ -190,8 +190,6 @@ struct BenchCommand: AsyncParsableCommand {
 
     @concurrent
     func run() async throws {
-        // A worker process that died is told to the user in words.
-        signal(SIGPIPE, SIG_IGN)
         Self.raiseDescriptorLimit()
         // Before the measurement, which may last for minutes.
         let page = try self.html.map { try PageFile($0) }

@@ -9,34 +9,33 @@ enum StatusReport {
     }
 
     private static func text(_ lock: LockStatus) -> String {
-        var lines: [String] = []
         var obstacles = lock.obstacles
+        var state: String
         if lock.holder?.metadata == nil, let index = obstacles.firstIndex(where: \.hidesHolder) {
             let obstacle = obstacles.remove(at: index)
-            lines.append("\(Console.bold(lock.name.rawValue)): \(obstacle.reason) (\(obstacle.place))")
+            state = "\(obstacle.reason) (\(obstacle.place))"
         } else if let holder = lock.holder {
-            var line =
-                "\(Console.bold(lock.name.rawValue.harmless)): held by \(holder.metadata?.description ?? "another program")"
-            if let token = holder.token { line += ", token \(token)" }
-            if let heldFor = holder.heldFor { line += ", for \(heldFor.brief)" }
-            if let remaining = holder.remainingLease { line += ", lease ends in \(remaining.brief) unless renewed" }
-            if holder.isBroken { line += ", told to let go" }
-            lines.append(line)
+            state = "held by \(holder.metadata?.description ?? "another program")"
+            if let token = holder.token { state += ", token \(token)" }
+            if let heldFor = holder.heldFor { state += ", for \(heldFor.brief)" }
+            if let remaining = holder.remainingLease { state += ", lease ends in \(remaining.brief) unless renewed" }
+            if holder.isBroken { state += ", told to let go" }
         } else {
-            let last = lock.lastToken.map { " (last token \($0))" } ?? ""
-            lines.append("\(Console.bold(lock.name.rawValue.harmless)): free\(last)")
+            state = "free" + (lock.lastToken.map { " (last token \($0))" } ?? "")
         }
-        for obstacle in obstacles { lines.append(Console.dim("  \(obstacle.reason) (\(obstacle.place))")) }
+        var details = obstacles.map { "\($0.reason) (\($0.place))" }
         for (index, waiter) in lock.waiters.enumerated() {
-            var line = "  \(index + 1). waiting: \(waiter.metadata?.description ?? "unknown")"
+            var line = "\(index + 1). waiting: \(waiter.metadata?.description ?? "unknown")"
             if let waitingFor = waiter.waitingFor { line += ", for \(waitingFor.brief)" }
-            lines.append(Console.dim(line))
+            details.append(line)
         }
         if lock.waiterCount > lock.waiters.count {
-            lines.append(Console.dim("  and \(lock.waiterCount - lock.waiters.count) more"))
+            details.append("and \(lock.waiterCount - lock.waiters.count) more")
         }
-        for node in lock.nodes { lines.append(Console.dim("  \(node.name): \(node.state)".harmless)) }
-        return lines.joined(separator: "\n")
+        details += lock.nodes.map { "\($0.name): \($0.state)" }
+        // Names, places and what servers say come from others: here all of it goes by.
+        let first = "\(Console.bold(lock.name.rawValue.harmless)): \(state.harmless)"
+        return ([first] + details.map { Console.dim("  \($0.harmless)") }).joined(separator: "\n")
     }
 
     private struct Report: Encodable {

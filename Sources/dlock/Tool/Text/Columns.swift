@@ -1,11 +1,3 @@
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#elseif canImport(Darwin)
-import Darwin
-#endif
-
 extension String {
     /// How many columns of a terminal it takes. East Asian characters and emoji take two.
     var columns: Int { self.reduce(0) { $0 + $1.columns } }

@@ -117,12 +117,7 @@ struct WriteCommand: ParsableCommand {
     private static func copyInput(to descriptor: Int32) throws {
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         while true {
-            let count = read(0, &buffer, buffer.count)
-            if count < 0 && errno == EINTR { continue }
-            if count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) {
-                Console.wait(for: 0, POLLIN)
-                continue
-            }
+            let count = Console.read(into: &buffer)
             guard count >= 0 else { throw Self.failure("standard input cannot be read") }
             if count == 0 { return }
             var rest = buffer[..<count]

@@ -1,3 +1,5 @@
+import DistributedLocks
+
 /// Text in a page, whoever wrote it.
 enum HTMLText {
     /// Text as it stands between tags and in quoted attributes.
@@ -21,10 +23,7 @@ enum HTMLText {
     }
 
     private static func isUnseen(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar.properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse: true
-        default: false
-        }
+        scalar.mayControl || [.format, .privateUse].contains(scalar.properties.generalCategory)
     }
 
     /// An element. Attribute values are escaped, the content is not: it is made of elements and escaped text.

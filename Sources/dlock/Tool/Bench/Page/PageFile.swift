@@ -1,3 +1,4 @@
+import FencingFiles
 import Foundation
 
 /// Where a page goes: standard output, or a file that is replaced in one step.
@@ -5,8 +6,8 @@ struct PageFile {
     private enum Place {
         case standardOutput
         /// A device, a pipe: what cannot be replaced.
-        case written(path: String)
-        case replaced(path: String, mode: mode_t?)
+        case written(PathBytes)
+        case replaced(PathBytes, mode: mode_t?)
     }
 
     private let place: Place
@@ -28,22 +29,22 @@ struct PageFile {
             throw Failure(status: ExitStatus.usage, message: "--html is the name of a file, or - for standard output")
         }
         // What a symbolic link leads to is replaced, not the link.
-        let path = Self.resolved(name)
-        var status = stat()
-        guard stat(path, &status) == 0 else {
+        let given = PathBytes(RawText.bytes(name))
+        let path = given.real ?? given
+        guard let status = path.status else {
             guard errno == ENOENT else { throw Self.failure(name, errno) }
-            self.place = .replaced(path: path, mode: nil)
-            try Self.probe(path, name)
+            self.place = .replaced(path, mode: nil)
+            try self.withNewFile(beside: path, mode: nil) { _ in }
             return
         }
         guard status.st_mode & S_IFMT != S_IFDIR else { throw Self.failure(name, EISDIR) }
-        guard access(path, W_OK) == 0 else { throw Self.failure(name, errno) }
+        guard path.withCString({ access($0, W_OK) }) == 0 else { throw Self.failure(name, errno) }
         guard status.st_mode & S_IFMT == S_IFREG else {
-            self.place = .written(path: path)
+            self.place = .written(path)
             return
         }
-        self.place = .replaced(path: path, mode: status.st_mode & 0o7777)
-        try Self.probe(path, name)
+        self.place = .replaced(path, mode: status.st_mode & 0o7777)
+        try self.withNewFile(beside: path, mode: nil) { _ in }
     }
 
     /// Writes all of it, or leaves the file as it was.
@@ -54,55 +55,33 @@ struct PageFile {
         case .standardOutput:
             Console.print(text, terminator: "")
         case .written(let path):
-            let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+            let descriptor = path.withCString { open($0, O_WRONLY | O_CLOEXEC) }
             guard descriptor >= 0 else { throw Self.failure(self.name, errno) }
             defer { close(descriptor) }
-            try Self.write(text, to: descriptor, self.name)
+            let code = Console.write(text, to: descriptor)
+            guard code == 0 else { throw Self.failure(self.name, code) }
         case .replaced(let path, let mode):
-            let temporary = Self.temporaryName(beside: path)
-            let descriptor = try Self.created(temporary, self.name)
-            var isInPlace = false
-            defer {
-                close(descriptor)
-                if !isInPlace { unlink(temporary) }
+            try self.withNewFile(beside: path, mode: mode) { file throws(FencedFileError) in
+                try file.write(text)
+                try file.sync()
+                try file.takePlace()
             }
-            try Self.write(text, to: descriptor, self.name)
-            if let mode, fchmod(descriptor, mode) != 0 { throw Self.failure(self.name, errno) }
-            guard fsync(descriptor) == 0, rename(temporary, path) == 0 else { throw Self.failure(self.name, errno) }
-            isInPlace = true
         }
     }
 
-    private static func probe(_ path: String, _ name: String) throws {
-        let temporary = Self.temporaryName(beside: path)
-        close(try Self.created(temporary, name))
-        unlink(temporary)
-    }
-
-    private static func created(_ path: String, _ name: String) throws -> Int32 {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
-        guard descriptor >= 0 else { throw Self.failure(name, errno) }
-        return descriptor
-    }
-
-    private static func temporaryName(beside path: String) -> String {
-        let slash = path.lastIndex(of: "/").map { path.index(after: $0) } ?? path.startIndex
-        return path[..<slash] + ".dlock-\(getpid())-\(String(UInt64.random(in: 0...UInt64.max), radix: 36))"
-    }
-
-    private static func resolved(_ path: String) -> String {
-        guard let resolved = realpath(path, nil) else { return path }
-        defer { free(resolved) }
-        return String(cString: resolved)
-    }
-
-    private static func write(_ text: String, to descriptor: Int32, _ name: String) throws {
-        var rest = Array(text.utf8)[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { throw Self.failure(name, errno) }
-            rest = rest.dropFirst(count)
+    /// Makes a file beside another, which is gone afterwards unless it has taken its place.
+    private func withNewFile(
+        beside path: PathBytes,
+        mode: mode_t?,
+        _ body: (TemporaryFile) throws(FencedFileError) -> Void
+    ) throws {
+        do throws(FencedFileError) {
+            let file = try TemporaryFile(beside: path, mode: mode)
+            defer { file.discard() }
+            try body(file)
+        } catch {
+            throw Failure(
+                status: ExitStatus.cannotWrite, message: "the page '\(self.name)' cannot be written: \(error.message)")
         }
     }
 
