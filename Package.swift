@@ -346,7 +346,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SupervisionTests",
-            dependencies: ["CSupervision", "Supervision", "supervision-agent"],
+            dependencies: ["CSupervision", "ServerKit", "Supervision", "supervision-agent"],
             swiftSettings: settings
         ),
         .executableTarget(

@@ -37,7 +37,7 @@ struct ProcessTests {
     func `a holder that was stopped past its lease knows on its first step`(backend: ContractBackend) async throws {
         try await backend.withStore(isCrashing: true) { store in
             try await Self.withAgents(2, store, lease: backend.allowed(.milliseconds(2_000))) { agents in
-                agents[0].signal(SIGSTOP)
+                try agents[0].stop()
                 try await eventually("the next one holds") { agents[1].said("held") }
                 let first = try #require(agents[0].token)
                 let second = try #require(agents[1].token)
@@ -119,7 +119,7 @@ struct ProcessTests {
     ) async throws {
         try await backend.withStore(isCrashing: true) { store in
             try await Self.withAgents(3, store, lease: backend.allowed(.milliseconds(3_000))) { agents in
-                agents[1].signal(SIGSTOP)
+                try agents[1].stop()
                 agents[0].letGo()
                 try await eventually("the last one holds") { agents[2].said("held") }
                 agents[2].letGo()

@@ -1,4 +1,5 @@
 import Foundation
+import ServerKit
 import Testing
 
 /// `dlock run`, as a user sees it.
@@ -124,7 +125,7 @@ struct RunTests {
                 "exec \"$D\" run a -- sh -c 'echo $DLOCK_FENCING_TOKEN > token; cat alive > last; sleep 0.2; cat alive > later'"
             )
             try await eventually("one waits") { try await shell.status("a").waiters.count == 1 }
-            kill(holder.pid, SIGSTOP)
+            try stopProcess(holder.pid)
             #expect(await next.end().status == 0)
             #expect(shell.contents("last") == shell.contents("later"), "the first command went on")
             let second = shell.contents("token").map { String($0.dropLast()) }

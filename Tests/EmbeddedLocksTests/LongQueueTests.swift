@@ -26,7 +26,7 @@ struct LongQueueTests {
                 try await withClient(path) { last in
                     let behind = Task { try await last.acquire("a") }
                     try await eventually("one more waits") { last.queuedCount == 1 }
-                    many.signal(SIGSTOP)
+                    try many.stop()
                     try await handle.release()
                     // It looks again and again, each time for one that does not take its turn.
                     try await behind.value.release()

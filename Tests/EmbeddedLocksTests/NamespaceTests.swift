@@ -112,7 +112,7 @@ struct NamespaceTests {
                     #expect(try await client.acquireIfAvailable("a") == nil)
                     // Neither is found dead nor holds on for longer than its lease when it is stopped.
                     let inner = try #require(Self.child(of: other.pid))
-                    kill(inner, SIGSTOP)
+                    try stopProcess(inner)
                     let stopped = ContinuousClock.now
                     let next = try await client.acquire("a", waitingAtMost: .seconds(15))
                     #expect(ContinuousClock.now - stopped > .milliseconds(1_200))

@@ -128,6 +128,9 @@ package final class AgentProcess: Sendable {
 
     package func signal(_ number: Int32) { kill(self.pid, number) }
 
+    /// Comes back when it stands still: see ``stopProcess(_:)``.
+    package func stop() throws { try stopProcess(self.pid) }
+
     package func letGo() { try? self.input.fileHandleForWriting.close() }
 
     /// Ends the process if it has not ended.

@@ -48,6 +48,9 @@ package final class ChildProcess: Sendable {
 
     package func signal(_ number: Int32) { kill(self.pid, number) }
 
+    /// Comes back when it stands still: see ``stopProcess(_:)``.
+    package func stop() throws { try stopProcess(self.pid) }
+
     /// Whether it has ended by itself.
     package var hasEnded: Bool {
         self.status.withLock { known in

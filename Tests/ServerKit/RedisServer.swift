@@ -143,7 +143,7 @@ package final class RedisServer: Sendable {
     }
 
     /// Stops the server's process in its tracks.
-    package func stop() { self.process.withLock { $0?.signal(SIGSTOP) } }
+    package func stop() throws { try self.process.withLock { try $0?.stop() } }
 
     /// Lets a stopped server go on.
     package func resume() { self.process.withLock { $0?.signal(SIGCONT) } }

@@ -86,7 +86,7 @@ package final class SentinelNode: Sendable {
     /// Ends the process at once.
     package func kill() { self.process.withLock { $0?.end() } }
     /// Stops the process in its tracks.
-    package func stop() { self.process.withLock { $0?.signal(SIGSTOP) } }
+    package func stop() throws { try self.process.withLock { try $0?.stop() } }
     /// Lets a stopped process go on.
     package func resume() { self.process.withLock { $0?.signal(SIGCONT) } }
 

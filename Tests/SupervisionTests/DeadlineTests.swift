@@ -1,4 +1,5 @@
 import CSupervision
+import ServerKit
 import Supervision
 import Testing
 
@@ -133,7 +134,7 @@ extension ProcessTests {
             let deadline = ContinuousClock.now + .seconds(2)
             _ = await read.wait(for: Int32(POLLIN))
             let watchdog = try #require(pid_t(await read.readLine()))
-            kill(watchdog, SIGSTOP)
+            try stopProcess(watchdog)
             let end = await supervisor.end()
             #expect(end == .exited(.signalled(SIGKILL), stoppedByWatchdog: true))
             #expect(ContinuousClock.now - deadline < .seconds(5))

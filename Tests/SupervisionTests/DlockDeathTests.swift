@@ -1,3 +1,4 @@
+import ServerKit
 import Supervision
 import Testing
 
@@ -69,7 +70,7 @@ extension ProcessTests {
             let group = await agent.waitForStart()
             _ = await read.wait(for: Int32(POLLIN))
             try await Task.sleep(for: delay)
-            agent.signal(SIGSTOP)
+            try stopProcess(agent.pid)
             let deadline = ContinuousClock.now + .milliseconds(1000)
             let goneAt = await read.hangUp()
             #expect(goneAt < deadline)
@@ -84,7 +85,7 @@ extension ProcessTests {
             let agent = Agent(["--grace", "50"], command: ["sh", "-c", Self.script, fifo])
             _ = await agent.waitForStart()
             _ = await read.wait(for: Int32(POLLIN))
-            agent.signal(SIGSTOP)
+            try stopProcess(agent.pid)
             agent.signal(SIGKILL)
             #expect(await read.wait(for: Int32(POLLHUP)))
         }

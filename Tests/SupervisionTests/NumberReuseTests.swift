@@ -1,4 +1,5 @@
 import CSupervision
+import ServerKit
 import Supervision
 import Testing
 
@@ -22,7 +23,7 @@ extension ProcessTests {
             let group = await agent.waitForStart()
             _ = await read.wait(for: Int32(POLLIN))
             let watchdog = try #require(pid_t(await read.readLine()))
-            agent.signal(SIGSTOP)
+            try stopProcess(agent.pid)
             kill(watchdog, SIGKILL)
             #expect(await isGone(group))
             csup_reap(group)

@@ -31,7 +31,7 @@ import Testing
             try await withClient(server.endpoint, eventLoop: eventLoop, { $0.silenceTimeout = .seconds(60) }) {
                 client, recorder in
                 _ = try await client.text("PING")
-                server.stop()
+                try server.stop()
                 let limits = [400, 100, 300, 200, 100].map { Duration.milliseconds($0) }
                 // On the event loop, so that nothing delays the requests until their deadlines.
                 let ends = try await eventLoop.flatSubmit {
@@ -62,7 +62,7 @@ import Testing
         try await RedisServer.withServer { server in
             try await withClient(server.endpoint, { $0.silenceTimeout = .milliseconds(500) }) { client, recorder in
                 try await client.eventuallyAnswers()
-                server.stop()
+                try server.stop()
                 let error = await client.failure("PING")
                 #expect(error?.code == .outcomeUnknown)
                 #expect(error?.message.contains("nothing arrived for 0.5 s") == true)

@@ -60,7 +60,7 @@ struct RedlockEndTests {
                 try await eventually("it is held everywhere") {
                     try (0..<3).allSatisfy { try servers.lockKeys($0).contains("dlock:a") }
                 }
-                servers[1].stop()
+                try servers[1].stop()
                 try await handle.release()
                 ending = .now
             }

@@ -18,7 +18,7 @@ struct InstanceFaultTests {
         for index in 3...4 {
             switch fault {
             case .down: servers[index].kill()
-            case .hung: servers[index].stop()
+            case .hung: try servers[index].stop()
             case .slow: proxies[index].set(.delay(.milliseconds(700)), .toClient)
             case .refusing: try servers[index].command("CONFIG", "SET", "min-replicas-to-write", "1")
             }
@@ -343,7 +343,7 @@ struct InstanceFaultTests {
                     for round in 0..<3 {
                         let seen = await log.tokens.count
                         // Two at most at a time, and the restarted one is closed for a second.
-                        servers[round % 5].stop()
+                        try servers[round % 5].stop()
                         try await servers[(round + 2) % 5].restart()
                         try await eventually("grants go on") { await log.tokens.count > seen + 20 }
                         servers[round % 5].resume()

@@ -154,7 +154,7 @@ struct FailoverTests {
             try await withLocks(setup.url) { locks async throws in
                 let first = try await token(locks)
                 let master = try setup.agreedMaster()
-                for sentinel in setup.sentinels { sentinel.stop() }
+                for sentinel in setup.sentinels { try sentinel.stop() }
                 defer { for sentinel in setup.sentinels { sentinel.resume() } }
                 // Connections stay: only an answer tells.
                 try master.command("REPLICAOF", "127.0.0.1", "1")

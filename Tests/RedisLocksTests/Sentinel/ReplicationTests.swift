@@ -71,7 +71,7 @@ struct ReplicationTests {
                     waiter.letGo()
                     #expect(try await waiter.end() > before)
 
-                    replica.stop()
+                    try replica.stop()
                     defer { replica.resume() }
                     let error = await #expect(throws: LockError.self) {
                         try await first.withLock("b", waitingAtMost: .seconds(10)) { _ in }
@@ -91,7 +91,7 @@ struct ReplicationTests {
                 await holder.isHeld()
                 let master = try setup.agreedMaster()
                 let replica = try #require(setup.servers.first { $0 !== master })
-                replica.stop()
+                try replica.stop()
                 defer { replica.resume() }
                 // For five seconds there is always somebody who waits on the connection, for up to a second each.
                 let end = ContinuousClock.now + .seconds(5)

@@ -137,14 +137,14 @@ struct SentinelTests {
 
     @Test func `Sentinels that hang cost their part of the time, and no more`() async throws {
         try await SentinelSetup.withSetup(SentinelSetup.Options(downAfter: .seconds(60))) { setup in
-            setup.sentinels[0].stop()
+            try setup.sentinels[0].stop()
             defer { setup.sentinels[0].resume() }
             try await withLocks(setup.url) { locks async throws in
                 let start = ContinuousClock.now
                 _ = try await token(locks)
                 #expect(ContinuousClock.now - start < .seconds(3))
             }
-            setup.sentinels[1].stop()
+            try setup.sentinels[1].stop()
             defer { setup.sentinels[1].resume() }
             let (error, took) = try await self.failure(setup.url, waitingAtMost: .milliseconds(1_500))
             #expect(error.code == .unreachable && took < .seconds(6))

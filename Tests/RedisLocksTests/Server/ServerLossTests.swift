@@ -122,7 +122,7 @@ struct ServerLossTests {
             try await withLocks(server.url) { locks async throws in
                 let holder = Holder(locks, "a", lease: .seconds(1))
                 await holder.isHeld()
-                server.stop()
+                try server.stop()
                 let stopped = ContinuousClock.now
                 let loss = try await holder.loss()
                 #expect(loss.lossReason == .leaseExpired)
@@ -143,7 +143,7 @@ struct ServerLossTests {
                 try await eventually("somebody waits") {
                     try server.command("EXISTS", "dlock.queue:{dlock:a}").integer == 1
                 }
-                server.stop()
+                try server.stop()
                 try await Task.sleep(for: .seconds(1))
                 server.resume()
                 holder.letGo()

@@ -142,7 +142,7 @@ struct CutOffFollowerTests {
                     try !String(contentsOf: pinger.output, encoding: .utf8).isEmpty
                 }
                 if isStoppedBefore {
-                    holder.signal(SIGSTOP)
+                    try holder.stop()
                     try await Task.sleep(for: .seconds(2))
                     holder.signal(SIGCONT)
                 }

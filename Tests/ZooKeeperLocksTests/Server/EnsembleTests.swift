@@ -58,7 +58,7 @@ struct EnsembleTests {
                 await holder.isHeld()
                 // One after the other: one of them is the client's, and a quorum is always left.
                 for server in followers {
-                    server.stop()
+                    try server.stop()
                     try await Task.sleep(for: .seconds(9))
                     server.resume()
                     try await server.serves()
