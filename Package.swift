@@ -61,11 +61,12 @@ let package = Package(
         .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
     ],
     targets: [
-        .target(name: "Moments", swiftSettings: settings),
+        .target(name: "CKernel"),
+        .target(name: "LockKernel", dependencies: ["CKernel"], swiftSettings: settings),
         .target(
             name: "DistributedLocks",
             dependencies: [
-                "Moments",
+                "LockKernel",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
@@ -79,7 +80,7 @@ let package = Package(
         .target(
             name: "EmbeddedLocks",
             dependencies: [
-                "CEmbedded", "DistributedLocks", "Moments",
+                "CEmbedded", "DistributedLocks", "LockKernel",
                 .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["Embedded"])),
                 .product(name: "GRDBSQLite", package: "GRDB.swift", condition: .when(traits: ["Embedded"])),
                 .product(name: "Logging", package: "swift-log"),
@@ -96,6 +97,7 @@ let package = Package(
         .target(
             name: "Transport",
             dependencies: [
+                "LockKernel",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
@@ -106,7 +108,7 @@ let package = Package(
         .target(
             name: "RedisClient",
             dependencies: [
-                "Moments", "RESP", "Transport",
+                "LockKernel", "RESP", "Transport",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -117,7 +119,7 @@ let package = Package(
         .target(
             name: "RedisLocks",
             dependencies: [
-                "DistributedLocks", "Moments", "RESP", "RedisClient", "Transport",
+                "DistributedLocks", "LockKernel", "RESP", "RedisClient", "Transport",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -136,7 +138,7 @@ let package = Package(
         .target(
             name: "ZooKeeperClient",
             dependencies: [
-                "Jute", "Transport",
+                "Jute", "LockKernel", "Transport",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -147,7 +149,7 @@ let package = Package(
         .target(
             name: "ZooKeeperLocks",
             dependencies: [
-                "DistributedLocks", "Jute", "Transport", "ZooKeeperClient",
+                "DistributedLocks", "Jute", "LockKernel", "Transport", "ZooKeeperClient",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -237,7 +239,7 @@ let package = Package(
         .executableTarget(
             name: "dlock",
             dependencies: [
-                "DistributedLocks", "Fencing", "FencingFiles", "LockURLs", "Supervision",
+                "DistributedLocks", "Fencing", "FencingFiles", "LockKernel", "LockURLs", "Supervision",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "Logging", package: "swift-log"),
@@ -250,7 +252,7 @@ let package = Package(
         .testTarget(
             name: "DistributedLocksTests",
             dependencies: [
-                "DistributedLocks", "LockTesting", "Moments", "ServerKit",
+                "DistributedLocks", "LockKernel", "LockTesting", "ServerKit",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -260,7 +262,7 @@ let package = Package(
         .testTarget(
             name: "EmbeddedLocksTests",
             dependencies: [
-                "CEmbedded", "DistributedLocks", "EmbeddedLocks", "Moments", "ServerKit", "contract-agent",
+                "CEmbedded", "DistributedLocks", "EmbeddedLocks", "LockKernel", "ServerKit", "contract-agent",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: settings
@@ -293,7 +295,7 @@ let package = Package(
         .testTarget(
             name: "RedisClientTests",
             dependencies: [
-                "Moments", "RESP", "RedisClient", "ServerKit", "Transport",
+                "LockKernel", "RESP", "RedisClient", "ServerKit", "Transport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -304,7 +306,8 @@ let package = Package(
         .testTarget(
             name: "RedisLocksTests",
             dependencies: [
-                "DistributedLocks", "Fencing", "LockURLs", "Moments", "RESP", "RedisClient", "RedisLocks", "ServerKit",
+                "DistributedLocks", "Fencing", "LockKernel", "LockURLs", "RESP", "RedisClient", "RedisLocks",
+                "ServerKit",
                 "contract-agent",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),

@@ -13,6 +13,9 @@ test_packages=(
     python3 python3-redis redis-server redis-tools util-linux
 )
 
+# What counts instructions, and the servers whose clients are counted.
+instruction_packages=(default-jre-headless libzookeeper-java python3 python3-redis redis-server valgrind)
+
 # What a Debian package is made with.
 package_packages=(binutils dpkg-dev)
 

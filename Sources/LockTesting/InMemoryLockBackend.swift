@@ -190,6 +190,11 @@ public final class InMemoryLockBackend: LockBackend {
 
     private func unreachable() -> LockError { LockError(.unreachable, "'\(self.identity)' cannot be reached") }
 
+    /// It cannot be reached while it is cut off.
+    public func trouble() async -> LockError? {
+        self.store.cut(of: self.id) != nil ? self.unreachable() : nil
+    }
+
     private func waitUntilConnected(until deadline: ContinuousClock.Instant) async throws(LockError) {
         while let cut = self.store.cut(of: self.id) {
             let clock = self.store.clock

@@ -200,7 +200,7 @@ struct InMemoryLockStoreStateMachine: Sendable {
         switch event {
         case .granted(let attempt, _), .gone(let attempt), .failed(let attempt, _):
             self.awaited[Awaited(connection: connection, attempt: attempt)] = nil
-        case .extended, .sessionExtended, .lost, .sessionLost:
+        case .extended, .sessionExtended, .lost, .sessionLost, .reconnected:
             break
         }
     }

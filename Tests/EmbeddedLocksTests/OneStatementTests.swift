@@ -1,6 +1,7 @@
 import DistributedLocks
 import Foundation
 import GRDB
+import LockKernel
 import Synchronization
 import Testing
 
@@ -234,9 +235,11 @@ private func open(_ folder: URL, _ clock: SettableClock, bootID: String = "boot-
         location: EmbeddedLocation(path: folder.path + "/locks.db"),
         participant: .random(),
         environment: EmbeddedEnvironment(
-            bootID: { () throws(LockError) in bootID },
-            wallClock: { TokenRule.epochInMicroseconds + clock.ticks * TokenRule.microsecondsPerTick }
-        ),
+            Environment(
+                time: SettableWallClock {
+                    TokenRule.epochInMicroseconds + clock.ticks * TokenRule.microsecondsPerTick
+                })
+        ) { () throws(LockError) in bootID },
         deadline: .now + .seconds(30),
         sight: { _ in .dead }
     )

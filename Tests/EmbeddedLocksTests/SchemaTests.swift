@@ -42,7 +42,7 @@ struct SchemaTests {
     private func insertHolder(_ db: Database, _ name: String, lease: Duration = .seconds(60), kind: String? = nil)
         throws
     {
-        let now = BootTime.now()
+        let now = EmbeddedEnvironment.system.bootTime
         try db.execute(
             sql: """
                 INSERT INTO locks (name, token, owner, participant, attempt, lease, granted_at, lease_end, host, pid)
@@ -79,7 +79,7 @@ struct SchemaTests {
                 let handle = try await client.acquire("free", lease: .seconds(60))
                 // The old client goes on, and excludes and is excluded.
                 let taken = try await old.writeWithoutTransaction { db in
-                    let now = BootTime.now()
+                    let now = EmbeddedEnvironment.system.bootTime
                     func take(_ name: String) throws -> Int {
                         try db.cachedStatement(sql: Self.versionOneTake).execute(arguments: [
                             name, TokenRule.ticks(microsecondsSince1970: EmbeddedEnvironment.system.wallClock()),
@@ -141,7 +141,7 @@ struct SchemaTests {
                         sql: """
                             INSERT INTO waiters (name, place, owner, participant, attempt, lease, queued_at, host, pid, kind, block)
                             VALUES ('a', 1, randomblob(20), 77, 1, 1500000000, ?, 'elsewhere', 4711, 'telepathic', 9)
-                            """, arguments: [BootTime.now().nanoseconds])
+                            """, arguments: [EmbeddedEnvironment.system.bootTime.nanoseconds])
                 }
                 let waiting = Task { try await client.acquire("a") }
                 try await eventually("one waits") { client.queuedCount == 1 }

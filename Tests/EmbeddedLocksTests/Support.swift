@@ -1,5 +1,6 @@
 import DistributedLocks
 import Foundation
+import LockKernel
 import Synchronization
 import Testing
 
@@ -16,6 +17,24 @@ func withFolder(_ body: (URL) async throws -> Void) async throws {
     try await body(folder)
 }
 
+/// The machine's clocks, with a wall clock of the test's own.
+struct SettableWallClock: TimeSource {
+    /// Microseconds since 1970.
+    let microseconds: @Sendable () -> Int64
+
+    func now() -> ContinuousClock.Instant { SystemTime().now() }
+    func sleep(until instant: ContinuousClock.Instant) async throws { try await SystemTime().sleep(until: instant) }
+    func bootTime() -> Int64 { SystemTime().bootTime() }
+    func wallClock() -> Int64 { self.microseconds() }
+}
+
+extension ParticipantID {
+    static func random() -> ParticipantID {
+        var generator = SystemRandomNumberGenerator()
+        return .random(using: &generator)
+    }
+}
+
 /// A boot and a wall clock that a test sets.
 final class FakeEnvironment: Sendable {
     private struct State {
@@ -26,11 +45,12 @@ final class FakeEnvironment: Sendable {
     private let state = Mutex(State())
 
     var environment: EmbeddedEnvironment {
-        EmbeddedEnvironment(
-            bootID: { () throws(LockError) in self.state.withLock { $0.bootID } },
-            wallClock: { EmbeddedEnvironment.system.wallClock() + self.state.withLock { $0.offsetInMicroseconds } }
-        )
+        EmbeddedEnvironment(Environment(time: SettableWallClock { SystemTime().wallClock() + self.offset })) {
+            () throws(LockError) in self.state.withLock { $0.bootID }
+        }
     }
+
+    private var offset: Int64 { self.state.withLock { $0.offsetInMicroseconds } }
 
     func reboot() { self.state.withLock { $0.bootID += "+" } }
 

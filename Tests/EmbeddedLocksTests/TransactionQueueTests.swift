@@ -1,7 +1,7 @@
 import DistributedLocks
 import Foundation
 import GRDB
-import Moments
+import LockKernel
 import ServerKit
 import Synchronization
 import Testing
@@ -202,6 +202,40 @@ private func takeAndLeave(_ table: LockTable) throws {
 }
 
 /// Does something while another connection holds the file for writing.
+/// What one who waits hears when the file cannot be looked at in the end.
+@Suite(.timeLimit(.minutes(1))) struct TroubleTests {
+    @Test func `who waits in vain for a file that another process goes on writing hears so`() async throws {
+        try await withFolder { folder in
+            let path = folder.path + "/locks.db"
+            var options = EmbeddedLockBackend.Options()
+            options.busyTimeout = .milliseconds(300)
+            try await withClient(path, options: options) { holder in
+                let handle = try await holder.acquire("a", lease: .seconds(2))
+                try await withClient(path, options: options) { locks in
+                    let waiting = Task { try await locks.acquire("a", waitingAtMost: .seconds(5)) }
+                    try await eventually("it waits") { locks.queuedCount == 1 }
+                    var configuration = Configuration()
+                    configuration.allowsUnsafeTransactions = true
+                    let outside = try DatabaseQueue(path: path, configuration: configuration)
+                    try await outside.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
+                    let error = await #expect(throws: LockError.self) { try await waiting.value }
+                    #expect(error?.code == .unreachable, "\(error as Any)")
+                    #expect(error?.message.contains("written by another process") == true, "\(error as Any)")
+                    try await outside.writeWithoutTransaction { try $0.execute(sql: "ROLLBACK") }
+                    // A wait that is over, and another one beside a file that can be looked at.
+                    let other = try await holder.acquire("b", lease: .seconds(60), waitingAtMost: .seconds(10))
+                    let busy = await #expect(throws: LockError.self) {
+                        _ = try await locks.acquire("b", waitingAtMost: .milliseconds(300))
+                    }
+                    #expect(busy?.code == .timedOut)
+                    try await other.release()
+                }
+                try? await handle.release()
+            }
+        }
+    }
+}
+
 private func whileWriting(_ path: String, _ body: () throws -> Void) throws {
     try DatabaseQueue(path: path).writeWithoutTransaction { db in
         try db.inTransaction(.immediate) {
@@ -231,7 +265,7 @@ private final class Owner: TransactionQueueOwner {
 private func withQueue(_ body: (TransactionQueue, String) async throws -> Void) async throws {
     try await withFolder { folder in
         let owner = Owner(try EmbeddedLocation(path: folder.path + "/locks.db"))
-        let queue = TransactionQueue(path: owner.location.path)
+        let queue = TransactionQueue(path: owner.location.path, environment: .system)
         queue.setOwner(owner)
         try await body(queue, owner.location.path)
         withExtendedLifetime(owner) {}

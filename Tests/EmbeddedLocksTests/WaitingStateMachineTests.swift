@@ -26,7 +26,7 @@ import Testing
             predecessor: predecessor,
             holder: holder,
             holderMetadata: .current(),
-            holderLeaseEnd: BootTime.now() + .seconds(5)
+            holderLeaseEnd: EmbeddedEnvironment.system.bootTime + .seconds(5)
         )
     }
 

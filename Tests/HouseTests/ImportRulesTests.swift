@@ -8,24 +8,24 @@ import Testing
 
     /// What a module's sources may import, beside the standard library and the C library.
     private static let allowed: [String: Set<String>] = [
-        "Sources/Moments": [],
+        "Sources/LockKernel": ["CKernel", "Dispatch"],
         "Sources/DistributedLocks": [
-            "Moments", "DequeModule", "Dispatch", "HeapModule", "Logging", "Metrics", "ServiceLifecycle", "Tracing",
+            "LockKernel", "DequeModule", "HeapModule", "Logging", "Metrics", "ServiceLifecycle", "Tracing",
         ],
         "Sources/Backends/Embedded": [
-            "CEmbedded", "DistributedLocks", "Moments", "Dispatch", "GRDB", "GRDBSQLite", "Logging",
+            "CEmbedded", "DistributedLocks", "LockKernel", "GRDB", "GRDBSQLite", "Logging",
         ],
         "Sources/Backends/Redis/RESP": ["NIOCore"],
-        "Sources/Backends/Transport": ["NIOCore", "NIOPosix", "NIOSSL"],
-        "Sources/Backends/Redis/Client": ["Moments", "RESP", "Transport", "DequeModule", "Logging", "NIOCore"],
+        "Sources/Backends/Transport": ["LockKernel", "NIOCore", "NIOPosix", "NIOSSL"],
+        "Sources/Backends/Redis/Client": ["LockKernel", "RESP", "Transport", "DequeModule", "Logging", "NIOCore"],
         "Sources/Backends/Redis/Locks": [
-            "DistributedLocks", "Moments", "RESP", "RedisClient", "Transport", "DequeModule", "Logging", "NIOCore",
+            "DistributedLocks", "LockKernel", "RESP", "RedisClient", "Transport", "DequeModule", "Logging", "NIOCore",
             "NIOPosix",
         ],
         "Sources/Backends/ZooKeeper/Jute": ["NIOCore"],
-        "Sources/Backends/ZooKeeper/Client": ["Jute", "Transport", "DequeModule", "Logging", "NIOCore"],
+        "Sources/Backends/ZooKeeper/Client": ["Jute", "LockKernel", "Transport", "DequeModule", "Logging", "NIOCore"],
         "Sources/Backends/ZooKeeper/Locks": [
-            "DistributedLocks", "Jute", "ZooKeeperClient", "Transport", "Logging", "NIOCore", "NIOPosix",
+            "DistributedLocks", "Jute", "LockKernel", "ZooKeeperClient", "Transport", "Logging", "NIOCore", "NIOPosix",
         ],
         "Sources/LockURLs": ["DistributedLocks", "EmbeddedLocks", "Logging", "RedisLocks", "ZooKeeperLocks"],
         "Sources/LockTesting": ["DistributedLocks"],
@@ -42,7 +42,7 @@ import Testing
         "Sources/dlock/Supervision": ["CSupervision", "Dispatch"],
         "Sources/dlock/Tool": [
             "ArgumentParser", "DistributedLocks", "Dispatch", "Fencing", "FencingFiles", "Foundation", "Histogram",
-            "LockURLs", "Logging", "Subprocess", "Supervision", "SystemPackage",
+            "LockKernel", "LockURLs", "Logging", "Subprocess", "Supervision", "SystemPackage",
         ],
     ]
 

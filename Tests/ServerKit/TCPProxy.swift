@@ -27,6 +27,8 @@ package final class TCPProxy: Sendable {
         var passed: [Direction: Int] = [:]
         var vanished: [Direction: [UInt8]] = [:]
         var isRefusing = false
+        /// Whose bytes vanish.
+        var blackHoles: Set<ObjectIdentifier> = []
         var channels: [ObjectIdentifier: any Channel] = [:]
         var accepted = 0
         var port = 0
@@ -91,6 +93,9 @@ package final class TCPProxy: Sendable {
         for channel in channels { channel.close(promise: nil) }
     }
 
+    /// Lets vanish what comes over the connections that are there, which stay; new ones work.
+    package func blackHole() { self.state.withLock { $0.blackHoles = Set($0.channels.keys) } }
+
     /// Whether new connections are closed as soon as they come.
     package func setRefusing(_ isRefusing: Bool) { self.state.withLock { $0.isRefusing = isRefusing } }
 
@@ -124,8 +129,9 @@ package final class TCPProxy: Sendable {
     }
 
     /// What becomes of bytes that have arrived.
-    fileprivate func arrived(_ count: Int, _ direction: Direction) -> Fate {
+    fileprivate func arrived(_ count: Int, _ direction: Direction, on channel: any Channel) -> Fate {
         self.state.withLock { state in
+            if state.blackHoles.contains(ObjectIdentifier(channel)) { return Fate(passing: 0) }
             var fate = Fate(passing: count)
             switch state.rules[direction] ?? .pass {
             case .pass: break
@@ -149,7 +155,10 @@ package final class TCPProxy: Sendable {
     }
 
     fileprivate func closed(_ channel: any Channel) {
-        self.state.withLock { $0.channels[ObjectIdentifier(channel)] = nil }
+        self.state.withLock { state in
+            state.channels[ObjectIdentifier(channel)] = nil
+            state.blackHoles.remove(ObjectIdentifier(channel))
+        }
     }
 }
 
@@ -171,7 +180,7 @@ private final class Relay: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = self.unwrapInboundIn(data)
-        let fate = self.proxy.arrived(bytes.readableBytes, self.direction)
+        let fate = self.proxy.arrived(bytes.readableBytes, self.direction, on: context.channel)
         if let part = bytes.readSlice(length: fate.passing), fate.passing > 0 {
             let other = self.other
             let now = NIODeadline.now()

@@ -1,6 +1,6 @@
 #if Embedded
 public import DistributedLocks
-import Moments
+import LockKernel
 import Synchronization
 
 extension EmbeddedLockBackend {
@@ -19,7 +19,7 @@ extension EmbeddedLockBackend {
     /// One transaction; `nil` if it found a dead holder, which it has buried.
     private func attempt(_ request: AcquireRequest) async throws(LockError) -> AcquireReply? {
         let claim = request.claim
-        let sentAt = Moment(ContinuousClock.now)
+        let sentAt = self.environment.machine.moment
         let result: LockTable.RequestResult
         var isAtOnce = true
         if !Task.isCancelled,
@@ -37,7 +37,8 @@ extension EmbeddedLockBackend {
             self.ended(claim.attempt)
             if !isAtOnce {
                 // It may have waited for longer than a lease. In the file the lease counts from its turn on.
-                let validUntil = LockValidity.deadline(lease: claim.lease, sentAt: grant.grantedAt.instant)
+                let validUntil = LockValidity.deadline(
+                    lease: claim.lease, sentAt: self.environment.instant(of: grant.grantedAt))
                 return .granted(LockGrant(token: grant.token, tokenDomain: .clock, validUntil: validUntil))
             }
             return .granted(
@@ -99,7 +100,7 @@ extension EmbeddedLockBackend {
 
     /// Releases a lock and hands it over: one transaction.
     public func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply {
-        let now = Moment(ContinuousClock.now)
+        let now = self.environment.machine.moment
         let wasHeld: Bool
         if let done = try self.transactions.atOnce(now: now, { try $0.release(claim) }) {
             wasHeld = done
@@ -124,7 +125,9 @@ extension EmbeddedLockBackend {
             return zip(renewals, results).map { renewal, result in
                 switch result {
                 case .extended(let time):
-                    .extended(until: LockValidity.deadline(lease: renewal.claim.lease, sentAt: time.instant))
+                    .extended(
+                        until: LockValidity.deadline(
+                            lease: renewal.claim.lease, sentAt: self.environment.instant(of: time)))
                 case .lost(let reason):
                     .lost(reason)
                 }
@@ -162,7 +165,7 @@ extension EmbeddedLockBackend {
     }
 
     private func deadline(_ deadline: ContinuousClock.Instant?) -> ContinuousClock.Instant {
-        let patience = ContinuousClock.now + self.options.busyTimeout
+        let patience = self.environment.machine.now + self.options.busyTimeout
         return deadline.map { min($0, patience) } ?? patience
     }
 }

@@ -1,6 +1,6 @@
 #if Embedded
+import LockKernel
 import DistributedLocks
-@preconcurrency import Dispatch
 import Synchronization
 
 #if canImport(Glibc)
@@ -27,13 +27,19 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
         )
         try self.openSockets()
         self.clearAwaySomeDead(file)
+        let isAnother = self.state.withLock { state in
+            defer { state.hasOpened = true }
+            return state.hasOpened
+        }
+        // The one before was removed, replaced, or is of another boot: what was held in it is held in no other.
+        if isAnother { self.tell(.reconnected) }
         return file
     }
 
     /// Each client that opens the file clears away what a few dead ones have left, so that it stays little.
     private func clearAwaySomeDead(_ file: LockFile) {
         guard let folder = self.state.withLock({ $0.sockets?.folder }) else { return }
-        for dead in LivenessTest.someDead(in: folder, atMost: 4) {
+        for dead in LivenessTest.someDead(in: folder, atMost: 4, self.environment.machine) {
             guard let notices = file.buryEverywhere(dead) else { return }
             LivenessTest.removeSockets(of: dead, in: folder)
             self.deliver(notices)
@@ -48,7 +54,7 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
         existing?.wake.shutDown(leavingName: false)
         existing?.liveness.shutDown(leavingName: false)
         let poller: SocketPoller
-        if let existing { poller = existing.poller } else { poller = try SocketPoller() }
+        if let existing { poller = existing.poller } else { poller = try SocketPoller(self.environment.machine) }
         let liveness = try LivenessSocket(self.participant, in: folder, poller: poller)
         let wake: WakeSocket
         do throws(LockError) {
@@ -95,7 +101,7 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
             // Most often the receiver is just about to read; its backstop is there for when it does not.
             self.patientQueue.async {
                 for pause in [100, 300, 1_000, 3_000, 10_000, 30_000] as [UInt32] {
-                    usleep(pause)
+                    self.environment.machine.threads.pause(microseconds: pause)
                     if sockets.wake.send(notice) != .full { return }
                 }
             }
@@ -115,7 +121,7 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
     /// Whoever may write to the socket may say so. What the file says is believed.
     private func lookWhetherBroken(_ attempt: AttemptID) {
         guard let name = self.state.withLock({ $0.inFile[attempt] }) else { return }
-        self.transactions.submit(deadline: ContinuousClock.now + self.options.busyTimeout) { table in
+        self.transactions.submit(deadline: self.environment.machine.now + self.options.busyTimeout) { table in
             try table.holds(name, attempt: attempt)
         } completion: { result in
             // If it cannot be looked at now, the next renewal tells.
@@ -129,7 +135,7 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
     func look(_ look: WaitingStateMachine.Look, burying dead: ParticipantID? = nil, isOnQueue: Bool = false) {
         let claim = look.claim
         self.transactions.submit(
-            deadline: ContinuousClock.now + self.options.busyTimeout, isOnQueue: isOnQueue
+            deadline: self.environment.machine.now + self.options.busyTimeout, isOnQueue: isOnQueue
         ) { table in
             if let dead { try table.bury(dead, name: claim.name) }
             return try table.check(claim, place: look.place)
@@ -137,7 +143,8 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
             switch result {
             case .success(.granted(let grant)):
                 self.ended(claim.attempt)
-                let validUntil = LockValidity.deadline(lease: claim.lease, sentAt: grant.grantedAt.instant)
+                let validUntil = LockValidity.deadline(
+                    lease: claim.lease, sentAt: self.environment.instant(of: grant.grantedAt))
                 self.tell(
                     .granted(
                         claim.attempt,
@@ -160,7 +167,7 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
                 self.tell(.failed(claim.attempt, error))
             case .failure:
                 let poke = self.state.withLock { state in
-                    state.waiting.lookFailed(claim.attempt, now: ContinuousClock.now)
+                    state.waiting.lookFailed(claim.attempt, now: self.environment.machine.now)
                     return state.needsPoke()
                 }
                 if poke { self.alarm.poke() }
@@ -174,8 +181,8 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
 
     /// A claim has its place in the queue.
     func placed(_ attempt: AttemptID, _ place: StoredPlace) {
-        let leaseEnd = place.holderLeaseEnd.instant
-        let now = ContinuousClock.now
+        let leaseEnd = self.environment.instant(of: place.holderLeaseEnd)
+        let now = self.environment.machine.now
         let (action, pokes) = self.state.withLock { state in
             (state.waiting.placed(attempt, place, leaseEnd: leaseEnd, now: now), state.needsPoke())
         }
@@ -250,7 +257,7 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
     }
 
     private func bury(_ participant: ParticipantID, name: LockName) {
-        self.transactions.submit(deadline: ContinuousClock.now + self.options.busyTimeout) { table in
+        self.transactions.submit(deadline: self.environment.machine.now + self.options.busyTimeout) { table in
             try table.bury(participant, name: name)
         } completion: { _ in
             // If it failed, the lease decides.

@@ -1,15 +1,7 @@
 #if Embedded
 public import DistributedLocks
-@preconcurrency import Dispatch
+import LockKernel
 import Synchronization
-
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#elseif canImport(Darwin)
-import Darwin
-#endif
 
 /// Locks in one SQLite file, for the processes of one host. It needs no server.
 ///
@@ -48,6 +40,8 @@ public final class EmbeddedLockBackend: LockBackend {
         var alarmSetFor: ContinuousClock.Instant?
         /// What may stand in the file in this client's name: claims that hold or wait, or may do so for all that is known.
         var inFile: [AttemptID: LockName] = [:]
+        /// A file has been opened: the next one is another one.
+        var hasOpened = false
         var isShutDown = false
     }
 
@@ -58,9 +52,9 @@ public final class EmbeddedLockBackend: LockBackend {
     let environment: EmbeddedEnvironment
     let participant: ParticipantID
     let state: Mutex<State>
-    let alarm = Alarm(clock: SystemLockClock())
+    let alarm: Alarm
     /// Where a notice waits for a receiver that has too many unread.
-    let patientQueue = DispatchQueue(label: "dlock.notices")
+    let patientQueue: any WorkQueue
     let transactions: TransactionQueue
 
     /// Uses a file of locks.
@@ -75,10 +69,13 @@ public final class EmbeddedLockBackend: LockBackend {
         self.options = options
         self.environment = environment
         self.identity = "embedded:\(location.path)"
-        let participant = ParticipantID.random()
+        var generator = environment.machine.generator
+        let participant = ParticipantID.random(using: &generator)
         self.participant = participant
         self.state = Mutex(State(waiting: WaitingStateMachine(own: participant)))
-        self.transactions = TransactionQueue(path: location.path)
+        self.alarm = Alarm(environment.machine)
+        self.patientQueue = environment.machine.threads.makeQueue("dlock.notices")
+        self.transactions = TransactionQueue(path: location.path, environment: environment.machine)
         self.transactions.setOwner(self)
     }
 
@@ -103,6 +100,19 @@ public final class EmbeddedLockBackend: LockBackend {
         self.state.withLock { $0.sockets.map { [$0.liveness.descriptor] } ?? [] }
     }
 
+    /// Why the file cannot be looked at.
+    public func trouble() async -> LockError? {
+        do {
+            let deadline = self.environment.machine.now + Self.patienceWithLook
+            try await self.transactions.transaction(deadline: deadline) { _ in }
+            return nil
+        } catch {
+            return error.code == .cancelled ? nil : error
+        }
+    }
+
+    private static let patienceWithLook: Duration = .milliseconds(250)
+
     /// Sets where events go.
     public func start(delivering sink: any LockEventSink) {
         self.state.withLock { $0.sink = sink }
@@ -112,7 +122,7 @@ public final class EmbeddedLockBackend: LockBackend {
     /// later exchange is refused with `clientNotRunning`.
     public func run() async throws {
         while !Task.isCancelled {
-            let now = ContinuousClock.now
+            let now = self.environment.machine.now
             let looks = self.state.withLock { $0.waiting.timerFired(now: now) }
             // This is the thread on which everybody's locks are kept: it must not wait for the file.
             for look in looks { self.look(look, isOnQueue: true) }

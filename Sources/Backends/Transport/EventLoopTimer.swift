@@ -1,3 +1,4 @@
+package import LockKernel
 package import NIOCore
 
 /// One callback on an event loop, armed for an instant. Used on that loop only.
@@ -16,13 +17,15 @@ package final class EventLoopTimer {
     private static let longest: Duration = .seconds(1)
 
     private let eventLoop: any EventLoop
+    private let environment: Environment
     private var scheduled: NIOScheduledCallback?
     private var instant: ContinuousClock.Instant
     private var fired: () -> Void
 
-    package init(eventLoop: any EventLoop) {
+    package init(eventLoop: any EventLoop, environment: Environment) {
         self.eventLoop = eventLoop
-        self.instant = .now
+        self.environment = environment
+        self.instant = environment.now
         self.fired = {}
     }
 
@@ -36,16 +39,16 @@ package final class EventLoopTimer {
 
     private func called() {
         self.scheduled = nil
-        guard ContinuousClock.now >= self.instant else { return self.schedule() }
+        guard self.environment.now >= self.instant else { return self.schedule() }
         // Let go of it first: it may hold whoever holds the timer.
         exchange(&self.fired, with: {})()
     }
 
     private func schedule() {
-        let delay = min(max(ContinuousClock.now.duration(to: self.instant), .zero), Self.longest)
+        let delay = min(max(self.environment.now.duration(to: self.instant), .zero), Self.longest)
         // An event loop that has been shut down calls nobody; nothing is left to be timed then.
         self.scheduled = try? self.eventLoop.scheduleCallback(
-            at: .now() + TimeAmount(delay),
+            at: self.eventLoop.now + TimeAmount(delay),
             handler: Handler(timer: NIOLoopBound(self, eventLoop: self.eventLoop))
         )
     }

@@ -1,3 +1,4 @@
+import LockKernel
 import NIOCore
 import NIOPosix
 import NIOSSL
@@ -49,7 +50,7 @@ package struct TransportError: Error {
         }
         if !reasons.isEmpty { return reasons.prefix(4).joined(separator: ", ") }
         if error.dnsAError != nil || error.dnsAAAAError != nil { return "the host name could not be resolved" }
-        return "no connection within \(target.timeout.short)"
+        return "no connection within \(target.timeout.brief)"
     }
 
     /// What NIO takes on all systems. Some take five more.
@@ -69,7 +70,7 @@ package struct TransportError: Error {
 
     private static func reason(of error: ChannelError, _ target: ConnectTarget) -> String {
         switch error {
-        case .connectTimeout: "no connection within \(target.timeout.short)"
+        case .connectTimeout: "no connection within \(target.timeout.brief)"
         case .eof, .inputClosed, .alreadyClosed, .ioOnClosedChannel, .outputClosed: "the connection was closed"
         default: "\(error)"
         }

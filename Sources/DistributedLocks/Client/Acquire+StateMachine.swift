@@ -1,4 +1,4 @@
-import Moments
+import LockKernel
 
 /// Decides what becomes of one attempt to acquire one lock.
 ///

@@ -1,10 +1,10 @@
-import Moments
+package import LockKernel
 import Synchronization
 
 /// Lets one task sleep until an instant that others may bring forward.
 ///
 /// By the machine's own clock nothing on the way to the end of a sleep needs the threads that run everybody's tasks: the call
-/// comes on the keeper's thread, and a task that prefers ``KeeperExecutor`` goes on there. Another clock wakes in its own way.
+/// comes on the keeper's thread, and a task that prefers that one goes on there. Another clock wakes in its own way.
 package final class Alarm: Sendable {
     private struct State {
         var isPoked = false
@@ -36,13 +36,19 @@ package final class Alarm: Sendable {
     /// The queue's clock stands still while the machine is suspended, so it is never trusted for longer than this.
     private static let longestCall: Duration = .seconds(1)
 
-    private let clock: any LockClock
-    private let isSystemClock: Bool
+    /// `nil`: that of the environment.
+    private let clock: (any LockClock)?
+    private let environment: Environment
     private let state = Mutex(State())
 
-    package init(clock: any LockClock) {
-        self.clock = clock
-        self.isSystemClock = clock is SystemLockClock
+    package init(_ environment: Environment) {
+        self.clock = nil
+        self.environment = environment
+    }
+
+    package init(clock: any LockClock, _ environment: Environment = .system) {
+        self.clock = clock is SystemLockClock || clock is EnvironmentClock ? nil : clock
+        self.environment = environment
     }
 
     /// Ends the sleep that is under way, or the next one.
@@ -57,9 +63,9 @@ package final class Alarm: Sendable {
 
     /// Sleeps until an instant (`nil`: without end), until poked, or until the task is cancelled.
     package func sleep(until instant: ContinuousClock.Instant?) async {
-        guard let instant, !self.isSystemClock else { return await self.sleep(until: Moment(instant)) }
+        guard let instant, let clock = self.clock else { return await self.sleep(until: Moment(instant)) }
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { [clock] in try? await clock.sleep(until: instant) }
+            group.addTask { try? await clock.sleep(until: instant) }
             group.addTask { await self.sleep(until: Moment?.none) }
             await group.next()
             group.cancelAll()
@@ -89,7 +95,7 @@ package final class Alarm: Sendable {
 
     private func askForCall(at call: Moment, now: Moment) {
         // It keeps the alarm for as long: a weak reference would make every use of the alarm slower.
-        KeeperExecutor.shared.call(after: call - now) { self.called(for: call) }
+        self.environment.threads.keeper.call(after: call - now) { self.called(for: call) }
     }
 
     private func called(for call: Moment) {
@@ -105,5 +111,5 @@ package final class Alarm: Sendable {
         sleeper?.resume()
     }
 
-    private func now() -> Moment { Moment(ContinuousClock.now) }
+    private func now() -> Moment { self.environment.moment }
 }

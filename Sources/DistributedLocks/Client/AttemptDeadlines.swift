@@ -1,4 +1,4 @@
-package import Moments
+package import LockKernel
 
 /// The next instant of each of many attempts, for backends: a ``DeadlineQueue``.
 ///

@@ -1,4 +1,4 @@
-import Moments
+import LockKernel
 
 /// Decides when claims are taken back that nobody waits for any more: abandoned attempts, and releases that failed.
 ///

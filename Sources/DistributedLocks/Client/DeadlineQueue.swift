@@ -1,5 +1,5 @@
 import HeapModule
-import Moments
+import LockKernel
 
 /// The next instant of each of many keys, and the earliest of all.
 ///

@@ -1,9 +1,9 @@
-import Moments
+import LockKernel
 
 /// Decides when grants are renewed and when they are lost. It never needs a reply to declare a grant lost.
 ///
 /// States of a grant: *idle* until its next renewal, *renewing* while a request is out. Events: `held`, `timerFired`,
-/// `renewed`, `renewalFailed`, `extended`, `removed`. A grant leaves the keeper when it is lost or released.
+/// `renewed`, `renewalFailed`, `renewalsWanted`, `extended`, `removed`. A grant leaves the keeper when it is lost or released.
 struct KeeperStateMachine: Sendable {
     private struct Entry: Sendable {
         let claim: LockClaim
@@ -138,6 +138,13 @@ struct KeeperStateMachine: Sendable {
     /// A renewal got no answer that helps: it is tried again while the grant is valid.
     mutating func renewalFailed(_ attempt: AttemptID, now: ContinuousClock.Instant) {
         self.update(attempt) { $0.renewAt = Moment(now) + $0.claim.lease / Self.retryDivisor }
+    }
+
+    /// The store may have forgotten what is held: all renewals that are not out are due now.
+    mutating func renewalsWanted(now: Moment) {
+        for (attempt, entry) in self.entries {
+            if let renewAt = entry.renewAt, renewAt > now { self.update(attempt) { $0.renewAt = now } }
+        }
     }
 
     /// The backend extended the validity of one grant by itself.

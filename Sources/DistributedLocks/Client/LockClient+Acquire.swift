@@ -1,6 +1,6 @@
+import LockKernel
 import Logging
 import Metrics
-import Moments
 import Synchronization
 import Tracing
 
@@ -106,7 +106,10 @@ extension LockClient {
                     }
                 case .finished(.failed(let failure, let withdraw), let claim):
                     if withdraw { self.cleanUp(claim) } else { self.forgetAttempt(claim) }
-                    throw self.error(of: failure, call: call)
+                    switch failure {
+                    case .timedOut, .noAnswer: throw await self.timedOut(call, failure)
+                    case .error, .cancelled, .clientStopped: throw self.error(of: failure, call: call)
+                    }
                 }
             }
         } catch {
@@ -125,11 +128,11 @@ extension LockClient {
     /// Waits before a call asks anew, but not the first time: a store that goes on forgetting must not be asked in a circle.
     private func pauseBeforeAnew(_ anews: Int, _ call: Call, deadline: Moment?) async throws {
         if anews > 1 {
-            let pause = AcquireStateMachine.pause(afterFailures: anews - 1, jitter: Double.random(in: 0..<1))
+            let pause = AcquireStateMachine.pause(afterFailures: anews - 1, jitter: self.environment.fraction())
             let end = self.now() + pause
             try await self.clock.sleep(until: (deadline.map { min($0, end) } ?? end).instant)
         }
-        if let deadline, self.now() >= deadline { throw self.error(of: .timedOut, call: call) }
+        if let deadline, self.now() >= deadline { throw await self.timedOut(call, .timedOut) }
     }
 
     private enum AttemptEnd {
@@ -203,7 +206,7 @@ extension LockClient {
 
     private func requestFailed(_ error: LockError, for attempt: AttemptID) -> AcquireStateMachine.FailureAction {
         let now = self.clock.now()
-        let jitter = Double.random(in: 0..<1)
+        let jitter = self.environment.fraction()
         return self.state.withLock { $0.requestFailed(error, for: attempt, now: now, jitter: jitter) }
     }
 
@@ -304,7 +307,7 @@ extension LockClient {
     /// Turns a grant into something held, or refuses it.
     private func hold(_ claim: LockClaim, grant: LockGrant, call: Call) throws(LockError) -> Taken {
         let now = self.now()
-        let hold = Hold(claim: claim, grant: grant, grantedAt: now, clock: self.clock)
+        let hold = Hold(claim: claim, grant: grant, grantedAt: now, clock: self.clock, environment: self.environment)
         enum Verdict {
             case held(pokes: Bool)
             case hasEnded(LockError.LossReason)
@@ -359,6 +362,34 @@ extension LockClient {
             )
         }
     }
+
+    /// The time to wait is over. A lock that was not granted because the store is in trouble is not known to be busy.
+    private func timedOut(_ call: Call, _ failure: AcquireStateMachine.Failure) async -> any Error {
+        guard let trouble = await self.trouble() else { return self.error(of: failure, call: call) }
+        return LockError(
+            trouble.code,
+            "'\(call.name)' was not granted within \((call.waitingAtMost ?? .zero).brief): \(trouble.message)",
+            nodes: trouble.nodes,
+            cause: trouble
+        )
+    }
+
+    /// What the backend knows to be wrong. One that does not tell soon is in trouble: nobody waits longer for that.
+    private func trouble() async -> LockError? {
+        await withUnsafeContinuation { (continuation: UnsafeContinuation<LockError?, Never>) in
+            let waiter = Mutex<UnsafeContinuation<LockError?, Never>?>(continuation)
+            let asking = Task { [backend] in
+                let trouble = await backend.trouble()
+                waiter.withLock { $0.take() }?.resume(returning: trouble)
+            }
+            self.environment.threads.keeper.call(after: Self.patienceWithTrouble) {
+                waiter.withLock { $0.take() }?.resume(returning: LockError(.unreachable, "the backend does not answer"))
+                asking.cancel()
+            }
+        }
+    }
+
+    private static let patienceWithTrouble: Duration = .seconds(1)
 
     private func error(of failure: AcquireStateMachine.Failure, call: Call) -> any Error {
         switch failure {

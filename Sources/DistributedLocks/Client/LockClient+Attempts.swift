@@ -1,4 +1,4 @@
-import Moments
+import LockKernel
 
 /// What becomes of the attempts that are under way.
 extension LockClient.State {

@@ -55,6 +55,13 @@ extension LockClient {
                 return Array(state.holds.values)
             }
             for hold in holds { self.lose(hold, .sessionEnded) }
+        case .reconnected:
+            let now = self.now()
+            let pokes = self.state.withLock { state in
+                state.keeper.renewalsWanted(now: now)
+                return state.needsPoke()
+            }
+            if pokes { self.alarm.poke() }
         }
     }
 }

@@ -1,6 +1,6 @@
+import LockKernel
 import Logging
 import Metrics
-import Moments
 import Synchronization
 
 /// The timer loop: renewals, losses, deadlines of waiting calls, and cleaning up.
@@ -112,7 +112,7 @@ extension LockClient {
             }
         } catch {
             let now = self.clock.now()
-            let jitter = Double.random(in: 0..<1)
+            let jitter = self.environment.fraction()
             self.state.withLock { state in
                 state.cleanup.failed(claim.attempt, now: now, jitter: jitter)
                 state.cleanupsUnderWay -= 1

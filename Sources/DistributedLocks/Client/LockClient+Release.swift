@@ -1,6 +1,6 @@
+import LockKernel
 import Logging
 import Metrics
-import Moments
 import Synchronization
 
 extension LockClient {

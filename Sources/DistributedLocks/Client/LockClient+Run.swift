@@ -1,6 +1,6 @@
+import LockKernel
 import Logging
 import Metrics
-import Moments
 public import ServiceLifecycle
 import Synchronization
 
@@ -25,7 +25,7 @@ extension LockClient: Service {
         self.backend.start(delivering: relay)
         // The work outlives the cancellation of run() by as long as it takes to release what is held, so it is a task of
         // its own, which is awaited here.
-        let work = Task(executorPreference: KeeperExecutor.shared) { try await self.work() }
+        let work = Task(executorPreference: self.environment.threads.keeper) { try await self.work() }
         try await withTaskCancellationHandler {
             try await withGracefulShutdownHandler {
                 try await work.value

@@ -1,6 +1,6 @@
+package import LockKernel
 import Logging
 import Metrics
-import Moments
 import Synchronization
 
 /// Takes and keeps locks on one backend.
@@ -24,6 +24,7 @@ public final class LockClient: Sendable {
     /// How this client behaves where a call does not say it.
     public let configuration: Configuration
 
+    let environment: Environment
     let clock: any LockClock
     let logger: Logger
     let metrics: LockMetrics
@@ -32,8 +33,15 @@ public final class LockClient: Sendable {
     let state: Mutex<State>
 
     /// Makes a client. It does nothing until ``run()`` is called.
-    public init(backend: some LockBackend, configuration: Configuration = Configuration()) {
+    public convenience init(backend: some LockBackend, configuration: Configuration = Configuration()) {
+        self.init(backend: backend, configuration: configuration, environment: .system)
+    }
+
+    /// Makes a client that has its random numbers and threads from an environment. Where it has its time from, the configuration
+    /// says.
+    package init(backend: some LockBackend, configuration: Configuration, environment: Environment) {
         self.backend = backend
+        self.environment = environment
         self.configuration = configuration
         self.clock = configuration.clock
         var logger = configuration.logger
@@ -44,8 +52,8 @@ public final class LockClient: Sendable {
             factory: configuration.metricsFactory ?? MetricsSystem.factory
         )
         self.tracing = LockTracing(tracer: configuration.tracer)
-        self.alarm = Alarm(clock: configuration.clock)
-        self.state = Mutex(State(leaseScope: backend.capabilities.leaseScope))
+        self.alarm = Alarm(clock: configuration.clock, environment)
+        self.state = Mutex(State(leaseScope: backend.capabilities.leaseScope, entropy: environment.entropy))
     }
 
     func now() -> Moment { Moment(self.clock.now()) }
@@ -153,11 +161,12 @@ extension LockClient {
         var cleanupsUnderWay = 0
         var releasesUnderWay = 0
         var highWater = TokenHighWater()
-        var generator = BufferedRandomNumberGenerator()
+        var generator: BufferedRandomNumberGenerator
         /// For when the timer loop has set its alarm; `nil` while it is not asleep, or sleeps without end.
         var alarmSetFor: Moment?
 
-        init(leaseScope: LockCapabilities.LeaseScope) {
+        init(leaseScope: LockCapabilities.LeaseScope, entropy: any EntropySource) {
+            self.generator = BufferedRandomNumberGenerator(entropy)
             self.keeper = KeeperStateMachine(leaseScope: leaseScope)
         }
 

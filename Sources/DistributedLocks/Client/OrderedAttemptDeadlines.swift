@@ -1,4 +1,4 @@
-package import Moments
+package import LockKernel
 
 /// The next instant of each of many attempts, for backends that know what they have set an attempt to: ``OrderedDeadlines``.
 ///

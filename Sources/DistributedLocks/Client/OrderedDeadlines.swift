@@ -1,5 +1,5 @@
 import DequeModule
-import Moments
+import LockKernel
 
 /// The next instant of each of many keys, for an owner who knows what it has set a key to.
 ///

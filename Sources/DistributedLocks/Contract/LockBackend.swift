@@ -94,6 +94,13 @@ public protocol LockBackend: Sendable {
         ended: @escaping @Sendable (Result<ReleaseReply, LockError>) -> Void
     ) -> Bool
 
+    /// Why those who wait cannot be served now, as far as this backend knows or finds out in a moment: its store cannot be
+    /// reached, or refuses. `nil` if nothing is known to be wrong.
+    ///
+    /// Asked when somebody has waited in a queue for as long as allowed: whether the lock was busy all the time is not known
+    /// then.
+    func trouble() async -> LockError?
+
     /// Tells what is known of one lock, or of all locks that are held or waited for.
     func status(of name: LockName?) async throws(LockError) -> [LockStatus]
 
@@ -119,6 +126,9 @@ extension LockBackend {
 
     /// None.
     public var taskExecutor: (any TaskExecutor)? { nil }
+
+    /// Nothing is known.
+    public func trouble() async -> LockError? { nil }
 }
 
 /// What a store can do.
@@ -211,4 +221,7 @@ public enum LockEvent: Sendable {
     case lost(AttemptID, LockError.LossReason)
     /// The session ended, and all its grants with it.
     case sessionLost
+    /// The store was reached anew, and may have forgotten what is held: it is asked at once, and not only when the next renewals
+    /// are due.
+    case reconnected
 }

@@ -1,4 +1,4 @@
-package import Moments
+package import LockKernel
 
 /// Names an attempt to acquire within one client. Never used twice.
 public struct AttemptID: Hashable, Comparable, Sendable, RawRepresentable, CustomStringConvertible {

@@ -1,4 +1,4 @@
-package import Moments
+package import LockKernel
 
 /// Where a client takes its time from.
 ///
@@ -23,11 +23,22 @@ public struct SystemLockClock: LockClock {
     public init() {}
 
     /// The present instant.
-    public func now() -> ContinuousClock.Instant { ContinuousClock.now }
+    public func now() -> ContinuousClock.Instant { SystemTime().now() }
 
     /// Waits until an instant has been reached.
     public func sleep(until instant: ContinuousClock.Instant) async throws {
-        try await ContinuousClock().sleep(until: instant, tolerance: .zero)
+        try await SystemTime().sleep(until: instant)
+    }
+}
+
+/// The clock of an environment.
+struct EnvironmentClock: LockClock {
+    let environment: Environment
+
+    func now() -> ContinuousClock.Instant { self.environment.now }
+
+    func sleep(until instant: ContinuousClock.Instant) async throws {
+        try await self.environment.time.sleep(until: instant)
     }
 }
 

@@ -1,5 +1,5 @@
 import DequeModule
-import Dispatch
+import LockKernel
 import Synchronization
 
 /// Cancels the bodies of lost grants, on threads of its own.
@@ -29,8 +29,7 @@ final class BodyCancellations: Sendable {
             return true
         }
         guard starts else { return }
-        // A serial queue for each: they get threads where a concurrent one would share those of the global pool.
-        DispatchQueue(label: "distributed-locks.cancellation").async { self.work() }
+        hold.environment.threads.makeQueue("distributed-locks.cancellation").async { self.work() }
     }
 
     private func work() {

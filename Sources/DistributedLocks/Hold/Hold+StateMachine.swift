@@ -1,4 +1,4 @@
-import Moments
+import LockKernel
 
 /// Decides what is true of one grant from the instant of the grant to its end.
 ///

@@ -1,4 +1,4 @@
-import Moments
+import LockKernel
 import Synchronization
 
 /// One grant of this client: what the keeper, the body and the handle share.
@@ -52,15 +52,19 @@ final class Hold: Sendable {
     let tokenDomain: TokenDomain
     let grantedAt: Moment
     let clock: any LockClock
+    let environment: Environment
     private let state: Mutex<State>
     private let nextKey = Atomic<UInt64>(0)
 
-    init(claim: LockClaim, grant: LockGrant, grantedAt: Moment, clock: any LockClock) {
+    init(
+        claim: LockClaim, grant: LockGrant, grantedAt: Moment, clock: any LockClock, environment: Environment
+    ) {
         self.claim = claim
         self.token = grant.token
         self.tokenDomain = grant.tokenDomain
         self.grantedAt = grantedAt
         self.clock = clock
+        self.environment = environment
         self.state = Mutex(State(machine: Machine(validity: grant.validity)))
     }
 

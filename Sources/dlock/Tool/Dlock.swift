@@ -23,7 +23,7 @@ struct Dlock: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             RunCommand.self, WriteCommand.self, StatusCommand.self, BreakCommand.self, InitCommand.self,
-            ScriptsCommand.self, BenchCommand.self, BenchWorkerCommand.self,
+            ScriptsCommand.self, BenchCommand.self, BenchWorkerCommand.self, BenchCyclesCommand.self,
         ]
     )
 

@@ -1,5 +1,6 @@
 import DistributedLocks
 import LockTesting
+import ServerKit
 import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct UnreachableTests {
@@ -14,6 +15,27 @@ import Testing
             store.faults.reconnect()
             #expect(try await locks.withLock("a") { $0.token.rawValue } == 1)
             #expect(store.isEmpty)
+        }
+    }
+
+    @Test func `who has waited in vain for a store that has gone meanwhile hears so, and not that the lock is busy`()
+        async throws
+    {
+        try await withManualLocks { locks, store, clock in
+            let handle = try await locks.acquire("a", lease: .seconds(60))
+            for isCut in [false, true] {
+                let began = clock.now()
+                let task = Task { try await locks.withLock("a", waitingAtMost: .seconds(4)) { _ in } }
+                try await eventually("it waits") { locks.queuedCount == 1 }
+                if isCut { store.faults.cutOff() }
+                try await clock.waitForSleeper(until: began + .seconds(4))
+                clock.advance(to: began + .seconds(4))
+                let error = await lockError(of: task)
+                #expect(error?.code == (isCut ? .unreachable : .timedOut))
+                #expect(error?.message.contains("'a' was not granted within 4 s") == true)
+                store.faults.reconnect()
+            }
+            try await handle.release()
         }
     }
 

@@ -1,3 +1,4 @@
+import LockKernel
 import Testing
 
 @testable import DistributedLocks
@@ -40,6 +41,24 @@ import Testing
         let until = keeper.renewed(claim.attempt, until: start + .seconds(39), now: start + .seconds(11))
         #expect(until == start + .seconds(39))
         #expect(keeper.nextWakeup() == start + .seconds(21))
+    }
+
+    @Test func `all renewals that are not out are due at once when the store may have forgotten what is held`() throws {
+        let claims = try (1...3).map { try LockClaim.test(UInt64($0), name: "a\($0)") }
+        var keeper = self.keeper(holding: claims[0], claims[1], claims[2], validFor: .seconds(29))
+        #expect(keeper.timerFired(now: start + .seconds(1)).renew.isEmpty)
+        keeper.renewalsWanted(now: Moment(start + .seconds(2)))
+        #expect(keeper.nextWakeup() == start + .seconds(2))
+        let action = keeper.timerFired(now: start + .seconds(2))
+        #expect(action.renew.map(\.claim.attempt).sorted() == claims.map(\.attempt))
+        // They are out: nothing more is asked, and the validity stays what it was.
+        keeper.renewalsWanted(now: Moment(start + .seconds(3)))
+        #expect(keeper.nextWakeup() == start + .seconds(29))
+        // Where leases belong to the session there is nothing to ask.
+        var session = KeeperStateMachine(leaseScope: .session)
+        session.held(claims[0], validUntil: start + .seconds(29), holdUntil: nil, now: start)
+        session.renewalsWanted(now: Moment(start + .seconds(2)))
+        #expect(session.nextWakeup() == start + .seconds(29))
     }
 
     @Test func `a renewal that failed is repeated after a twelfth of the lease`() throws {

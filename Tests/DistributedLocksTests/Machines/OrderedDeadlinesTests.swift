@@ -1,4 +1,4 @@
-import Moments
+import LockKernel
 import Testing
 
 @testable import DistributedLocks

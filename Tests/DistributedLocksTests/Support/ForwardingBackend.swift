@@ -24,6 +24,8 @@ extension ForwardingBackend {
 
     func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply { try await self.base.release(claim) }
 
+    func trouble() async -> LockError? { await self.base.trouble() }
+
     func status(of name: LockName?) async throws(LockError) -> [LockStatus] { try await self.base.status(of: name) }
 
     func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply {

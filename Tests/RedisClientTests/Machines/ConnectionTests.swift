@@ -1,4 +1,4 @@
-import Moments
+import LockKernel
 import RESP
 import RedisClient
 import Testing

@@ -1,4 +1,4 @@
-import Moments
+import LockKernel
 import RedisClient
 import Testing
 import Transport

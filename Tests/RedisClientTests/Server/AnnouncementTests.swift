@@ -1,6 +1,6 @@
 import Dispatch
+import LockKernel
 import Logging
-import Moments
 import NIOCore
 import NIOPosix
 import RESP

@@ -1,4 +1,4 @@
-import Moments
+import LockKernel
 import NIOCore
 import RESP
 import ServerKit

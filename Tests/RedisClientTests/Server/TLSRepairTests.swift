@@ -1,5 +1,5 @@
 import Foundation
-import Moments
+import LockKernel
 import RESP
 import RedisClient
 import ServerKit

@@ -1,4 +1,4 @@
-import Moments
+import LockKernel
 import NIOCore
 import NIOPosix
 import RedisClient
@@ -65,7 +65,7 @@ import Testing
                 try server.stop()
                 let error = await client.failure("PING")
                 #expect(error?.code == .outcomeUnknown)
-                #expect(error?.message.contains("nothing arrived for 0.5 s") == true)
+                #expect(error?.message.contains("nothing arrived for 500 ms") == true)
                 let lost = recorder.events.last
                 server.resume()
                 try await client.eventuallyAnswers()

@@ -1,5 +1,5 @@
+import LockKernel
 import Logging
-import Moments
 import NIOCore
 import NIOPosix
 import RESP

@@ -21,7 +21,7 @@ import Testing
         var claim = RedlockClaimStateMachine(joinsQueue: true)
         _ = claim.ready(isContended: false, gate: 2)
         #expect(claim.roundFailed(self.busy, gate: 2) == .wait(gate: 2))
-        #expect(claim.waitAnswered(.queued, from: 2, gate: 2) == .none)
+        #expect(claim.waitAnswered(.queued(isFirst: false), from: 2, gate: 2) == .none)
         #expect(claim.isPromised)
         #expect(claim.turn() == .round(hasTurn: true))
         // A turn that is told twice starts nothing twice.
@@ -40,7 +40,7 @@ import Testing
     @Test func `rounds that fail again pause for longer and longer, up to a bound`() {
         var claim = RedlockClaimStateMachine(joinsQueue: true)
         _ = claim.ready(isContended: true, gate: 0)
-        _ = claim.waitAnswered(.queued, from: 0, gate: 0)
+        _ = claim.waitAnswered(.queued(isFirst: false), from: 0, gate: 0)
         var pauses: [Duration] = []
         for _ in 0..<12 {
             #expect(claim.turn() == .round(hasTurn: true))
@@ -107,7 +107,7 @@ import Testing
         #expect(claim.state == .over)
         var promised = RedlockClaimStateMachine(joinsQueue: true)
         _ = promised.ready(isContended: true, gate: 0)
-        _ = promised.waitAnswered(.queued, from: 0, gate: 0)
+        _ = promised.waitAnswered(.queued(isFirst: false), from: 0, gate: 0)
         _ = promised.turn()
         #expect(promised.roundFailed(self.down, gate: nil) == .gather)
         #expect(promised.patienceIsOver() == true)
@@ -132,10 +132,27 @@ import Testing
     }
 
     @Test
+    func `the first in the gate's queue tries a round each time that it shows that it lives, and nobody else does`() {
+        var claim = RedlockClaimStateMachine(joinsQueue: true)
+        _ = claim.ready(isContended: true, gate: 0)
+        #expect(claim.waitAnswered(.queued(isFirst: false), from: 0, gate: 0) == .none)
+        #expect(claim.timerFired(gate: 0) == .wait(gate: 0))
+        for _ in 0..<30 {
+            #expect(claim.waitAnswered(.queued(isFirst: true), from: 0, gate: 0) == .none)
+            #expect(claim.timerFired(gate: 0) == .round(hasTurn: false))
+            #expect(claim.roundFailed(self.busy, gate: 0) == .wait(gate: 0))
+        }
+        #expect(claim.waitAnswered(.queued(isFirst: true), from: 0, gate: 0) == .none)
+        #expect(claim.timerFired(gate: 0) == .round(hasTurn: false))
+        claim.granted()
+        #expect(claim.state == .held)
+    }
+
+    @Test
     func `where the gate answers and refuses, the others are asked after the pause, and the gate again after that`() {
         var claim = RedlockClaimStateMachine(joinsQueue: true)
         _ = claim.ready(isContended: true, gate: 0)
-        _ = claim.waitAnswered(.queued, from: 0, gate: 0)
+        _ = claim.waitAnswered(.queued(isFirst: false), from: 0, gate: 0)
         for _ in 0..<20 {
             #expect(claim.timerFired(gate: 0) == .wait(gate: 0))
             guard case .pause = claim.waitAnswered(.refused, from: 0, gate: 0) else {
@@ -154,7 +171,7 @@ import Testing
         let refused = RedlockRoundStateMachine.Failure(isWithoutQuorum: true, isRefused: true)
         var claim = RedlockClaimStateMachine(joinsQueue: true)
         _ = claim.ready(isContended: true, gate: 0)
-        _ = claim.waitAnswered(.queued, from: 0, gate: 0)
+        _ = claim.waitAnswered(.queued(isFirst: false), from: 0, gate: 0)
         /// Fails a round, and goes on to the next.
         func fail(_ failure: RedlockRoundStateMachine.Failure) -> RedlockClaimStateMachine.Step {
             _ = claim.timerFired(gate: 0)

@@ -301,7 +301,7 @@ struct InstanceScriptTests {
         async throws
     {
         try await ScriptHarness.run { harness in
-            let first = try Self.look(harness.server, closed: 1, mode: "check")
+            let first = try Self.look(harness.server, closed: 1, mode: "adopt")
             #expect(first[0].string == Self.policy)
             #expect(first[3].integer == 1)
             try await eventually("it is open") { () async throws -> Bool in

@@ -1,5 +1,5 @@
 import DistributedLocks
-import Moments
+import LockKernel
 import NIOCore
 import RESP
 import Testing
@@ -43,8 +43,13 @@ import Testing
         machine.connected()
         _ = machine.introduced(self.info(), now: self.now)
         machine.looked(self.reply(opensIn: .seconds(30)), policy: self.policy, now: self.now)
-        #expect(!machine.isOpen && machine.opensAt == self.now + .seconds(30))
+        // Sooner, in case somebody opens it by hand.
+        #expect(!machine.isOpen && machine.opensAt == self.now + .seconds(5))
         #expect(machine.reason(now: self.now)?.contains("30 s") == true)
+        machine.looksAgain()
+        let later = self.now + .seconds(27)
+        machine.looked(self.reply(opensIn: .seconds(3)), policy: self.policy, now: later)
+        #expect(!machine.isOpen && machine.opensAt == later + .seconds(3))
         machine.looksAgain()
         machine.looked(self.reply(), policy: self.policy, now: self.now)
         #expect(machine.isOpen)
@@ -89,6 +94,27 @@ import Testing
         #expect(machine.introduced(self.info(), now: self.now) == true)
         machine.looked(self.reply(), policy: self.policy, now: self.now)
         #expect(machine.isOpen && !machine.isRefused && machine.refusal == nil)
+    }
+
+    @Test func `one that refuses what it is asked to write has no vote until it was looked at again`() {
+        var machine = RedlockInstanceStateMachine()
+        #expect(machine.refusedToWrite("MISCONF", isPassing: true, now: self.now) == false)
+        machine.connected()
+        _ = machine.introduced(self.info(), now: self.now)
+        machine.looked(self.reply(), policy: self.policy, now: self.now)
+        #expect(machine.isOpen && machine.hasOurPolicy)
+        #expect(machine.refusedToWrite("MISCONF", isPassing: true, now: self.now) == true)
+        #expect(machine.refusedToWrite("MISCONF", isPassing: true, now: self.now) == false)
+        #expect(!machine.isOpen && !machine.isRefused && machine.reason(now: self.now) == "MISCONF")
+        #expect(machine.opensAt == self.now + .milliseconds(500))
+        machine.looksAgain()
+        _ = machine.introduced(self.info(), now: self.now)
+        machine.lookFailed("MISCONF", isRefusal: false, now: self.now)
+        #expect(!machine.isOpen && machine.opensAt == self.now + .milliseconds(500))
+        machine.looksAgain()
+        _ = machine.introduced(self.info(), now: self.now)
+        machine.looked(self.reply(), policy: self.policy, now: self.now)
+        #expect(machine.isOpen && machine.refusal == nil)
     }
 
     @Test func `who it is has to be found out anew on each connection`() {

@@ -84,7 +84,7 @@ struct RandomInstanceTests {
             let run = String(format: "%x", index * 1_000_000 + self.instances[index].run)
             let found =
                 try self.call(
-                    "instance-node", [run, World.policy, "\(closed)", "\(World.skew)", "check"], at: index,
+                    "instance-node", [run, World.policy, "\(closed)", "\(World.skew)", "adopt"], at: index,
                     key: "dlock.node"
                 ).list ?? []
             let node = found[1].string

@@ -1,5 +1,5 @@
 import DistributedLocks
-import Moments
+import LockKernel
 import Testing
 
 @testable import RedisLocks

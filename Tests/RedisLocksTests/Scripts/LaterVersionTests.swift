@@ -160,7 +160,7 @@ struct LaterVersionTests {
     @Test func `a node of a later form is another policy, and is left as it is`() async throws {
         try await ScriptHarness.run { redis async throws in
             _ = try redis.server.command("SET", "dlock.node", "2 abc generation 7")
-            for mode in ["init", "check", "look"] {
+            for mode in ["init", "adopt", "check", "look"] {
                 let answer = try redis.server.command([
                     "EVAL", RedisScript.instanceNode.text, "1", "dlock.node", "abc", "5 5 3 60000 10000", "1", "625000",
                     mode,

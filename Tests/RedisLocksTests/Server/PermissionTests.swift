@@ -78,7 +78,7 @@ struct PermissionTests {
                 try await withLocks(url) { locks async throws in
                     let error = await #expect(throws: LockError.self) { try await token(locks) }
                     #expect(
-                        error?.code == .invalidConfiguration && error?.message.contains("dlock scripts load") == true)
+                        error?.code == .serverRefused && error?.message.contains("dlock scripts load") == true)
                 }
                 for server in servers.servers { try server.command("ACL", "LOG", "RESET") }
                 // By an operator.

@@ -122,7 +122,7 @@ struct RefusedWaiterTests {
                 try server.command("DEL", "dlock:a")
                 _ = try await waiter.value
                 #expect(warnings.texts.count == 1, "\(warnings.texts)")
-                #expect(warnings.texts.first?.contains("the server refuses what waiters ask") == true)
+                #expect(warnings.texts.first?.contains("the server refuses what it is asked") == true)
                 #expect(warnings.texts.first?.contains("NOREPLICAS") == true, "\(warnings.texts)")
             }
         }

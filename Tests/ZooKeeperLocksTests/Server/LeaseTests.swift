@@ -41,6 +41,23 @@ struct LeaseTests {
         }
     }
 
+    @Test func `who waits in vain for an ensemble that has gone meanwhile hears so`() async throws {
+        try await ZooKeeperEnsemble.withEnsemble(1) { ensemble async throws in
+            try await withLockClient(ensemble.url + "/a?session-timeout=20s") { holders in
+                let handle = try await holders.acquire("a", lease: .seconds(20))
+                try await withLockClient(ensemble.url + "/a?session-timeout=20s") { locks in
+                    let waiting = Task { try await locks.acquire("a", waitingAtMost: .seconds(4)) }
+                    try await eventually("it waits") { locks.queuedCount == 1 }
+                    for server in ensemble.servers { server.kill() }
+                    let error = await #expect(throws: LockError.self) { try await waiting.value }
+                    #expect(error?.code == .unreachable, "\(error as Any)")
+                    #expect(error?.message.contains("was not granted within 4 s: ") == true, "\(error as Any)")
+                }
+                try? await handle.release()
+            }
+        }
+    }
+
     @Test func `the rest of a lease is told of the own session alone`() async throws {
         let server = try await ZooKeeperServer.shared()
         let url = server.chroot(timeout: 4)

@@ -1,12 +1,4 @@
 #if Embedded
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#elseif canImport(Darwin)
-import Darwin
-#endif
-
 /// Nanoseconds since the machine booted, time asleep included. The same for every process of the machine, and untouched
 /// by steps of the wall clock.
 ///
@@ -14,17 +6,6 @@ import Darwin
 /// clocks under `ContinuousClock`, which has the offset in it.
 struct BootTime: Comparable, Sendable {
     let nanoseconds: Int64
-
-    static func now() -> BootTime {
-        var time = timespec()
-        #if os(Linux)
-        clock_gettime(CLOCK_BOOTTIME, &time)
-        #else
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        #endif
-        return BootTime(
-            nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec) - TimeNamespace.offsetInNanoseconds)
-    }
 
     static func < (left: BootTime, right: BootTime) -> Bool { left.nanoseconds < right.nanoseconds }
 
@@ -34,13 +15,6 @@ struct BootTime: Comparable, Sendable {
 
     static func - (left: BootTime, right: BootTime) -> Duration {
         .nanoseconds(left.nanoseconds - right.nanoseconds)
-    }
-
-    /// The same instant on the clock that validity is judged by, never a later one: the other clock is read first, so
-    /// that whatever passes between the two readings makes the result earlier.
-    var instant: ContinuousClock.Instant {
-        let continuous = ContinuousClock.now
-        return continuous + (self - BootTime.now())
     }
 }
 

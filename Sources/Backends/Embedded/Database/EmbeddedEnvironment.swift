@@ -1,5 +1,6 @@
 #if Embedded
 import DistributedLocks
+import LockKernel
 
 #if canImport(Glibc)
 import Glibc
@@ -9,24 +10,40 @@ import Musl
 import Darwin
 #endif
 
-/// Where the machine's clocks and its boot come from; tests put others in their place.
+/// The machine's environment, and its boot; tests put others in their place.
 struct EmbeddedEnvironment: Sendable {
+    let machine: Environment
     /// Names the present boot of the machine. Throws if it cannot be told: it is never guessed.
     var bootID: @Sendable () throws(LockError) -> String
-    /// Microseconds since 1970 by the wall clock.
-    var wallClock: @Sendable () -> Int64
+    /// By how much the boot clock that this process sees is ahead of the machine's.
+    private let bootClockOffset: Int64
 
-    static let system = EmbeddedEnvironment(
-        bootID: { () throws(LockError) in
-            try TimeNamespace.check()
-            return try Self.readBootID()
-        },
-        wallClock: {
-            var time = timespec()
-            clock_gettime(CLOCK_REALTIME, &time)
-            return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1_000
-        }
-    )
+    static let system = EmbeddedEnvironment(.system, bootClockOffset: TimeNamespace.offsetInNanoseconds) {
+        () throws(LockError) in
+        try TimeNamespace.check()
+        return try Self.readBootID()
+    }
+
+    init(
+        _ machine: Environment, bootClockOffset: Int64 = 0, bootID: @escaping @Sendable () throws(LockError) -> String
+    ) {
+        self.machine = machine
+        self.bootID = bootID
+        self.bootClockOffset = bootClockOffset
+    }
+
+    /// The present instant of the clock that is the same for every process of the machine.
+    var bootTime: BootTime { BootTime(nanoseconds: self.machine.time.bootTime() - self.bootClockOffset) }
+
+    /// Microseconds since 1970 by the wall clock.
+    func wallClock() -> Int64 { self.machine.time.wallClock() }
+
+    /// The same instant on the clock that validity is judged by, never a later one: the other clock is read first, so
+    /// that whatever passes between the two readings makes the result earlier.
+    func instant(of time: BootTime) -> ContinuousClock.Instant {
+        let continuous = self.machine.now
+        return continuous + (time - self.bootTime)
+    }
 
     #if os(Linux)
     private static let bootIDSource = "/proc/sys/kernel/random/boot_id"

@@ -12,6 +12,7 @@ extension LockFile {
         _ db: Database,
         path: String,
         bootID: String,
+        environment: EmbeddedEnvironment,
         sight: (ParticipantID) -> EarlierBoot.Sight
     ) throws {
         var state = Schema.State.blank
@@ -35,7 +36,7 @@ extension LockFile {
             state = try Schema.state(db)
             try Self.refuseIfNotOurs(state, path: path)
             try Schema.bringUp(db, from: state)
-            delay = try Self.settleBoot(db, path: path, bootID: bootID, sight: sight)
+            delay = try Self.settleBoot(db, path: path, bootID: bootID, environment: environment, sight: sight)
             return .commit
         }
         if let delay { throw delay }
@@ -70,13 +71,14 @@ extension LockFile {
         _ db: Database,
         path: String,
         bootID: String,
+        environment: EmbeddedEnvironment,
         sight: (ParticipantID) -> EarlierBoot.Sight
     ) throws -> LockError? {
         guard try Self.bootID(db) != bootID else { return nil }
         let watch = try String.fetchOne(db, sql: "SELECT value FROM meta WHERE key = 'boot_watch'")
             .flatMap { EarlierBoot.Watch(text: $0) }
         let verdict = EarlierBoot.verdict(
-            on: try Self.claims(db, sight: sight), watch: watch, bootID: bootID, now: .now())
+            on: try Self.claims(db, sight: sight), watch: watch, bootID: bootID, now: environment.bootTime)
         switch verdict {
         case .refuse(let claim, nil):
             throw EarlierBoot.refusal(claim, path: path)

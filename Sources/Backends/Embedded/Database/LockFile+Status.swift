@@ -12,7 +12,7 @@ struct StoredStatus: Sendable {
 extension LockFile {
     /// Reads who holds and who waits: of one name, or of all that are held or waited for.
     func status(of name: LockName?) throws(LockError) -> [StoredStatus] {
-        let now = BootTime.now()
+        let now = self.environment.bootTime
         return try self.read { db in
             let locks = try Row.fetchAll(
                 db,

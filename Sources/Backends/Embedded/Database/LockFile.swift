@@ -1,4 +1,5 @@
 #if Embedded
+import LockKernel
 import CEmbedded
 import DistributedLocks
 import GRDB
@@ -77,8 +78,8 @@ final class LockFile {
             var configuration = GRDB.Configuration()
             configuration.label = "dlock"
             configuration.busyMode = .callback { tries in
-                guard ContinuousClock.now < deadline else { return false }
-                usleep(UInt32(min(50 << min(tries, 7), 5_000)))
+                guard environment.machine.now < deadline else { return false }
+                environment.machine.threads.pause(microseconds: UInt32(min(50 << min(tries, 7), 5_000)))
                 return true
             }
             configuration.prepareDatabase { db in
@@ -93,7 +94,9 @@ final class LockFile {
             }
             SharedFiles.makeFile(location.path, in: location.folder)
             let database = try DatabaseQueue(path: location.path, configuration: configuration)
-            try Self.prepare(database, path: location.path, bootID: bootID, deadline: deadline, sight: sight)
+            try Self.prepare(
+                database, path: location.path, bootID: bootID, environment: environment, deadline: deadline,
+                sight: sight)
             guard let identity = FileIdentity(path: location.path) else {
                 throw LockError(.unreachable, "\(location.path) vanished while it was opened")
             }
@@ -112,7 +115,10 @@ final class LockFile {
                 // queue, through which each transaction would have to go for nothing else.
                 _ = sqlite3_commit_hook(connection, nil, nil)
                 _ = sqlite3_rollback_hook(connection, nil, nil)
-                return (connection, try Self.whileBusy(until: deadline) { try LockStatements(connection: connection) })
+                return (
+                    connection,
+                    try Self.whileBusy(until: deadline, environment) { try LockStatements(connection: connection) }
+                )
             }
             self.table = LockTable(
                 statements: self.statements,
@@ -120,7 +126,8 @@ final class LockFile {
                 wallClock: environment.wallClock
             )
             self.table.reserveFrom =
-                try Self.whileBusy(until: deadline) { try self.reservedTokens() } - TokenRule.reserveInTicks
+                try Self.whileBusy(until: deadline, environment) { try self.reservedTokens() }
+                - TokenRule.reserveInTicks
             // They are there, as the index is, once something was read.
             SharedFiles.adoptSideFiles(of: location.path)
             self.index = WalIndex(connection: self.connection)
@@ -145,6 +152,7 @@ final class LockFile {
     /// - Throws: `LockError` `serverRefused` if a newer version has changed what the file says since it was opened.
     func begin(mayWait: Bool = true) throws -> Beginning {
         guard try self.takeWriteLock() else { return .busy }
+        self.table.begun(at: self.environment.bootTime)
         do {
             guard let index else { return try self.isAsExpected() ? .begun : self.giveUp(.otherBoot) }
             if !mayWait && index.isAllMoved { return self.giveUp(.mustWait) }
@@ -237,12 +245,13 @@ final class LockFile {
         _ database: DatabaseQueue,
         path: String,
         bootID: String,
+        environment: EmbeddedEnvironment,
         deadline: ContinuousClock.Instant,
         sight: (ParticipantID) -> EarlierBoot.Sight
     ) throws {
-        try Self.whileBusy(until: deadline) {
+        try Self.whileBusy(until: deadline, environment) {
             try database.unsafeReentrantWrite { db in
-                try Self.settle(db, path: path, bootID: bootID, sight: sight)
+                try Self.settle(db, path: path, bootID: bootID, environment: environment, sight: sight)
                 let mode = try String.fetchOne(db, sql: "PRAGMA journal_mode")
                 if mode != "wal" {
                     let changed = try String.fetchOne(db, sql: "PRAGMA journal_mode = WAL")
@@ -262,15 +271,16 @@ final class LockFile {
     /// where waiting might never end, such as while the journal mode is being changed by many at once.
     private static func whileBusy<Result>(
         until deadline: ContinuousClock.Instant,
+        _ environment: EmbeddedEnvironment,
         _ work: () throws -> Result
     ) throws -> Result {
         var tries = 0
         while true {
             do {
                 return try work()
-            } catch  where Self.isBusy(error) && ContinuousClock.now < deadline {
+            } catch  where Self.isBusy(error) && environment.machine.now < deadline {
                 tries += 1
-                usleep(UInt32(min(200 << min(tries, 6), 10_000)))
+                environment.machine.threads.pause(microseconds: UInt32(min(200 << min(tries, 6), 10_000)))
             }
         }
     }

@@ -5,7 +5,7 @@ import DistributedLocks
 extension LockTable {
     /// Looks what has become of a waiting claim.
     func check(_ claim: LockClaim, place: Int64) throws -> CheckResult {
-        let now = BootTime.now()
+        let now = self.now
         guard var row = try self.readRow(claim.name, secret: claim.owner.secret) else { return .gone }
         if !row.isValid(at: now) {
             guard try self.handOver(claim.name, lastToken: row.token, now: now) != nil,
@@ -46,7 +46,7 @@ extension LockTable {
 
     /// Removes a dead client from one lock: hands over what it held, and takes it out of the queue.
     func bury(_ dead: ParticipantID, name: LockName) throws {
-        let now = BootTime.now()
+        let now = self.now
         let remove = self.statements.removeWaitersOf
         remove.bind(1, name)
         remove.bind(2, dead.rawValue)

@@ -22,7 +22,7 @@ struct StoredPlace: Sendable {
 ///
 /// A name's row has an owner while it is held, and stays without one as the memory of its token. Whoever finds that a
 /// lease has passed hands the lock over to the first waiter, and so does whoever releases. All methods run within an
-/// immediate transaction; ``notices`` are to be delivered after its commit.
+/// immediate transaction, which has one time, ``now``; ``notices`` are to be delivered after its commit.
 final class LockTable {
     enum RequestResult: Sendable {
         case granted(StoredGrant)
@@ -69,6 +69,8 @@ final class LockTable {
     let participant: ParticipantID
     let statements: LockStatements
     private let wallClock: @Sendable () -> Int64
+    /// When the transaction began, after the wait for those before it.
+    private(set) var now = BootTime(nanoseconds: 0)
     /// What has to be told to whom after the commit.
     var notices: [Notice] = []
     /// From which number on the next block is to be reserved.
@@ -83,6 +85,9 @@ final class LockTable {
         self.participant = participant
         self.wallClock = wallClock
     }
+
+    /// A transaction has begun.
+    func begun(at now: BootTime) { self.now = now }
 
     func takeNotices() -> [Notice] {
         if self.notices.isEmpty { return [] }
@@ -100,7 +105,7 @@ final class LockTable {
         isRetry: () -> Bool,
         queueLimit: Int
     ) throws -> RequestResult {
-        let now = BootTime.now()
+        let now = self.now
         if let grant = try self.takeIfFree(claim, now: now) { return .granted(grant) }
         let row = try self.readRow(claim.name, secret: claim.owner.secret)
         if let row, row.isHeld {
@@ -150,7 +155,7 @@ final class LockTable {
 
     /// Releases a lock and hands it over. False if the owner does not hold it, or its lease has passed.
     func release(_ claim: LockClaim) throws -> Bool {
-        let now = BootTime.now()
+        let now = self.now
         // Where nobody waits, one statement does.
         let leave = self.statements.leaveLock
         leave.bind(1, claim.name)
@@ -163,7 +168,7 @@ final class LockTable {
     }
 
     func renew(_ claim: LockClaim) throws -> RenewResult {
-        let now = BootTime.now()
+        let now = self.now
         let renew = self.statements.renewLock
         renew.bind(1, claim.name)
         renew.bind(2, claim.owner.secret)
@@ -182,7 +187,7 @@ final class LockTable {
     /// Breaks a lock by hand. Returns its holder; `nil` if nobody holds it.
     func breakLock(_ name: LockName, immediately: Bool) throws -> (participant: ParticipantID, metadata: OwnerMetadata)?
     {
-        let now = BootTime.now()
+        let now = self.now
         guard let row = try self.readRow(name, secret: nil), row.isHeld else { return nil }
         guard row.isValid(at: now) else {
             try self.handOverOrFree(name, lastToken: row.token, now: now)

@@ -5,7 +5,9 @@ import DistributedLocks
 struct ParticipantID: Hashable, Comparable, Sendable {
     let rawValue: Int64
 
-    static func random() -> ParticipantID { ParticipantID(rawValue: .random(in: 1...Int64.max)) }
+    static func random(using generator: inout some RandomNumberGenerator) -> ParticipantID {
+        ParticipantID(rawValue: .random(in: 1...Int64.max, using: &generator))
+    }
 
     static func < (left: ParticipantID, right: ParticipantID) -> Bool { left.rawValue < right.rawValue }
 

@@ -1,6 +1,6 @@
 #if Embedded
 import DistributedLocks
-import Moments
+import LockKernel
 import Synchronization
 
 /// Whose transactions these are.

@@ -1,16 +1,7 @@
 #if Embedded
 import DistributedLocks
-import Dispatch
-import Moments
+import LockKernel
 import Synchronization
-
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#elseif canImport(Darwin)
-import Darwin
-#endif
 
 /// Runs work in transactions on one file: all that is waiting at one time goes into one transaction.
 ///
@@ -30,7 +21,9 @@ final class TransactionQueue: Sendable {
     private final class Box: @unchecked Sendable {
         var file: LockFile?
         /// When to look next whether the file is still the one at its path.
-        var nextLook = Moment(ContinuousClock.now)
+        var nextLook: Moment
+
+        init(nextLook: Moment) { self.nextLook = nextLook }
     }
 
     /// More than this is left for the next transaction, so that no lock holder of another process waits too long.
@@ -40,17 +33,21 @@ final class TransactionQueue: Sendable {
     private static let inlineTries = 30
 
     private let state = Mutex(State())
-    private let box = Box()
+    private let box: Box
     private let path: String
-    private let queue = DispatchQueue(label: "dlock.transactions")
+    private let environment: Environment
+    private let queue: any WorkQueue
     private let owner = Mutex(WeakOwner())
 
     private struct WeakOwner {
         weak var value: (any TransactionQueueOwner)?
     }
 
-    init(path: String) {
+    init(path: String, environment: Environment) {
         self.path = path
+        self.environment = environment
+        self.box = Box(nextLook: environment.moment)
+        self.queue = environment.threads.makeQueue("dlock.transactions")
     }
 
     func setOwner(_ owner: any TransactionQueueOwner) {
@@ -176,7 +173,7 @@ final class TransactionQueue: Sendable {
     private func closeWhenIdle(_ completion: @escaping @Sendable () -> Void) {
         guard self.isMine() else {
             // Whoever is at work on its own thread is done soon; or the work is on this queue, behind.
-            usleep(Self.pauseBeforeClosingInMicroseconds)
+            self.environment.threads.pause(microseconds: Self.pauseBeforeClosingInMicroseconds)
             return self.queue.async { self.closeWhenIdle(completion) }
         }
         // Nobody else takes the file from now on.
@@ -243,9 +240,9 @@ final class TransactionQueue: Sendable {
                     self.putBack(unbegun)
                     if inline {
                         if tries > Self.inlineTries { return false }
-                        sched_yield()
+                        self.environment.threads.yield()
                     } else {
-                        usleep(UInt32(min(20 << min(tries, 6), 1_000)))
+                        self.environment.threads.pause(microseconds: UInt32(min(20 << min(tries, 6), 1_000)))
                     }
                 }
             } catch {
@@ -262,7 +259,7 @@ final class TransactionQueue: Sendable {
     }
 
     private func run(_ jobs: [Job], inline: Bool) throws(LockError) -> RunResult {
-        let now = Moment(ContinuousClock.now)
+        let now = self.environment.moment
         for job in jobs where job.deadline <= now && job.begin() {
             job.fail(LockError(.unreachable, "\(self.path) is being written by another process that does not end"))
         }

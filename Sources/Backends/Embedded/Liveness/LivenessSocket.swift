@@ -1,7 +1,7 @@
 #if Embedded
 import CEmbedded
 import DistributedLocks
-import Dispatch
+import LockKernel
 import Synchronization
 
 #if canImport(Glibc)
@@ -40,7 +40,7 @@ final class LivenessSocket: Sendable {
     /// More connections than this are left in the listener's queue, so that nobody can use up this process's descriptors.
     static let maximumConnections = 256
     /// How long to leave the queue alone when no descriptor is to be had.
-    private static let pauseWithoutDescriptors: DispatchTimeInterval = .seconds(1)
+    private static let pauseWithoutDescriptors: Duration = .seconds(1)
 
     /// - Throws: `LockError` `unreachable` if the socket cannot be made.
     init(
@@ -107,9 +107,7 @@ final class LivenessSocket: Sendable {
                 case EINTR, ECONNABORTED: continue
                 default:
                     self.pause()
-                    self.poller.queueOfTimers.asyncAfter(deadline: .now() + Self.pauseWithoutDescriptors) {
-                        [weak self] in self?.goOn()
-                    }
+                    self.poller.queueOfTimers.async(after: Self.pauseWithoutDescriptors) { [weak self] in self?.goOn() }
                     return
                 }
             }

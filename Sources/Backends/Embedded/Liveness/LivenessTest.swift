@@ -1,5 +1,6 @@
 #if Embedded
 import DistributedLocks
+import LockKernel
 
 #if canImport(Glibc)
 import Glibc
@@ -56,8 +57,9 @@ enum LivenessTest {
     }
 
     /// Some clients that died without removing their sockets.
-    static func someDead(in folder: SocketFolder, atMost limit: Int) -> [ParticipantID] {
-        folder.names(atMost: 512).shuffled().prefix(limit).compactMap { name in
+    static func someDead(in folder: SocketFolder, atMost limit: Int, _ environment: Environment) -> [ParticipantID] {
+        var generator = environment.generator
+        return folder.names(atMost: 512).shuffled(using: &generator).prefix(limit).compactMap { name in
             // "<id>" and "<id>.wake"; ".<id>" is one that is being made.
             guard !name.hasPrefix("."), let number = UInt64(name.prefix { $0 != "." }, radix: 16) else { return nil }
             let participant = ParticipantID(rawValue: Int64(bitPattern: number))

@@ -1,7 +1,7 @@
 #if Embedded
 import CEmbedded
 import DistributedLocks
-import Dispatch
+import LockKernel
 import Synchronization
 
 #if canImport(Glibc)
@@ -39,18 +39,22 @@ final class SocketPoller: Sendable {
     }
 
     private let state = Mutex(State())
-    private let queue = DispatchQueue(label: "dlock.sockets", qos: .userInitiated)
+    private let threads: any ThreadSource
+    private let queue: any WorkQueue
     /// For what has to be done after a while.
-    let queueOfTimers = DispatchQueue(label: "dlock.sockets.timers")
+    let queueOfTimers: any WorkQueue
     private let wakeReader: Int32
     private let wakeWriter: Int32
 
     /// - Throws: `LockError` `unreachable` if no pipe can be made.
-    init() throws(LockError) {
+    init(_ environment: Environment = .system) throws(LockError) {
         var ends: [Int32] = [-1, -1]
         guard cemb_pipe(&ends) == 0 else {
             throw LockError(.unreachable, "no pipe can be made (\(EmbeddedLocation.errorText()))")
         }
+        self.threads = environment.threads
+        self.queue = environment.threads.makeQueue("dlock.sockets")
+        self.queueOfTimers = environment.threads.makeQueue("dlock.sockets.timers")
         self.wakeReader = ends[0]
         self.wakeWriter = ends[1]
     }
@@ -123,7 +127,7 @@ final class SocketPoller: Sendable {
                 pollfd(fd: $0.value.isPaused ? -1 : $0.value.descriptor, events: Int16(POLLIN), revents: 0)
             }
             descriptors.append(pollfd(fd: self.wakeReader, events: Int16(POLLIN), revents: 0))
-            guard Self.wait(for: &descriptors) else { continue }
+            guard Self.wait(for: &descriptors, self.threads) else { continue }
             var bytes = [UInt8](repeating: 0, count: 64)
             while read(self.wakeReader, &bytes, bytes.count) == bytes.count {}
             for (index, entry) in entries.enumerated() where descriptors[index].revents != 0 {
@@ -133,7 +137,7 @@ final class SocketPoller: Sendable {
     }
 
     /// Waits until one of them is ready. False if that has to be tried again.
-    static func wait(for descriptors: inout [pollfd]) -> Bool {
+    static func wait(for descriptors: inout [pollfd], _ threads: any ThreadSource = SystemThreads()) -> Bool {
         let count = poll(&descriptors, nfds_t(descriptors.count), -1)
         if count >= 0 { return count > 0 }
         if errno == EINTR { return false }
@@ -146,7 +150,7 @@ final class SocketPoller: Sendable {
                 }
                 if ready > 0 { return true }
             }
-            usleep(Self.pauseBetweenLooksInMicroseconds)
+            threads.pause(microseconds: Self.pauseBetweenLooksInMicroseconds)
         }
     }
 

@@ -1,6 +1,6 @@
 #if Embedded
 import DistributedLocks
-import Moments
+import LockKernel
 
 /// Keeps track of what this client waits for in the file, and decides when to look at it.
 ///

@@ -1,5 +1,5 @@
 import DequeModule
-import Moments
+import LockKernel
 import NIOCore
 import Transport
 
@@ -75,6 +75,8 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
     /// Attempts that have failed since a connection lasted.
     private var failures = 0
     /// How the last attempt or connection ended.
+    /// When a silent connection was given up last.
+    private var silentAt: Instant?
     private(set) var lastError: RedisError?
     private var refusal: RedisError?
     /// When the present attempt began, and when the server accepted its connection.
@@ -224,6 +226,16 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
             return []
         }
     }
+
+    /// Nothing has arrived on the connection for as long as somebody could wait. Whether to give it up: a server that is stopped
+    /// for a while must not be connected to again and again.
+    mutating func foundSilent(now: Instant) -> Bool {
+        if let silentAt, now < silentAt + Self.pauseBetweenSilences { return false }
+        self.silentAt = now
+        return true
+    }
+
+    private static var pauseBetweenSilences: Duration { .seconds(1) }
 
     /// An attempt failed, or a connection ended and is closed.
     ///

@@ -1,8 +1,9 @@
+package import LockKernel
 package import Logging
-package import Moments
 package import NIOCore
 package import RESP
 import Synchronization
+package import Transport
 
 /// Told about the connections of a client, on its event loop. Must return at once, and may submit requests.
 package protocol RedisClientDelegate: Sendable {
@@ -40,7 +41,8 @@ package final class RedisClient: Sendable {
         configuration: RedisClientConfiguration,
         eventLoop: any EventLoop,
         delegate: any RedisClientDelegate,
-        logger: Logger
+        logger: Logger,
+        environment: NetworkEnvironment = .system
     ) {
         self.configuration = configuration
         self.eventLoop = eventLoop
@@ -48,6 +50,7 @@ package final class RedisClient: Sendable {
             RedisClientLoop(
                 configuration: configuration,
                 eventLoop: eventLoop,
+                environment: environment,
                 delegate: delegate,
                 logger: logger,
                 inbox: self.inbox,
@@ -59,6 +62,9 @@ package final class RedisClient: Sendable {
 
     /// What the client is doing, for diagnostics.
     package var state: RedisClientState { self.status.state }
+
+    /// An answer may well take this long: three times what one has taken lately.
+    package var shortestSilence: Duration { self.status.roundTrip.shortestSilence }
 
     /// How the last attempt or connection ended, for diagnostics.
     package var lastError: RedisError? { self.status.lastError }
@@ -99,6 +105,12 @@ package final class RedisClient: Sendable {
     package func reconnect(_ connection: RedisConnectionID, _ reason: String) {
         if self.eventLoop.inEventLoop { return self.loop.value.reconnect(connection, reason) }
         self.onLoop { $0.reconnect(connection, reason) }
+    }
+
+    /// Gives the connection up if nothing has arrived on it for so long, and for three round trips, while requests were out; at
+    /// most once a second. For those who cannot wait for `silenceTimeout`. What has arrived by now is read first.
+    package func reconnectIfSilent(for duration: Duration) {
+        self.onLoop { $0.reconnectIfSilent(for: duration) }
     }
 
     /// Cuts the pause between two attempts to connect short, if there is one. Called on the event loop.
@@ -316,9 +328,14 @@ package final class RedisClient: Sendable {
 /// What can be seen of a client from any thread.
 final class RedisClientStatus: Sendable {
     private let values = Mutex<(state: RedisClientState, lastError: RedisError?)>((.idle, nil))
+    private let compactRoundTrip = Atomic<Int64>(0)
 
     var state: RedisClientState { self.values.withLock { $0.state } }
     var lastError: RedisError? { self.values.withLock { $0.lastError } }
+
+    var roundTrip: RoundTrip { RoundTrip(compact: self.compactRoundTrip.load(ordering: .relaxed)) }
+
+    func set(_ roundTrip: RoundTrip) { self.compactRoundTrip.store(roundTrip.compact, ordering: .relaxed) }
 
     func set(_ state: RedisClientState, _ lastError: RedisError?) {
         self.values.withLock { $0 = (state, lastError) }

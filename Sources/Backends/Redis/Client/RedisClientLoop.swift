@@ -1,6 +1,6 @@
 import DequeModule
+import LockKernel
 import Logging
-import Moments
 import NIOCore
 import RESP
 import Transport
@@ -18,21 +18,22 @@ final class RedisClientLoop {
 
     let configuration: RedisClientConfiguration
     let eventLoop: any EventLoop
+    let environment: NetworkEnvironment
     private let delegate: any RedisClientDelegate
     private let logger: Logger
     private let inbox: RedisInbox
-    private let status: RedisClientStatus
+    let status: RedisClientStatus
 
     private var machine: RedisClientStateMachine<RedisConnection, RedisCompletion>
     private let timer: EventLoopTimer
-    private var attempt: ConnectAttempt?
+    private var attempt: (any ConnectAttempt)?
     /// The attempt whose place is being looked up.
     private var lookup: RedisConnectionID?
     /// Where the present attempt or connection goes.
     private var location: RedisLocation
     /// From the moment when it is connected. Announced once it is active.
     private var connection: RedisConnection?
-    private var tls: (endpoint: RedisEndpoint, context: TLSContext)?
+    private var tls = RedisTLSContexts()
     /// The server of the connection turned out not to be the one that is looked for.
     private var isGivenUp = false
     /// While a new connection is announced, only what the delegate submits goes on it.
@@ -47,6 +48,7 @@ final class RedisClientLoop {
     init(
         configuration: RedisClientConfiguration,
         eventLoop: any EventLoop,
+        environment: NetworkEnvironment,
         delegate: any RedisClientDelegate,
         logger: Logger,
         inbox: RedisInbox,
@@ -54,14 +56,17 @@ final class RedisClientLoop {
     ) {
         self.configuration = configuration
         self.eventLoop = eventLoop
+        self.environment = environment
         self.delegate = delegate
         self.logger = logger
         self.inbox = inbox
         self.status = status
         self.location = RedisLocation(endpoint: configuration.endpoint, tag: 0)
         self.machine = RedisClientStateMachine(configuration)
-        self.timer = EventLoopTimer(eventLoop: eventLoop)
+        self.timer = EventLoopTimer(eventLoop: eventLoop, environment: environment.machine)
     }
+
+    var now: Instant { self.environment.machine.moment }
 
     // MARK: Requests
 
@@ -70,13 +75,13 @@ final class RedisClientLoop {
     /// - Parameter isUrgent: false: it leaves with the next one, at the latest at the end of this turn.
     func submit(_ request: Request, isUrgent: Bool = true) {
         self.drainBefore()
-        self.take(request, now: self.connection?.gatheringSince ?? .now)
+        self.take(request, now: self.connection?.gatheringSince ?? self.now)
         self.afterRequests(isUrgent: isUrgent)
     }
 
     func submit(_ requests: [Request]) {
         self.drainBefore()
-        let now = self.connection?.gatheringSince ?? .now
+        let now = self.connection?.gatheringSince ?? self.now
         for request in requests { self.take(request, now: now) }
         self.afterRequests()
     }
@@ -91,7 +96,7 @@ final class RedisClientLoop {
         var requests = exchange(&self.spareRequests, with: [])
         var cancelled: [RequestID] = []
         self.inbox.take(into: &requests, cancelled: &cancelled)
-        let now = self.connection?.gatheringSince ?? Instant.now
+        let now = self.connection?.gatheringSince ?? self.now
         if cancelled.isEmpty {
             for request in requests { self.take(request, now: now) }
         } else {
@@ -181,7 +186,7 @@ final class RedisClientLoop {
 
     private func finish() {
         self.isFinished = true
-        for request in self.inbox.stop() { self.take(request, now: .now) }
+        for request in self.inbox.stop() { self.take(request, now: self.now) }
         self.finishIfGone()
     }
 
@@ -217,18 +222,17 @@ final class RedisClientLoop {
     private func connect(_ id: RedisConnectionID, to location: RedisLocation) {
         self.location = location
         let target = self.configuration.located(location.endpoint).target
-        let now = Instant.now
+        let now = self.now
         let deadline = now.advanced(by: target.timeout)
         self.machine.attemptStarted(now: now)
-        let attempt = ConnectAttempt(eventLoop: self.eventLoop, opened: self.opened) { result in
+        self.attempt = self.environment.connector.connect(to: target, on: self.eventLoop, opened: self.opened) {
+            result in
             self.attempt = nil
             switch result {
             case .success(let channel): self.connected(id, channel, deadline: deadline)
             case .failure(let error): self.ended(self.describe(error))
             }
         }
-        self.attempt = attempt
-        attempt.start(target)
     }
 
     private func abandonAttempt() {
@@ -249,7 +253,7 @@ final class RedisClientLoop {
     }
 
     /// Why nothing can be asked yet; nil if the first attempt is over.
-    var silence: String? { self.machine.silence(now: .now) }
+    var silence: String? { self.machine.silence(now: self.now) }
 
     func hurry() {
         if let id = self.machine.hurried() { self.connect(id) }
@@ -272,6 +276,14 @@ final class RedisClientLoop {
         connection.close(RedisError(.outcomeUnknown, endpoint: self.location.endpoint, reason))
     }
 
+    func reconnectIfSilent(for duration: Duration) {
+        guard let connection = self.connection, let silence = connection.silence(for: duration),
+            self.machine.foundSilent(now: self.now)
+        else { return }
+        self.isGivenUp = true
+        connection.close(silence)
+    }
+
     /// A channel was made, which is closed before the client is gone.
     private func opened(_ channel: any Channel) {
         self.openChannels += 1
@@ -283,10 +295,10 @@ final class RedisClientLoop {
 
     /// - Parameter deadline: when the connection must be usable, not just connected.
     private func connected(_ id: RedisConnectionID, _ channel: any Channel, deadline: Instant) {
-        self.machine.accepted(now: .now)
+        self.machine.accepted(now: self.now)
         let connection = RedisConnection(id: id, client: self, location: self.location, connectDeadline: deadline)
         do {
-            if let handler = try self.tlsContext()?.makeHandler() {
+            if let handler = try self.tls.context(of: self.configuration, at: self.location.endpoint)?.makeHandler() {
                 try channel.pipeline.syncOperations.addHandler(handler)
             }
             self.connection = connection
@@ -302,17 +314,6 @@ final class RedisClientLoop {
         }
     }
 
-    /// Read once, so that a thousand reconnects do not read the system's authorities a thousand times; and again after a
-    /// refusal.
-    private func tlsContext() throws -> TLSContext? {
-        guard let tls = self.configuration.tls else { return nil }
-        let endpoint = self.location.endpoint
-        if let known = self.tls, known.endpoint == endpoint { return known.context }
-        let context = try TLSContext(tls, endpoint: endpoint)
-        self.tls = (endpoint, context)
-        return context
-    }
-
     private func describe(_ error: any Error) -> RedisError {
         self.configuration.located(self.location.endpoint).describe(error)
     }
@@ -322,7 +323,7 @@ final class RedisClientLoop {
     func activated(_ connection: RedisConnection, _ greeting: RedisGreeting, pushed: [[RESPValue]]) {
         // What was submitted by now is later than what waits, and comes after what the delegate submits.
         if self.inbox.hasSome { self.drain() }
-        guard self.machine.connected(connection, now: .now) else { return connection.close(self.stoppedError) }
+        guard self.machine.connected(connection, now: self.now) else { return connection.close(self.stoppedError) }
         self.report()
         self.logger.debug(
             "connected",
@@ -335,7 +336,7 @@ final class RedisClientLoop {
             self.delegate.pushed(elements, on: connection.id)
         }
         self.isAnnouncing = false
-        let now = connection.gatheringSince ?? Instant.now
+        let now = connection.gatheringSince ?? self.now
         for request in self.machine.takeWaiting() { self.take(request, now: now) }
         connection.flushSoon()
     }
@@ -357,10 +358,10 @@ final class RedisClientLoop {
 
     private func ended(_ error: RedisError, announce: () -> Void) {
         let isNews = self.machine.lastError?.message != error.message
-        // The files may be put right meanwhile.
-        if error.code == .unusableServer { self.tls = nil }
+        if error.code == .unusableServer { self.tls.forget() }
         let isGivenUp = exchange(&self.isGivenUp, with: false)
-        let action = self.machine.ended(error, isGivenUp: isGivenUp, now: .now, random: .random(in: 0..<1))
+        let action = self.machine.ended(
+            error, isGivenUp: isGivenUp, now: self.now, random: self.environment.machine.fraction())
         self.report()
         announce()
         switch action {
@@ -383,12 +384,12 @@ final class RedisClientLoop {
     // MARK: Time
 
     private func armTimer() {
-        guard self.machine.isTimed, let instant = self.machine.timerToArm(now: .now) else { return }
+        guard self.machine.isTimed, let instant = self.machine.timerToArm(now: self.now) else { return }
         self.timer.arm(instant.instant) { self.timerFired() }
     }
 
     private func timerFired() {
-        let action = self.machine.timerFired(now: .now)
+        let action = self.machine.timerFired(now: self.now)
         if let failed = action.expired { self.fail(failed) }
         if let id = action.connect { self.connect(id) }
         self.armTimer()

@@ -1,5 +1,5 @@
 import DequeModule
-import Moments
+import LockKernel
 import NIOCore
 import RESP
 import Transport
@@ -81,9 +81,9 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
     private let tag: Int64
     private let endpoint: RedisEndpoint
     private let maximumInFlight: Int
-    private let silenceTimeout: Duration
     private let connectDeadline: Instant
     private let connectTimeout: Duration
+    private let connectedAt: Instant
     private let hintOnEnd: String?
     private let hintOnSilence: String
 
@@ -93,8 +93,7 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
 
     /// No deadline of a request that is out is earlier. Not exact: it may be that of a request that has ended.
     private var earliestDeadline: Instant?
-    /// When something arrived last, or the first of the requests that are out was sent, whichever is later.
-    private var lastSignOfLife: Instant
+    private var life: SignsOfLife
     private var armedFor: Instant?
     private var isGraceTurn = false
 
@@ -109,13 +108,13 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
         self.tag = tag
         self.endpoint = configuration.endpoint
         self.maximumInFlight = configuration.maximumInFlight
-        self.silenceTimeout = configuration.silenceTimeout
         self.connectTimeout = configuration.connectTimeout
         self.connectDeadline = connectDeadline
         self.hintOnEnd = configuration.hintOnEnd
         self.hintOnSilence = configuration.hintOnSilence
         self.handshake = RedisHandshakeStateMachine(configuration)
-        self.lastSignOfLife = now
+        self.life = SignsOfLife(timeout: configuration.silenceTimeout, now: now)
+        self.connectedAt = now
     }
 
     /// The first bytes to send.
@@ -163,7 +162,7 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
             )
         }
         if self.slots.isEmpty {
-            self.lastSignOfLife = max(self.lastSignOfLife, now)
+            self.life.firstSent(now: now)
             self.earliestDeadline = deadline
         } else if let earliest = self.earliestDeadline {
             if deadline < earliest { self.earliestDeadline = deadline }
@@ -189,9 +188,18 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
 
     // MARK: The server
 
+    /// How long an answer has taken lately.
+    var roundTrip: RoundTrip { self.life.roundTrip }
+
     /// Bytes have arrived, whatever they are.
     mutating func heard(now: Instant) {
-        if now > self.lastSignOfLife { self.lastSignOfLife = now }
+        self.life.heard(now: now, asked: self.slots.first?.sentAt ?? (self.isUngreeted ? self.connectedAt : nil))
+    }
+
+    /// Why the connection is of no use, if nothing has arrived for so long while requests were out.
+    func silence(for duration: Duration, now: Instant) -> RedisError? {
+        guard case .active = self.state, !self.slots.isEmpty else { return nil }
+        return self.life.silence(ofAtLeast: duration, now: now).map { self.silence(for: $0) }
     }
 
     mutating func received(_ value: RESPValue) -> ReceivedAction {
@@ -268,9 +276,7 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
         case .handshake: return self.connectDeadline
         case .active:
             guard !self.slots.isEmpty else { return nil }
-            let silent = self.lastSignOfLife.advanced(by: self.silenceTimeout)
-            if let earliest = self.earliestDeadline { return min(earliest, silent) }
-            return silent
+            return self.earliestDeadline.map { min($0, self.life.end) } ?? self.life.end
         case .closed: return nil
         }
     }
@@ -297,7 +303,9 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
         case .handshake:
             return .close(self.connectTimedOut)
         case .active:
-            if now >= self.lastSignOfLife.advanced(by: self.silenceTimeout) { return .close(self.silence) }
+            if now >= self.life.end {
+                return .close(self.silence(for: self.life.timeout))
+            }
             return self.expireDue(now)
         case .closed:
             preconditionFailure("a closed connection times nothing")
@@ -373,11 +381,11 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
         RedisError(.unusableServer, endpoint: self.endpoint, reason)
     }
 
-    private var silence: RedisError {
+    private func silence(for duration: Duration) -> RedisError {
         RedisError(
             .outcomeUnknown,
             endpoint: self.endpoint,
-            "nothing arrived for \(self.silenceTimeout.short) while \(self.slots.count) requests were out"
+            "nothing arrived for \(duration.brief) while \(self.slots.count) requests were out"
         )
     }
 

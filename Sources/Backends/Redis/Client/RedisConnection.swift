@@ -1,4 +1,4 @@
-import Moments
+import LockKernel
 import NIOCore
 import RESP
 import Transport
@@ -56,10 +56,10 @@ final class RedisConnection: ChannelInboundHandler {
             tag: location.tag,
             configuration: self.configuration,
             connectDeadline: connectDeadline,
-            now: .now
+            now: client.now
         )
         self.decoder = RESPDecoder(limits: client.configuration.limits)
-        self.timer = EventLoopTimer(eventLoop: client.eventLoop)
+        self.timer = EventLoopTimer(eventLoop: client.eventLoop, environment: client.environment.machine)
     }
 
     // MARK: Requests
@@ -150,7 +150,8 @@ final class RedisConnection: ChannelInboundHandler {
         var bytes = self.unwrapInboundIn(data)
         if !self.isReading {
             self.isReading = true
-            self.machine.heard(now: .now)
+            self.machine.heard(now: self.client.now)
+            self.client.status.set(self.machine.roundTrip)
         }
         if self.incoming.readableBytes > 0 {
             self.incoming.appendReceived(bytes)
@@ -220,7 +221,7 @@ final class RedisConnection: ChannelInboundHandler {
     }
 
     private func timerFired() {
-        switch self.machine.timerFired(now: .now) {
+        switch self.machine.timerFired(now: self.client.now) {
         case .idle: break
         case .arm(let instant): self.arm(instant)
         case .expire(let completions, let error, let instant):
@@ -231,6 +232,9 @@ final class RedisConnection: ChannelInboundHandler {
     }
 
     // MARK: The end
+
+    /// Why it is of no use, if nothing has arrived for so long while requests were out.
+    func silence(for duration: Duration) -> RedisError? { self.machine.silence(for: duration, now: self.client.now) }
 
     /// Gives the connection up.
     func close(_ error: RedisError) {

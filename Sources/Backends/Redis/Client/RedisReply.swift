@@ -1,4 +1,4 @@
-package import Moments
+package import LockKernel
 package import RESP
 
 /// One connection of a client. Later connections have greater numbers.

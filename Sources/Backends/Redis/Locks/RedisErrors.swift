@@ -23,7 +23,7 @@ extension RedisError {
     }
 
     /// This user may not do what it asked for. What a script may not do is told by texts that differ from version to version.
-    fileprivate var isPermission: Bool {
+    var isPermission: Bool {
         self.serverCode == "NOPERM" || self.reason.contains("The user executing the script can't")
             || self.reason.contains("ACL failure in script")
     }
@@ -52,7 +52,7 @@ extension LockError {
             self = LockError(.serverRefused, error.message)
         case .refused:
             switch error.serverCode {
-            case "LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN", "READONLY":
+            case _ where error.isPassingRefusal:
                 // The server says that it will serve again, or that another one does.
                 self = LockError(.unreachable, error.message)
             case "DLOCKEPOCH":

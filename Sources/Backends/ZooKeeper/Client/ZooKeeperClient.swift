@@ -1,7 +1,8 @@
 package import Jute
+import LockKernel
 package import Logging
 package import NIOCore
-import Transport
+package import Transport
 
 /// What a server answered.
 package struct ZooKeeperReply: Sendable {
@@ -46,6 +47,7 @@ package final class ZooKeeperClient {
 
     package let configuration: ZooKeeperClientConfiguration
     package let eventLoop: any EventLoop
+    let environment: NetworkEnvironment
     /// The client is owned by its delegate.
     package weak var delegate: (any ZooKeeperClientDelegate)?
     private let logger: Logger
@@ -54,7 +56,7 @@ package final class ZooKeeperClient {
     private let timer: EventLoopTimer
     /// When it is stopping: how long its session is tried to be closed.
     private var leaveLimit: Scheduled<Void>?
-    private var attempt: ConnectAttempt?
+    private var attempt: (any ConnectAttempt)?
     /// What is known of the present attempt to connect, as long as nothing has been heard.
     private var silence: (endpoint: ServerEndpoint, startedAt: Instant, acceptedAt: Instant?)?
     private var connection: ZooKeeperConnection?
@@ -66,14 +68,21 @@ package final class ZooKeeperClient {
     /// How the last attempt or connection ended; nil while connected.
     package private(set) var lastError: ZooKeeperError?
 
-    package init(configuration: ZooKeeperClientConfiguration, eventLoop: any EventLoop, logger: Logger) {
+    package init(
+        configuration: ZooKeeperClientConfiguration, eventLoop: any EventLoop, logger: Logger,
+        environment: NetworkEnvironment = .system
+    ) {
         self.configuration = configuration
         self.eventLoop = eventLoop
+        self.environment = environment
         self.logger = logger
-        self.endpoints = configuration.endpoints.shuffled()
+        var generator = environment.machine.generator
+        self.endpoints = configuration.endpoints.shuffled(using: &generator)
         self.machine = ZooKeeperSessionStateMachine(configuration, first: 0)
-        self.timer = EventLoopTimer(eventLoop: eventLoop)
+        self.timer = EventLoopTimer(eventLoop: eventLoop, environment: environment.machine)
     }
+
+    var now: Instant { self.environment.machine.now }
 
     /// Whether what is submitted is sent.
     package var isOpen: Bool { self.machine.isOpen }
@@ -101,7 +110,7 @@ package final class ZooKeeperClient {
         if let lastError { return ZooKeeperError(code, endpoint: lastError.endpoint, lastError.reason) }
         guard let silence else { return ZooKeeperError(code, "not connected yet") }
         let reason = Silence.reason(
-            accepted: silence.acceptedAt, started: silence.startedAt, now: .now, request: "the greeting")
+            accepted: silence.acceptedAt, started: silence.startedAt, now: self.now, request: "the greeting")
         return ZooKeeperError(code, endpoint: silence.endpoint, reason)
     }
 
@@ -188,7 +197,7 @@ package final class ZooKeeperClient {
         } else {
             self.attempt?.abandon()
             self.attempt = nil
-            self.carryOut(self.machine.ended(now: .now, random: 0))
+            self.carryOut(self.machine.ended(now: self.now, random: 0))
         }
     }
 
@@ -213,18 +222,17 @@ package final class ZooKeeperClient {
     private func connect(_ server: Int) {
         let endpoint = self.endpoints[server]
         let target = self.target(endpoint)
-        let now = Instant.now
+        let now = self.now
         let deadline = now.advanced(by: target.timeout)
         self.silence = (endpoint, now, nil)
-        let attempt = ConnectAttempt(eventLoop: self.eventLoop, opened: self.opened) { result in
+        self.attempt = self.environment.connector.connect(to: target, on: self.eventLoop, opened: self.opened) {
+            result in
             self.attempt = nil
             switch result {
             case .success(let channel): self.connected(channel, endpoint, deadline: deadline)
             case .failure(let error): self.failed(error, endpoint)
             }
         }
-        self.attempt = attempt
-        attempt.start(target)
     }
 
     private func opened(_ channel: any Channel) {
@@ -236,7 +244,7 @@ package final class ZooKeeperClient {
     }
 
     private func connected(_ channel: any Channel, _ endpoint: ServerEndpoint, deadline: Instant) {
-        self.silence?.acceptedAt = .now
+        self.silence?.acceptedAt = self.now
         let connection = ZooKeeperConnection(
             client: self, endpoint: endpoint, deadline: deadline, patience: self.target(endpoint).timeout)
         do {
@@ -330,7 +338,7 @@ package final class ZooKeeperClient {
 
     /// What must come first on the connection is done: from now on everything is sent.
     package func setUpFinished() {
-        if self.machine.setUpFinished(now: .now) { self.lastError = nil }
+        if self.machine.setUpFinished(now: self.now) { self.lastError = nil }
     }
 
     /// Leaves the server for another one; the session lives on.
@@ -352,7 +360,7 @@ package final class ZooKeeperClient {
         if exchange(&self.hasExpired, with: false) {
             action = self.machine.endedAfterExpiry()
         } else {
-            action = self.machine.ended(now: .now, random: .random(in: 0..<1))
+            action = self.machine.ended(now: self.now, random: self.environment.machine.fraction())
         }
         self.logger.log(
             level: isNews ? .info : .debug,
@@ -371,7 +379,7 @@ package final class ZooKeeperClient {
             self.eventLoop.execute { client.value.connectUnlessStopped(server) }
         case .wait(let until):
             self.timer.arm(until) {
-                if let action = self.machine.timerFired(now: .now) { self.carryOut(action) }
+                if let action = self.machine.timerFired(now: self.now) { self.carryOut(action) }
             }
         case .finish:
             self.timer.cancel()

@@ -1,5 +1,6 @@
 import DequeModule
 import Jute
+import LockKernel
 import NIOCore
 import Transport
 
@@ -135,7 +136,7 @@ struct ZooKeeperConnectionStateMachine<Completion> {
                 ? .close(Silence.reason(request: "the greeting", for: self.patience)) : .wait(until: deadline)
         case .open(let timeout):
             let silence = self.lastHeard + timeout * 2 / 3
-            if now >= silence { return .close("the server has been silent for \((timeout * 2 / 3).short)") }
+            if now >= silence { return .close("the server has been silent for \((timeout * 2 / 3).brief)") }
             let ping = self.lastSent + timeout / 3
             if now >= ping {
                 self.lastSent = now

@@ -1,5 +1,6 @@
 import DequeModule
 import Jute
+import LockKernel
 import NIOCore
 import Transport
 
@@ -27,12 +28,12 @@ final class ZooKeeperConnection: ChannelInboundHandler {
     init(client: ZooKeeperClient, endpoint: ServerEndpoint, deadline: Instant, patience: Duration) {
         self.client = client
         self.endpoint = endpoint
-        let now = Instant.now
+        let now = client.now
         self.greetedAt = now
         self.machine = Machine(
             deadline: deadline, patience: patience, now: now, limits: client.configuration.limits)
         self.decoder = JuteFrameDecoder(limits: client.configuration.limits)
-        self.timer = EventLoopTimer(eventLoop: client.eventLoop)
+        self.timer = EventLoopTimer(eventLoop: client.eventLoop, environment: client.environment.machine)
     }
 
     // MARK: Requests
@@ -42,7 +43,7 @@ final class ZooKeeperConnection: ChannelInboundHandler {
             completion(.failure(self.error(.notSent, "\(self.machine.inFlightCount) requests are out already")))
             return
         }
-        let xid = self.machine.sent(request, completion: completion, at: .now)
+        let xid = self.machine.sent(request, completion: completion, at: self.client.now)
         request.writeFrame(xid: xid, into: &self.outgoing)
         self.flushSoon()
     }
@@ -68,7 +69,7 @@ final class ZooKeeperConnection: ChannelInboundHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        self.greetedAt = .now
+        self.greetedAt = self.client.now
         self.client.greeting.writeFrame(into: &self.outgoing)
         self.flush()
         self.timerFired()
@@ -84,7 +85,7 @@ final class ZooKeeperConnection: ChannelInboundHandler {
         var bytes = self.unwrapInboundIn(data)
         if !self.isReading {
             self.isReading = true
-            self.machine.heard(now: .now)
+            self.machine.heard(now: self.client.now)
         }
         if self.incoming.readableBytes > 0 {
             self.incoming.writeBuffer(&bytes)
@@ -178,7 +179,7 @@ final class ZooKeeperConnection: ChannelInboundHandler {
     // MARK: Time
 
     private func timerFired() {
-        switch self.machine.timerFired(now: .now) {
+        switch self.machine.timerFired(now: self.client.now) {
         case .wait(let until):
             self.arm(until)
         case .ping(let next):

@@ -1,7 +1,9 @@
 public import DistributedLocks
+import LockKernel
 public import Logging
 public import NIOCore
 import NIOPosix
+package import Transport
 import ZooKeeperClient
 
 /// Locks on a ZooKeeper ensemble.
@@ -28,10 +30,20 @@ public final class ZooKeeperLockBackend: LockBackend {
     ///     group (`MultiThreadedEventLoopGroup.singleton`).
     ///   - logger: Where lost connections and sessions are told.
     /// - Throws: `LockError` `invalidConfiguration`.
-    public init(
+    public convenience init(
         configuration: ZooKeeperLockConfiguration,
         eventLoopGroup: (any EventLoopGroup)? = nil,
         logger: Logger = Logger(label: "dlock.zookeeper") { _ in SwiftLogNoOpLogHandler() }
+    ) throws(LockError) {
+        try self.init(
+            configuration: configuration, eventLoopGroup: eventLoopGroup, logger: logger, environment: .system)
+    }
+
+    package init(
+        configuration: ZooKeeperLockConfiguration,
+        eventLoopGroup: (any EventLoopGroup)?,
+        logger: Logger,
+        environment: NetworkEnvironment
     ) throws(LockError) {
         try configuration.check()
         self.configuration = configuration
@@ -41,6 +53,7 @@ public final class ZooKeeperLockBackend: LockBackend {
             ZooKeeperLockCore(
                 configuration: configuration,
                 eventLoop: self.eventLoop,
+                environment: environment,
                 facts: self.facts,
                 logger: logger
             ),
@@ -56,6 +69,16 @@ public final class ZooKeeperLockBackend: LockBackend {
             leaseScope: .session,
             fairness: .firstInFirstOut
         )
+    }
+
+    /// Why the session cannot be used.
+    public func trouble() async -> LockError? {
+        await withUnsafeContinuation { (continuation: UnsafeContinuation<LockError?, Never>) in
+            self.onLoop { core in
+                continuation.resume(
+                    returning: core.client.isOpen ? nil : LockError(core.refusal ?? core.client.notConnected))
+            }
+        }
     }
 
     /// Sets where events go.
@@ -168,10 +191,10 @@ public final class ZooKeeperLockBackend: LockBackend {
             (continuation: UnsafeContinuation<Result<Answer, LockError>, Never>) in
             self.onLoop { core in
                 let once = NIOLoopBound(Once(continuation), eventLoop: core.eventLoop)
-                let deadline = ContinuousClock.now + patience
+                let deadline = core.now + patience
                 core.whenOpen(within: patience) { error in
                     if let error { return once.value.resume(.failure(error)) }
-                    let left = max(.zero, ContinuousClock.now.duration(to: deadline))
+                    let left = max(.zero, core.now.duration(to: deadline))
                     let timer = core.eventLoop.scheduleTask(in: TimeAmount(left)) {
                         once.value.resume(
                             .failure(LockError(.unreachable, "the ensemble did not answer within \(patience.brief)"))

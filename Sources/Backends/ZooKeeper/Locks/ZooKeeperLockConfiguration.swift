@@ -1,4 +1,5 @@
 import DistributedLocks
+import LockKernel
 import Transport
 
 /// Where an ensemble is, and how it is used for locks.

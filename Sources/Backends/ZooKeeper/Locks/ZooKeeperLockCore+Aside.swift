@@ -1,5 +1,6 @@
 import DistributedLocks
 import Jute
+import LockKernel
 import NIOCore
 import ZooKeeperClient
 
@@ -41,7 +42,7 @@ extension ZooKeeperLockCore {
 
     /// Somebody has come between a look and what followed from it.
     func lookLater(_ contender: Contender) {
-        self.arm(contender, in: .milliseconds(.random(in: 100...300))) { $0.backstopFired() }
+        self.arm(contender, in: TimeAmount(self.environment.milliseconds(in: 100...300))) { $0.backstopFired() }
     }
 
     func deleteFolder(_ contender: Contender) {
@@ -72,7 +73,9 @@ extension ZooKeeperLockCore {
             switch result {
             case .success:
                 // Who is in there may leave without deleting it.
-                self.arm(contender, in: .milliseconds(.random(in: 1_000...2_000))) { $0.backstopFired() }
+                self.arm(contender, in: TimeAmount(self.environment.milliseconds(in: 1_000...2_000))) {
+                    $0.backstopFired()
+                }
             case .failure(let error) where error.serverCode == .noNode:
                 self.perform(contender.machine.folderDeleted(isGone: true), for: contender)
             case .failure(let error):

@@ -1,5 +1,6 @@
 import DistributedLocks
 import Jute
+import LockKernel
 import Logging
 import NIOCore
 import ZooKeeperClient
@@ -97,7 +98,7 @@ extension ZooKeeperLockCore {
             "a request for a lock was refused, and is asked again",
             metadata: ["lock.name": "\(contender.claim.name)", "zookeeper.error": "\(error)"]
         )
-        self.arm(contender, in: .milliseconds(.random(in: 200...1_000))) { $0.retried() }
+        self.arm(contender, in: TimeAmount(self.environment.milliseconds(in: 200...1_000))) { $0.retried() }
     }
 
     /// Feeds an event in some time from now. Takes the place of what was armed for this contender before.

@@ -22,7 +22,7 @@ extension ZooKeeperLockCore {
 
     private func armSweep() {
         guard !self.folders.isEmpty else { return }
-        self.sweepTimer.arm(.now + FoldersStateMachine.interval) {
+        self.sweepTimer.arm(self.now + FoldersStateMachine.interval) {
             // Without a connection nothing can be deleted, and what is idle stays so.
             if self.client.isOpen { self.deleteFolders(self.folders.sweepDue(inUse: self.locksInUse())) {} }
             self.armSweep()
@@ -109,7 +109,7 @@ extension ZooKeeperLockCore {
             if !isStopped { self.client.stop() }
             isStopped = true
         }
-        self.sweepTimer.arm(.now + Self.patienceAtEnd) { stop() }
+        self.sweepTimer.arm(self.now + Self.patienceAtEnd) { stop() }
         self.deleteFolders(folders) { stop() }
     }
 }

@@ -45,7 +45,7 @@ extension ZooKeeperLockCore {
     }
 
     private func armGhostTimer() {
-        self.ghostTimer.arm(.now + Self.pause) { self.lookForGhosts() }
+        self.ghostTimer.arm(self.now + Self.pause) { self.lookForGhosts() }
     }
 
     private func lookForGhosts() {

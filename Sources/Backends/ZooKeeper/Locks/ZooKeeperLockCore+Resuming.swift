@@ -1,5 +1,6 @@
 import DistributedLocks
 import Jute
+import LockKernel
 import Logging
 import NIOCore
 import Transport
@@ -14,7 +15,7 @@ extension ZooKeeperLockCore {
             self.contenders.values.filter(\.isLeaving), self.contenders.values.filter { !$0.isLeaving }
         )
         for contender in leaving + others {
-            let pause = contender.resumption.attached(in: contender.machine.state, random: .random(in: 0..<1))
+            let pause = contender.resumption.attached(in: contender.machine.state, random: self.environment.fraction())
             if let pause { self.postpone(contender, by: pause) } else { self.resume(contender) }
         }
     }

@@ -1,5 +1,6 @@
 import DistributedLocks
 import Jute
+import LockKernel
 import Logging
 import NIOCore
 import Transport
@@ -169,10 +170,10 @@ extension ZooKeeperLockCore: ZooKeeperClientDelegate {
     private func beat() {
         guard let session, let interval = self.chain?.interval, let patience = self.chain?.patience else { return }
         guard self.chain?.writeStarted() == true else { return }
-        let next = Instant.now + interval
+        let next = self.now + interval
         let path = self.paths.session(session)
         // A server that is cut off from the quorum would keep us until the session is gone.
-        self.beatTimer.arm(Instant.now + patience) {
+        self.beatTimer.arm(self.now + patience) {
             self.client.leaveServer("a write has had no answer for \(patience.brief)")
         }
         self.submit(.setData(path: path, data: [])) { result in

@@ -1,5 +1,6 @@
 import DistributedLocks
 import Jute
+import LockKernel
 import Logging
 import NIOCore
 import Synchronization
@@ -23,11 +24,12 @@ final class ZooKeeperLockCore {
     let configuration: ZooKeeperLockConfiguration
     let paths: NodePaths
     let eventLoop: any EventLoop
+    let environment: Environment
     let client: ZooKeeperClient
     let logger: Logger
     let facts: SessionFacts
     var sink: (any LockEventSink)?
-    var generator = SystemRandomNumberGenerator()
+    var generator: EntropyGenerator
     /// What the nodes of this client have in common.
     let maker: ContenderNode.Maker
     var createCount: UInt16 = 0
@@ -104,32 +106,38 @@ final class ZooKeeperLockCore {
     init(
         configuration: ZooKeeperLockConfiguration,
         eventLoop: any EventLoop,
+        environment: NetworkEnvironment,
         facts: SessionFacts,
         logger: Logger
     ) {
         self.configuration = configuration
         self.paths = NodePaths(chroot: configuration.chroot)
         self.eventLoop = eventLoop
+        self.environment = environment.machine
+        self.generator = environment.machine.generator
         self.facts = facts
         self.maker = ContenderNode.Maker(using: &self.generator)
         self.logger = logger
-        self.beatTimer = EventLoopTimer(eventLoop: eventLoop)
-        self.ghostTimer = EventLoopTimer(eventLoop: eventLoop)
-        self.sweepTimer = EventLoopTimer(eventLoop: eventLoop)
-        self.client = ZooKeeperClient(configuration: configuration.client, eventLoop: eventLoop, logger: logger)
+        self.beatTimer = EventLoopTimer(eventLoop: eventLoop, environment: environment.machine)
+        self.ghostTimer = EventLoopTimer(eventLoop: eventLoop, environment: environment.machine)
+        self.sweepTimer = EventLoopTimer(eventLoop: eventLoop, environment: environment.machine)
+        self.client = ZooKeeperClient(
+            configuration: configuration.client, eventLoop: eventLoop, logger: logger, environment: environment)
         self.client.delegate = self
     }
+
+    var now: Instant { self.environment.now }
 
     var access: NodeAccess { self.configuration.username == nil ? .open : .creator }
 
     /// Until when a grant may be relied on; `nil` if not even now.
-    func validity(now: Instant = .now) -> Instant? {
-        guard let deadline = self.chain?.deadline, deadline > now, self.domain != nil else { return nil }
+    func validity() -> Instant? {
+        guard let deadline = self.chain?.deadline, deadline > self.now, self.domain != nil else { return nil }
         return deadline
     }
 
     /// Whether what is granted now may be relied on for a while.
-    var mayGrant: Bool { self.validity() != nil && self.chain?.isWorthGranting(now: .now) == true }
+    var mayGrant: Bool { self.validity() != nil && self.chain?.isWorthGranting(now: self.now) == true }
 
     // MARK: Claims
 
@@ -159,7 +167,7 @@ final class ZooKeeperLockCore {
         let margin = self.client.isOpen ? Duration.milliseconds(100) : .milliseconds(250)
         let wait =
             request.deadline.map { deadline in
-                let left = Instant.now.duration(to: deadline)
+                let left = self.now.duration(to: deadline)
                 return min(patience, left - min(left / 4, margin))
             } ?? patience
         let attempt = claim.attempt

@@ -1,5 +1,6 @@
 import ArgumentParser
 import DistributedLocks
+import LockKernel
 
 /// A duration on the command line: `500ms`, `10s`, `5m`, `1h`, or several of these together, as in `1m30s`.
 struct DurationArgument: ExpressibleByArgument, Equatable {

@@ -1,5 +1,6 @@
 import DistributedLocks
 import Foundation
+import LockKernel
 
 /// What all measurements of one run have in common.
 struct BenchSettings: Codable, Sendable {
@@ -10,6 +11,8 @@ struct BenchSettings: Codable, Sendable {
     var leaseMilliseconds: Int64
     /// Whether workers run on the backend's executor.
     var runsOnBackendThreads = false
+    /// How many cycles a worker of seq or wide makes at most.
+    var cyclesPerWorker = Int.max
 
     /// Where the workers of a client run; `nil`: where tasks run by default.
     func executor(of client: LockClient) -> (any TaskExecutor)? {

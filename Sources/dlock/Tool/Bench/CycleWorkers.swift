@@ -27,7 +27,7 @@ enum CycleWorkers {
             for (index, name) in names.enumerated() {
                 group.addTask(executorPreference: settings.executor(of: client)) { @concurrent in
                     try await Self.work(
-                        client, name: name, until: end, patience: settings.patience, shard: recorder.shard(of: index))
+                        client, name: name, until: end, settings: settings, shard: recorder.shard(of: index))
                 }
             }
             return try await group.reduce(into: []) { $0.append($1) }
@@ -45,13 +45,14 @@ enum CycleWorkers {
         _ client: LockClient,
         name: LockName,
         until end: UInt64,
-        patience: Duration,
+        settings: BenchSettings,
         shard: TimeRecorder.Shard
     ) async throws -> (cycles: Int, token: FencingToken?) {
         var cycles = 0
         var tokens = TokenCheck(name: name.rawValue)
         var asked = BenchClock.now()
-        while asked < end {
+        let patience = settings.patience
+        while asked < end, cycles < settings.cyclesPerWorker {
             let token = try await client.withLock(name, waitingAtMost: patience) { held in held.token }
             let done = BenchClock.now()
             try tokens.granted(token)

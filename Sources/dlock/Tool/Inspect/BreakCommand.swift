@@ -1,6 +1,7 @@
 import ArgumentParser
 import DistributedLocks
 import Foundation
+import LockKernel
 import LockURLs
 
 struct BreakCommand: AsyncParsableCommand {

@@ -1,5 +1,6 @@
 import DistributedLocks
 import Foundation
+import LockKernel
 
 /// The output of `dlock status`, for people and for scripts.
 enum StatusReport {

@@ -1,5 +1,6 @@
 import DistributedLocks
 import Foundation
+import LockKernel
 import LockURLs
 import Supervision
 import Synchronization

@@ -1,5 +1,6 @@
 import DistributedLocks
 import Foundation
+import LockKernel
 
 /// While a terminal's user waits: one line that tells who holds the lock, for how long, and our place in the queue.
 struct WaitingLine {

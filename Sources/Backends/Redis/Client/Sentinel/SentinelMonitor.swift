@@ -1,8 +1,8 @@
+package import LockKernel
 package import Logging
-package import Moments
 package import NIOCore
 import RESP
-import Transport
+package import Transport
 
 /// The Sentinels of one master, and how they are reached.
 package struct SentinelConfiguration: Sendable {
@@ -72,11 +72,15 @@ package final class SentinelMonitor: RedisLocator {
     private let eventLoop: any EventLoop
     private let loop: NIOLoopBoundBox<SentinelMonitorLoop>
 
-    package init(configuration: SentinelConfiguration, eventLoop: any EventLoop, logger: Logger) {
+    package init(
+        configuration: SentinelConfiguration, eventLoop: any EventLoop, logger: Logger,
+        environment: NetworkEnvironment = .system
+    ) {
         self.name = configuration.master
         self.eventLoop = eventLoop
         let loop = NIOLoopBoundBox.makeBoxSendingValue(
-            SentinelMonitorLoop(configuration: configuration, eventLoop: eventLoop, logger: logger),
+            SentinelMonitorLoop(
+                configuration: configuration, eventLoop: eventLoop, environment: environment.machine, logger: logger),
             eventLoop: eventLoop
         )
         self.loop = loop
@@ -85,7 +89,8 @@ package final class SentinelMonitor: RedisLocator {
                 configuration: configuration.client(endpoint),
                 eventLoop: eventLoop,
                 delegate: Delegate(index: index, loop: loop),
-                logger: logger
+                logger: logger,
+                environment: environment
             )
         }
     }

@@ -1,5 +1,5 @@
+import LockKernel
 import Logging
-import Moments
 import NIOCore
 import RESP
 import Transport
@@ -10,6 +10,7 @@ final class SentinelMonitorLoop {
     private static let askTimeout: Duration = .seconds(1)
 
     private let configuration: SentinelConfiguration
+    private let environment: Environment
     private let logger: Logger
     private var machine: SentinelMonitorStateMachine
     private let timer: EventLoopTimer
@@ -20,10 +21,11 @@ final class SentinelMonitorLoop {
     private var waiting: [(Result<RedisLocation, RedisError>) -> Void] = []
     var followers: [RedisClient] = []
 
-    init(configuration: SentinelConfiguration, eventLoop: any EventLoop, logger: Logger) {
+    init(configuration: SentinelConfiguration, eventLoop: any EventLoop, environment: Environment, logger: Logger) {
         self.configuration = configuration
+        self.environment = environment
         self.logger = logger
-        self.timer = EventLoopTimer(eventLoop: eventLoop)
+        self.timer = EventLoopTimer(eventLoop: eventLoop, environment: environment)
         self.machine = SentinelMonitorStateMachine(
             master: configuration.master,
             sentinels: configuration.sentinels.map(\.description),
@@ -50,21 +52,21 @@ final class SentinelMonitorLoop {
     func locate(_ completion: @escaping (Result<RedisLocation, RedisError>) -> Void) {
         guard !self.isStopped else { return completion(.failure(RedisError(.stopped, "the client was stopped"))) }
         self.waiting.append(completion)
-        self.perform(self.machine.wanted(now: .now))
+        self.perform(self.machine.wanted(now: self.environment.now))
     }
 
-    func reached(_ index: Int) { self.perform(self.machine.reached(index, now: .now)) }
+    func reached(_ index: Int) { self.perform(self.machine.reached(index, now: self.environment.now)) }
 
     /// - Parameter message: the master's name, its old address and port, its new address and port.
     func switched(_ message: String) {
         let words = message.split(separator: " ")
         guard words.count == 5, words[0] == self.configuration.master else { return }
         let old = Int(words[2]).map { RedisEndpoint.tcp(host: String(words[1]), port: $0) }
-        self.perform(self.machine.switched(from: old, now: .now))
+        self.perform(self.machine.switched(from: old, now: self.environment.now))
     }
 
     func unreachable(_ index: Int, _ error: RedisError) {
-        self.perform(self.machine.unreachable(Self.opinion(error), from: index, now: .now))
+        self.perform(self.machine.unreachable(Self.opinion(error), from: index, now: self.environment.now))
     }
 
     // MARK: Actions
@@ -102,7 +104,7 @@ final class SentinelMonitorLoop {
         guard let instant = self.machine.nextWakeup else { return self.timer.cancel() }
         self.timer.arm(instant) { [weak self] in
             guard let self else { return }
-            self.perform(self.machine.timerFired(now: .now))
+            self.perform(self.machine.timerFired(now: self.environment.now))
         }
     }
 
@@ -118,7 +120,7 @@ final class SentinelMonitorLoop {
         if case .backingOff = client.state, let error = client.lastError {
             return self.heard(Self.opinion(error), index, round)
         }
-        let deadline = Moment.now + Self.askTimeout
+        let deadline = self.environment.moment + Self.askTimeout
         let commands = SentinelAnswer.commands(self.configuration.master)
         let monitor = NIOLoopBound(self, eventLoop: client.eventLoop)
         let address = NIOLoopBoundBox<RedisClient.Outcome?>(nil, eventLoop: client.eventLoop)
@@ -130,7 +132,7 @@ final class SentinelMonitorLoop {
     }
 
     private func heard(_ opinion: SentinelMonitorStateMachine.Opinion, _ index: Int, _ round: Int) {
-        self.perform(self.machine.heard(opinion, from: index, round: round, now: .now))
+        self.perform(self.machine.heard(opinion, from: index, round: round, now: self.environment.now))
     }
 
     private static func opinion(

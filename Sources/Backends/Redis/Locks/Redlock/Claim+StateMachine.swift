@@ -1,4 +1,5 @@
 import DistributedLocks
+import Transport
 
 /// Decides what one claim does next on a Redlock.
 ///
@@ -6,7 +7,8 @@ import DistributedLocks
 /// whoever has failed, and whoever has seen others want the lock a moment ago, waits in the queue of one instance, the *gate*
 /// of that lock, which is the same for all clients. It lets one at a time have its *turn*: the lock is reserved for it there,
 /// and it is told by a push. Only who has the turn starts a round; the others have let go of whatever they had been granted.
-/// If clients do not agree on the gate, because some cannot reach it, rounds can fail again: then they pause for a time drawn
+/// The truth is the round, though, and the gate a hint: the first in its queue tries a round
+/// each time that it shows that it lives. If clients do not agree on the gate, because some cannot reach it, rounds can fail again: then they pause for a time drawn
 /// at random (full jitter), longer each time. None of this has anything to do with safety, which is the round's own.
 ///
 /// States: *gathering* (too few instances can be asked), *in a round*, *queued* at the gate, *pausing*, *held*, *over*.
@@ -43,7 +45,8 @@ struct RedlockClaimStateMachine: Sendable {
     /// What an instance said to one who wants to wait.
     enum WaitAnswer: Equatable, Sendable {
         case turn
-        case queued
+        /// - Parameter isFirst: nobody who waits comes before.
+        case queued(isFirst: Bool)
         case full(Int)
         /// The server answers and refuses. The other instances may be well: a round tells.
         case refused
@@ -65,6 +68,10 @@ struct RedlockClaimStateMachine: Sendable {
     private var triesRound = false
     /// The round that is under way follows such a pause.
     private var isTrial = false
+    /// It was the first in the gate's queue when it asked there last.
+    private var isFirst = false
+    /// The round that is under way is that of a first waiter that looks whether the lock is free.
+    private var isLook = false
     /// Rounds in a row that failed because of what instances refuse for good.
     private var refusedRounds = 0
 
@@ -118,7 +125,13 @@ struct RedlockClaimStateMachine: Sendable {
         guard self.state == .inRound else { return .none }
         self.failures += 1
         self.lacksQuorum = failure.isWithoutQuorum
+        let wasLook = exchange(&self.isLook, with: false)
+        if wasLook { self.failures -= 1 }
         guard let gate else { return self.gather() }
+        if wasLook {
+            self.state = .queued(gate: gate)
+            return .wait(gate: gate)
+        }
         self.refusedRounds = failure.isRefused ? self.refusedRounds + 1 : 0
         if self.refusedRounds > Self.toleratedRefusedRounds {
             self.state = .over
@@ -169,7 +182,8 @@ struct RedlockClaimStateMachine: Sendable {
         switch answer {
         case .turn:
             return self.round(hasTurn: true)
-        case .queued:
+        case .queued(let isFirst):
+            self.isFirst = isFirst
             self.isPromised = true
             self.lacksQuorum = false
             return .none
@@ -208,6 +222,11 @@ struct RedlockClaimStateMachine: Sendable {
         case .queued, .pausing:
             guard let gate else { return self.gather() }
             if !self.joinsQueue || self.triesRound { return self.round(hasTurn: false) }
+            // The gate may have missed a release, and all behind the first one believe what it says.
+            if exchange(&self.isFirst, with: false), case .queued = self.state {
+                self.isLook = true
+                return self.round(hasTurn: false)
+            }
             self.state = .queued(gate: gate)
             return .wait(gate: gate)
         case .gathering, .inRound, .held, .over:

@@ -1,24 +1,29 @@
 import DistributedLocks
-import Moments
+import LockKernel
 
 /// Whether one instance can be asked, and if not, why not.
 ///
-/// States: *away* (not connected), *looking* (connected; it is being found out who it is), *closed* (it has restarted, and opens
-/// by itself), *open*, *refused* (it must not be used). Every new connection is looked at anew, because another server may
+/// States: *away* (not connected), *looking* (connected; it is being found out who it is), *unused* (it has no policy), *closed*
+/// (it has restarted, and opens by itself; or it does not do what it is asked now), *open*, *refused* (it must not be used). Every new connection is looked at anew, because another server may
 /// answer there, or the same one may have restarted.
 struct RedlockInstanceStateMachine: Sendable {
     typealias Instant = Moment
 
     struct Refusal: Equatable, Sendable {
         var isPolicy: Bool
+        /// Not this instance alone is wrong, but the list of them: quorums of it need not meet.
+        var isOfWholeSet = false
         var reason: String
     }
 
     private enum State: Equatable {
         case away(reason: String)
         case looking
-        /// - Parameter reason: `nil`: it has restarted or is new.
-        case closed(until: Instant, reason: String?)
+        case unused
+        /// - Parameters:
+        ///   - lookAt: when to look whether it has been opened meanwhile.
+        ///   - reason: `nil`: it has restarted or is new.
+        case closed(until: Instant, lookAt: Instant, reason: String?)
         case open
         /// It is looked at again after a while: such things are put right while clients run.
         case refused(Refusal, until: Instant?)
@@ -31,9 +36,9 @@ struct RedlockInstanceStateMachine: Sendable {
             self.isOpen = self.state == .open
             self.opensAt =
                 switch self.state {
-                case .closed(let until, _): until
+                case .closed(_, let lookAt, _): lookAt
                 case .refused(_, let until): until
-                case .away, .looking, .open: nil
+                case .away, .looking, .unused, .open: nil
                 }
         }
     }
@@ -64,8 +69,10 @@ struct RedlockInstanceStateMachine: Sendable {
         case .open: nil
         case .away(let reason): reason
         case .looking: "connected just now, and not looked at yet"
-        case .closed(_, let reason?): reason
-        case .closed(let until, nil):
+        case .unused:
+            "it has no policy: it is new (`dlock init` opens a first installation at once), or has lost its data"
+        case .closed(_, _, let reason?): reason
+        case .closed(let until, _, nil):
             "not open yet: it has restarted or is new, and opens by itself in \(Self.seconds(now.duration(to: until))) "
                 + "(`dlock init` opens a first installation at once)"
         case .refused(let refusal, _): refusal.reason
@@ -76,8 +83,8 @@ struct RedlockInstanceStateMachine: Sendable {
         "\(max(1, duration.components.seconds + (duration.components.attoseconds > 0 ? 1 : 0))) s"
     }
 
-    /// Why it must not be used at all, which stops the whole Redlock. What goes wrong with an instance that was fine before
-    /// makes that one unusable, no more; but another policy is refused at any time.
+    /// Why it must not be used at all. What goes wrong with an instance that was fine before makes it unusable for a while, no
+    /// more; but another policy is refused at any time.
     var refusal: Refusal? {
         guard let refusal = self.currentRefusal, refusal.isPolicy || !self.hasBeenOpen else { return nil }
         return refusal
@@ -90,7 +97,18 @@ struct RedlockInstanceStateMachine: Sendable {
         switch self.state {
         case .refused(let refusal, _): refusal
         case .looking: self.earlierRefusal
-        case .away, .closed, .open: nil
+        case .away, .unused, .closed, .open: nil
+        }
+    }
+
+    /// It has no policy.
+    var isUnused: Bool { self.state == .unused }
+
+    /// It has this client's policy, for all that is known.
+    var hasOurPolicy: Bool {
+        switch self.state {
+        case .open, .closed(_, _, nil): true
+        case .away, .looking, .unused, .closed, .refused: false
         }
     }
 
@@ -99,7 +117,7 @@ struct RedlockInstanceStateMachine: Sendable {
         switch self.state {
         case .closed: break
         case .refused(let refusal, _): self.earlierRefusal = refusal
-        case .away, .looking, .open: return
+        case .away, .looking, .unused, .open: return
         }
         self.state = .looking
     }
@@ -145,7 +163,8 @@ struct RedlockInstanceStateMachine: Sendable {
 
     /// Another instance is the same server.
     mutating func isTwin(of other: String, now: Instant) {
-        self.refuse(Refusal(isPolicy: false, reason: "this is the same server as \(other)"), now: now)
+        self.refuse(
+            Refusal(isPolicy: false, isOfWholeSet: true, reason: "this is the same server as \(other)"), now: now)
     }
 
     /// The node was looked at.
@@ -154,10 +173,16 @@ struct RedlockInstanceStateMachine: Sendable {
         self.isSettled = true
         self.earlierRefusal = nil
         self.floor = reply.floor
-        if reply.policy != policy {
-            self.refuse(Refusal(isPolicy: true, reason: Self.mismatch(reply.policy, policy)), now: now)
+        if reply.node.isEmpty {
+            self.state = .unused
+        } else if reply.policy != policy {
+            let isOfWholeSet = Self.set(reply.policy) != Self.set(policy)
+            self.refuse(
+                Refusal(isPolicy: true, isOfWholeSet: isOfWholeSet, reason: Self.mismatch(reply.policy, policy)),
+                now: now)
         } else if reply.opensIn > .zero {
-            self.state = .closed(until: now + reply.opensIn, reason: nil)
+            self.state = .closed(
+                until: now + reply.opensIn, lookAt: now + min(reply.opensIn, Self.lookAfterRefusal), reason: nil)
         } else {
             self.node = reply.node
             self.hasBeenOpen = true
@@ -165,8 +190,22 @@ struct RedlockInstanceStateMachine: Sendable {
         }
     }
 
-    /// It was looked at, and never used before.
-    mutating func foundNothing() { self.isSettled = true }
+    /// It is to be given this client's policy.
+    mutating func isAdopted() {
+        if self.state == .unused { self.state = .looking }
+    }
+
+    /// It answers, and refuses what it is asked to write: it is no gate and has no vote until it does so again.
+    ///
+    /// - Parameter isPassing: such refusals pass without anybody doing anything about this client.
+    /// - Returns: whether that is news.
+    mutating func refusedToWrite(_ reason: String, isPassing: Bool, now: Instant) -> Bool {
+        guard self.state == .open else { return false }
+        self.node = ""
+        let next = now + (isPassing ? Self.secondLook : Self.lookAfterRefusal)
+        self.state = .closed(until: next, lookAt: next, reason: reason)
+        return true
+    }
 
     /// A script found another node than the one that was seen.
     mutating func foundAnotherNode() {
@@ -183,16 +222,19 @@ struct RedlockInstanceStateMachine: Sendable {
         if isRefusal { return self.refuse(Refusal(isPolicy: false, reason: reason), now: now) }
         self.isSettled = true
         self.earlierRefusal = nil
-        self.state = .closed(until: now + Self.secondLook, reason: reason)
+        self.state = .closed(until: now + Self.secondLook, lookAt: now + Self.secondLook, reason: reason)
     }
 
     /// An instance that gave no answer is looked at again after this.
     private static var secondLook: Duration { .milliseconds(500) }
-    /// And one that must not be used, after this.
+    /// And one that must not be used, or is closed for longer, after this.
     private static var lookAfterRefusal: Duration { .seconds(5) }
 
     mutating func wasLate() { self.isLate = true }
     mutating func wasPrompt() { self.isLate = false }
+
+    /// The name of the set, how many instances it has and how many are a quorum: where these agree, quorums meet.
+    private static func set(_ policy: String) -> [Substring] { Array(policy.split(separator: " ").prefix(3)) }
 
     private static func mismatch(_ theirs: String, _ ours: String) -> String {
         let names = ["set", "number of instances", "quorum", "longest lease in ms", "clock skew in ms"]

@@ -87,6 +87,9 @@ struct InstanceNodeReply: Equatable, Sendable {
     /// Zero: it is open.
     var opensIn: Duration
 
+    /// Nothing was ever granted there, for all that the instance knows.
+    var wasNeverOpen: Bool { self.node.isEmpty || self.node.hasSuffix(".0") }
+
     /// `nil` if it is no answer of ours.
     init?(_ value: RESPValue) {
         guard let elements = value.elements, elements.count == 4, let policy = elements[0].string,

@@ -1,5 +1,5 @@
 import DistributedLocks
-import Moments
+import LockKernel
 
 /// What a client remembers of locks that it has used: the last token, so that it proposes a higher one, and whether others
 /// wanted the lock a moment ago. Forgetting costs a round trip, no more.

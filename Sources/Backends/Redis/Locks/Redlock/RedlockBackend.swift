@@ -1,11 +1,12 @@
 public import DistributedLocks
+import LockKernel
 public import Logging
-import Moments
 public import NIOCore
 import NIOPosix
 import RESP
 import RedisClient
 import Synchronization
+package import Transport
 
 /// Locks on a Redlock: several independent Redis masters, most of which have to agree.
 ///
@@ -36,10 +37,20 @@ public final class RedlockBackend: LockBackend {
     ///     group (`MultiThreadedEventLoopGroup.singleton`).
     ///   - logger: Where lost connections are told, and what could not be released.
     /// - Throws: `LockError` `invalidConfiguration`.
-    public init(
+    public convenience init(
         configuration: RedlockConfiguration,
         eventLoopGroup: (any EventLoopGroup)? = nil,
         logger: Logger = Logger(label: "dlock.redlock") { _ in SwiftLogNoOpLogHandler() }
+    ) throws(LockError) {
+        try self.init(
+            configuration: configuration, eventLoopGroup: eventLoopGroup, logger: logger, environment: .system)
+    }
+
+    package init(
+        configuration: RedlockConfiguration,
+        eventLoopGroup: (any EventLoopGroup)?,
+        logger: Logger,
+        environment: NetworkEnvironment
     ) throws(LockError) {
         try configuration.check()
         self.configuration = configuration
@@ -48,10 +59,12 @@ public final class RedlockBackend: LockBackend {
         let eventLoop = (eventLoopGroup ?? MultiThreadedEventLoopGroup.singleton).any()
         self.eventLoop = eventLoop
         self.eventLoopExecutor = EventLoopTaskExecutor(eventLoop)
-        var generator = SystemRandomNumberGenerator()
+        var generator = environment.machine.generator
         let name = OwnerText.randomClient(using: &generator)
         let core = NIOLoopBoundBox.makeBoxSendingValue(
-            RedlockCore(configuration: configuration, eventLoop: eventLoop, clientName: name, logger: logger),
+            RedlockCore(
+                configuration: configuration, eventLoop: eventLoop, environment: environment.machine, clientName: name,
+                logger: logger),
             eventLoop: eventLoop
         )
         self.core = core
@@ -62,7 +75,8 @@ public final class RedlockBackend: LockBackend {
                 configuration: client,
                 eventLoop: eventLoop,
                 delegate: InstanceDelegate(core: core, index: index),
-                logger: logger
+                logger: logger,
+                environment: environment
             )
         }
         let names = configuration.sortedServers.map(RedlockConfiguration.text)
@@ -86,6 +100,16 @@ public final class RedlockBackend: LockBackend {
 
     /// The event loop of the connections.
     public var taskExecutor: (any TaskExecutor)? { self.eventLoopExecutor }
+
+    /// Why no quorum can be asked.
+    public func trouble() async -> LockError? {
+        await withUnsafeContinuation { (continuation: UnsafeContinuation<LockError?, Never>) in
+            self.onLoop { core in
+                continuation.resume(
+                    returning: core.refusal ?? (core.hasQuorum(now: core.now) ? nil : core.noQuorum()))
+            }
+        }
+    }
 
     /// Sets where events go.
     public func start(delivering sink: any LockEventSink) {

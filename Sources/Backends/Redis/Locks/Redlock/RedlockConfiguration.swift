@@ -1,4 +1,5 @@
 import DistributedLocks
+import LockKernel
 
 /// Where the instances of a Redlock are, and how they are used.
 ///

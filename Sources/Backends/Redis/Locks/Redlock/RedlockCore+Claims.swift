@@ -1,5 +1,5 @@
 import DistributedLocks
-import Moments
+import LockKernel
 import NIOCore
 import RESP
 import RedisClient
@@ -14,6 +14,10 @@ extension RedlockCore {
         } catch {
             continuation.resume(returning: .failure(error))
             return
+        }
+        if !self.wantsLocks {
+            self.wantsLocks = true
+            self.adoptUnused()
         }
         let attempt = request.claim.attempt
         let claim: Claim
@@ -38,7 +42,7 @@ extension RedlockCore {
         claim.request = continuation
         if let grant = claim.grant { return self.answer(claim, .success(.granted(grant))) }
         if claim.machine.isPromised { return self.answer(claim, .success(.queued(self.place(of: claim)))) }
-        let now = Instant.now
+        let now = self.now
         // A little before the caller's own deadline, so that it hears why.
         let patience = self.deadline(request.latest, now: now)
         let answeredBy = patience - min(now.duration(to: patience) / 4, .milliseconds(250))
@@ -69,7 +73,7 @@ extension RedlockCore {
     }
 
     func begin(_ claim: Claim) {
-        let now = Instant.now
+        let now = self.now
         guard self.hasQuorum(now: now), let gate = self.firstUsable(from: claim.home) else {
             self.gathering.insert(claim.claim.attempt)
             return
@@ -88,7 +92,7 @@ extension RedlockCore {
             self.wait(claim, at: gate)
         case .pause(let longest):
             let pause = longest * Double.random(in: 0..<1, using: &self.generator)
-            self.wakeups.set(claim.claim.attempt, to: .now + pause, insteadOf: &claim.wakeup)
+            self.wakeups.set(claim.claim.attempt, to: self.now + pause, insteadOf: &claim.wakeup)
             self.armTimer()
         case .gather:
             self.gathering.insert(claim.claim.attempt)
@@ -117,7 +121,7 @@ extension RedlockCore {
             claim.reservation ?? .number(1_000),
             .number(Int64(self.configuration.maximumWaitersPerLock)),
         ]
-        let deadline = Instant.now + self.configuration.timeout(lease: claim.claim.lease)
+        let deadline = self.now + self.configuration.timeout(lease: claim.claim.lease)
         self.submit(
             .instanceWait,
             to: instance,
@@ -147,15 +151,16 @@ extension RedlockCore {
                 answer = .turn
             case .queued(let place, let remaining, let holder):
                 claim.holder = holder
-                self.recent.contended(claim.claim.name, now: .now)
+                self.recent.contended(claim.claim.name, now: self.now)
                 if claim.machine.state == .queued(gate: instance.index) {
                     // The next one looks when the holder's lease must have passed: the holder may have died.
                     let usual = WaitingStateMachine.touchInterval(lease: claim.claim.lease)
                     let next = remaining.map { min(usual, $0 + .milliseconds(1)) } ?? usual
-                    self.wakeups.set(attempt, to: .now + next, insteadOf: &claim.wakeup)
+                    self.wakeups.set(attempt, to: self.now + next, insteadOf: &claim.wakeup)
                     self.armTimer()
                 }
-                self.perform(claim.machine.waitAnswered(.queued, from: instance.index, gate: nil), for: claim)
+                let answer = RedlockClaimStateMachine.WaitAnswer.queued(isFirst: place == 0)
+                self.perform(claim.machine.waitAnswered(answer, from: instance.index, gate: nil), for: claim)
                 if claim.request != nil, claim.machine.isPromised {
                     self.answer(claim, .success(.queued(self.place(of: claim, ahead: place))))
                 }
@@ -173,7 +178,7 @@ extension RedlockCore {
 
     /// The token has to be above this fence. Unless it is wild: so far ahead of the clock that nobody would grant it.
     func told(_ fence: Int64, to claim: Claim) {
-        guard let time = self.times.estimate(now: .now), fence <= time + self.skew
+        guard let time = self.times.estimate(now: self.now), fence <= time + self.skew
         else {
             return
         }

@@ -1,5 +1,5 @@
 import DistributedLocks
-import Moments
+import LockKernel
 import NIOCore
 import RESP
 import RedisClient
@@ -26,7 +26,7 @@ extension RedlockCore {
         claim.machine.ended()
         claim.grant = nil
         // With other locks about, requests share their writes anyway; with others who want this one, it leaves at once.
-        if continuation == nil, self.claims.count == 1, !self.recent.isContended(claim.claim.name, now: .now) {
+        if continuation == nil, self.claims.count == 1, !self.recent.isContended(claim.claim.name, now: self.now) {
             self.delayRelease(of: claim)
         } else {
             self.release(claim, owner, continuation)
@@ -55,7 +55,7 @@ extension RedlockCore {
 
     private func release(_ claim: Claim, _ owner: LockOwner.Secret, _ continuation: LeaveContinuation?) {
         // Until then it can be asked again.
-        self.endings.set(claim.claim.attempt, to: .now + claim.claim.lease * 2, insteadOf: &claim.ending)
+        self.endings.set(claim.claim.attempt, to: self.now + claim.claim.lease * 2, insteadOf: &claim.ending)
         self.armTimer()
         let instances = self.instances
         let election = Election(claim, count: instances.count, continuation: continuation)
@@ -97,7 +97,7 @@ extension RedlockCore {
         }
         let arguments = [self.owner(owner, of: claim), .number(claim.lease.wholeMilliseconds)]
         // Validity counts from before the first of the requests leaves.
-        let sentAt = Instant.now
+        let sentAt = self.now
         let until = min(deadline, sentAt + timeout)
         var votes = Ballot(count: self.instances.count)
         var wasBroken = false

@@ -1,6 +1,6 @@
 import DistributedLocks
+import LockKernel
 import Logging
-import Moments
 import NIOCore
 import RESP
 import RedisClient
@@ -19,6 +19,8 @@ extension RedlockCore {
         /// What it is asked with every time, while it is open: its node, as a bulk string.
         var nodeArgument = ByteBuffer()
         var isConnected = false
+        /// What was logged of it last.
+        var loggedRefusal: RedlockInstanceStateMachine.Refusal?
         /// How many times somebody has looked at it: late answers of earlier looks are of no interest.
         var looks = 0
         /// What was found, when nothing but looking was asked for.
@@ -70,24 +72,24 @@ extension RedlockCore {
         case .failure(let error): return self.lookFailed(instance, error)
         }
         guard let info = InstanceInfo(reply.value) else {
-            instance.machine.lookFailed("its answer to INFO makes no sense", isRefusal: true, now: .now)
+            instance.machine.lookFailed("its answer to INFO makes no sense", isRefusal: true, now: self.now)
             return self.settled()
         }
-        guard instance.machine.introduced(info, now: .now) else { return self.settled() }
+        guard instance.machine.introduced(info, now: self.now) else { return self.settled() }
         for other in self.instances where other !== instance && other.machine.runID == info.runID {
             // Unless the other one was that server before, and is another one now.
             guard other.isConnected else { continue }
-            instance.machine.isTwin(of: other.name, now: .now)
+            instance.machine.isTwin(of: other.name, now: self.now)
             return self.settled()
         }
         self.look(instance)
     }
 
     /// Looks at the node of an instance.
-    func look(_ instance: Instance) {
+    func look(_ instance: Instance, adopting: Bool = false) {
         instance.looks += 1
         let look = instance.looks
-        self.askNode(of: instance, self.onlyLooks ? "look" : "check") { result in
+        self.askNode(of: instance, self.onlyLooks ? "look" : adopting ? "adopt" : "check") { result in
             guard instance.looks == look else { return }
             self.looked(instance, result)
         }
@@ -115,19 +117,41 @@ extension RedlockCore {
         case .failure(let error): return self.lookFailed(instance, error, calling: .instanceNode)
         }
         guard let node = InstanceNodeReply(reply.value) else {
-            instance.machine.lookFailed("its answer makes no sense", isRefusal: true, now: .now)
+            instance.machine.lookFailed("its answer makes no sense", isRefusal: true, now: self.now)
             return self.settled()
         }
         instance.found = node
         self.times.told(node.time, by: instance.index, sentAt: reply.sent)
-        if self.onlyLooks, node.node.isEmpty {
-            instance.machine.foundNothing()
-            return self.settled()
-        }
-        instance.machine.looked(node, policy: self.policy, now: .now)
+        instance.machine.looked(node, policy: self.policy, now: self.now)
         instance.nodeArgument.clear()
         instance.nodeArgument.writeRESPBulk(instance.machine.node)
         self.settled()
+    }
+
+    /// Gives new instances this client's policy. It does so only when it has reached a quorum, these among them, of which none has
+    /// another one: a client with a wrong policy must not give it to an instance that has lost its data.
+    func adoptUnused() {
+        let unused = self.instances.filter(\.machine.isUnused)
+        guard !unused.isEmpty, self.wantsLocks, !self.onlyLooks, self.isSettled else { return }
+        let ours = self.instances.count(where: \.machine.hasOurPolicy)
+        let isDisputed = self.instances.contains { $0.machine.refusal?.isPolicy == true }
+        // Where a quorum has this client's policy, the instance with another one is the wrong one.
+        guard (isDisputed ? ours : ours + unused.count) >= self.configuration.quorum else { return }
+        for instance in unused {
+            instance.machine.isAdopted()
+            self.look(instance, adopting: true)
+        }
+    }
+
+    /// Once for each instance, until something else is wrong with it.
+    func logRefusals() {
+        for instance in self.instances {
+            guard let refusal = instance.machine.refusal, refusal != instance.loggedRefusal else { continue }
+            instance.loggedRefusal = refusal
+            self.logger.warning(
+                "an instance cannot be used",
+                metadata: ["redlock.instance": "\(instance.name)", "redlock.reason": "\(refusal.reason)"])
+        }
     }
 
     private func lookFailed(_ instance: Instance, _ error: RedisError, calling script: RedisScript? = nil) {
@@ -136,7 +160,7 @@ extension RedlockCore {
             described.message,
             isRefusal: error.code == .refused && described.code == .serverRefused
                 && !error.isPassingRefusal,
-            now: .now
+            now: self.now
         )
         self.settled()
     }
@@ -147,20 +171,47 @@ extension RedlockCore {
         instance.looks += 1
         instance.isConnected = false
         instance.machine.disconnected(error.reason, isRefusal: error.code == .unusableServer)
-        // Those who wait there keep their places: they are left when they are not needed any more.
-        for claim in self.claims.values {
-            self.perform(claim.machine.lost(index, gate: self.gate(of: claim)), for: claim)
-        }
-        self.settled()
+        self.cannotBeAsked(index)
     }
 
     /// What an instance has not done, it may not do for others either.
     func heard(_ error: RedisError, from instance: Instance) {
-        if error.code == .outcomeUnknown { instance.machine.wasLate() }
+        if error.code == .outcomeUnknown {
+            instance.machine.wasLate()
+            // The connection may lead nowhere, while a new one would not.
+            instance.client.reconnectIfSilent(for: max(self.configuration.instanceTimeout, Self.shortestSilence))
+        }
+        self.refused(error, by: instance)
         // A master no more: the next connection finds out what it is.
         if error.isNoMaster, let connection = error.connection {
             instance.client.reconnect(connection, error.reason)
         }
+    }
+
+    private static let shortestSilence: Duration = .milliseconds(250)
+
+    /// An instance that answers and refuses is done without until it does again what it is asked.
+    private func refused(_ error: RedisError, by instance: Instance) {
+        let isPassing = error.isPassingRefusal
+        // One that refuses for good is told of where there is no quorum without it.
+        guard isPassing || error.isPermission && self.openCount > self.configuration.quorum,
+            instance.machine.refusedToWrite(LockError(error).message, isPassing: isPassing, now: self.now)
+        else { return }
+        self.logger.warning(
+            "an instance refuses what it is asked; it is done without until it does not",
+            metadata: ["redlock.instance": "\(instance.name)", "redis.error": "\(error.message)"])
+        // Not in the middle of what was answered.
+        let core = NIOLoopBound(self, eventLoop: self.eventLoop)
+        let index = instance.index
+        self.eventLoop.execute { core.value.cannotBeAsked(index) }
+    }
+
+    /// Those who wait there go elsewhere. They keep their places: they are left when they are not needed any more.
+    private func cannotBeAsked(_ index: Int) {
+        for claim in self.claims.values {
+            self.perform(claim.machine.lost(index, gate: self.gate(of: claim)), for: claim)
+        }
+        self.settled()
     }
 
     func pushed(_ elements: [RESPValue], from index: Int) {

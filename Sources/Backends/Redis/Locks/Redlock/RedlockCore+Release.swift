@@ -1,5 +1,5 @@
 import DistributedLocks
-import Moments
+import LockKernel
 import RESP
 import RedisClient
 
@@ -37,7 +37,7 @@ extension RedlockCore {
             election: Election? = nil,
             core: RedlockCore
         ) {
-            let now = Instant.now
+            let now = core.now
             self.key = key
             self.owner = owner ?? .text("")
             self.waiter = waiter
@@ -128,7 +128,7 @@ extension RedlockCore {
     }
 
     private func keep(_ release: Release, for instance: Instance) {
-        let now = Instant.now
+        let now = self.now
         if instance.leftovers.count >= Self.maximumLeftovers { instance.leftovers.removeAll { $0.until <= now } }
         guard instance.leftovers.count < Self.maximumLeftovers, release.until > now else { return }
         instance.leftovers.append(release)
@@ -147,7 +147,7 @@ extension RedlockCore {
     /// Tries again what connected instances have refused: one release on each, which tells whether the others have a chance.
     /// Where there is no connection, a client that ends does not wait until the pause before the next attempt is over.
     func retryLeftovers() {
-        let now = Instant.now
+        let now = self.now
         for instance in self.instances {
             instance.leftovers.removeAll { $0.until <= now }
             guard !instance.leftovers.isEmpty else { continue }
@@ -166,7 +166,7 @@ extension RedlockCore {
     func releaseLeftovers(of instance: Instance) {
         let leftovers = instance.leftovers
         instance.leftovers = []
-        let now = Instant.now
+        let now = self.now
         for leftover in leftovers where leftover.until > now { self.send(leftover.again(now: now), to: instance) }
     }
 
@@ -178,7 +178,7 @@ extension RedlockCore {
         case 1: vote = .yes
         case 2:
             vote = .yes
-            self.recent.contended(election.claim.claim.name, now: .now)
+            self.recent.contended(election.claim.claim.name, now: self.now)
         case 0: vote = .no
         default: vote = .none
         }

@@ -1,5 +1,5 @@
 import DistributedLocks
-import Moments
+import LockKernel
 import NIOCore
 import RESP
 import RedisClient
@@ -14,7 +14,7 @@ extension RedlockCore.Claim {
 
 extension RedlockCore {
     func startRound(of claim: Claim, hasTurn: Bool) {
-        let now = Instant.now
+        let now = self.now
         let timeout = self.configuration.timeout(lease: claim.claim.lease)
         let time = self.times.estimate(now: now) ?? 1
         let instances = self.instances
@@ -109,7 +109,7 @@ extension RedlockCore {
         _ round: Round,
         _ claim: Claim
     ) {
-        let action = round.machine.answered(instance.index, answer, told: told, now: .now)
+        let action = round.machine.answered(instance.index, answer, told: told, now: self.now)
         guard claim.round === round else {
             // The lock was granted by others before this one said that the round is queued.
             if claim.machine.state == .held, claim.registered.contains(instance.index) {
@@ -141,7 +141,7 @@ extension RedlockCore {
         self.wakeups.remove(attempt, at: &claim.wakeup)
         self.patience.remove(attempt, at: &claim.patience)
         self.recent.granted(claim.claim.name, token: token.rawValue)
-        if round.hasTurn { self.recent.contended(claim.claim.name, now: .now) }
+        if round.hasTurn { self.recent.contended(claim.claim.name, now: self.now) }
         // Where it waited and is not needed any more. Where an answer is out, the grant takes it out of the queue.
         for index in claim.registered where !round.machine.isOutstanding(index) {
             self.leaveQueue(claim, on: self.instances[index])
@@ -161,14 +161,14 @@ extension RedlockCore {
         self.told(round.machine.nextToken() - 1, to: claim)
         let failure = round.machine.failure
         claim.failures = failure.reasons
-        if failure.isBusy { self.recent.contended(claim.claim.name, now: .now) }
+        if failure.isBusy { self.recent.contended(claim.claim.name, now: self.now) }
         self.perform(claim.machine.roundFailed(failure, gate: self.gate(of: claim)), for: claim)
     }
 
     /// An instance has answered. Only an answer that came in time shows that it is not late any more.
     func answered(_ instance: Instance, _ reply: RedisReply) {
         guard instance.machine.isLate else { return }
-        if reply.sent.duration(to: .now) <= self.configuration.instanceTimeout { instance.machine.wasPrompt() }
+        if reply.sent.duration(to: self.now) <= self.configuration.instanceTimeout { instance.machine.wasPrompt() }
     }
 
     /// Releases a lost round wherever it may have been granted, also where no answer has come.

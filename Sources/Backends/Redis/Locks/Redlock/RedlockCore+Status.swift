@@ -1,5 +1,5 @@
 import DistributedLocks
-import Moments
+import LockKernel
 import NIOCore
 import RESP
 import RedisClient
@@ -27,7 +27,7 @@ extension RedlockCore {
         then: @escaping ([Result<Value, LockError>]) -> Void
     ) {
         var answers: [Result<Value, LockError>?] = Array(repeating: nil, count: self.instances.count)
-        let now = Instant.now
+        let now = self.now
         func answered(_ index: Int, _ answer: Result<Value, LockError>) {
             answers[index] = answer
             if answers.allSatisfy({ $0 != nil }) { then(answers.compactMap { $0 }) }
@@ -92,7 +92,7 @@ extension RedlockCore {
         var waiterCount = 0
         var lastToken: FencingToken?
         var obstacles: [LockStatus.Obstacle] = []
-        let now = Instant.now
+        let now = self.now
         for (instance, answer) in zip(self.instances, answers) {
             guard case .success(let value) = answer, let reply = StatusReply(value) else {
                 var message = "its answer makes no sense"
@@ -234,12 +234,16 @@ extension RedlockCore {
         if let refusal { return then(refusal) }
         for instance in self.instances {
             guard instance.client.state.isConnected, let found = instance.found else {
-                let reason = instance.reason(now: .now) ?? "no answer"
+                let reason = instance.reason(now: self.now) ?? "no answer"
                 return then(
                     LockError(.unreachable, "all instances are needed, and \(instance.name) cannot be used: \(reason)")
                 )
             }
-            guard found.node.isEmpty else {
+            guard found.node.isEmpty || found.policy == self.policy else {
+                return then(
+                    LockError(.policyMismatch, "the instance \(instance.name) was set up by another client meanwhile"))
+            }
+            guard found.wasNeverOpen else {
                 return then(
                     LockError(
                         .invalidConfiguration,

@@ -1,6 +1,6 @@
 import DistributedLocks
+import LockKernel
 import Logging
-import Moments
 import NIOCore
 import RESP
 import RedisClient
@@ -17,6 +17,7 @@ final class RedlockCore {
 
     let configuration: RedlockConfiguration
     let eventLoop: any EventLoop
+    let environment: Environment
     let logger: Logger
     let clientName: String
     let policy: String
@@ -26,6 +27,8 @@ final class RedlockCore {
     var instances: [Instance] = []
     /// Changes nothing on the instances but what it is told to: for the first installation.
     var onlyLooks = false
+    /// Somebody has asked for a lock: before that, nothing is changed on an instance that is new.
+    var wantsLocks = false
 
     var claims: [AttemptID: Claim] = [:]
     /// By what waiters are named in the instances' messages.
@@ -52,7 +55,7 @@ final class RedlockCore {
 
     var recent = RecentLocks()
     var times: ServerTimes
-    var generator = BufferedRandomNumberGenerator()
+    var generator: BufferedRandomNumberGenerator
     private var suffix: (metadata: OwnerMetadata, bytes: [UInt8])?
 
     /// When a claim has something to do.
@@ -66,16 +69,23 @@ final class RedlockCore {
     /// When the first instance that is closed, or refused, is looked at again. Found out with each change.
     private var opensAt: Instant?
 
-    init(configuration: RedlockConfiguration, eventLoop: any EventLoop, clientName: String, logger: Logger) {
+    init(
+        configuration: RedlockConfiguration, eventLoop: any EventLoop, environment: Environment, clientName: String,
+        logger: Logger
+    ) {
         self.configuration = configuration
         self.eventLoop = eventLoop
+        self.environment = environment
+        self.generator = BufferedRandomNumberGenerator(environment.entropy)
         self.logger = logger
         self.clientName = clientName
         self.policy = configuration.policy
         self.skew = configuration.maximumClockSkew.ticks
-        self.times = ServerTimes(count: configuration.servers.count, origin: .now)
-        self.timer = EventLoopTimer(eventLoop: eventLoop)
+        self.times = ServerTimes(count: configuration.servers.count, origin: environment.moment)
+        self.timer = EventLoopTimer(eventLoop: eventLoop, environment: environment)
     }
+
+    var now: Instant { self.environment.moment }
 
     // MARK: Asking
 
@@ -124,8 +134,8 @@ final class RedlockCore {
         return bytes
     }
 
-    func deadline(_ deadline: Instant?, now: Instant = .now) -> Instant {
-        let patience = now + self.configuration.requestTimeout
+    func deadline(_ deadline: Instant?, now: Instant? = nil) -> Instant {
+        let patience = (now ?? self.now) + self.configuration.requestTimeout
         return deadline.map { min($0, patience) } ?? patience
     }
 
@@ -133,20 +143,30 @@ final class RedlockCore {
 
     var openCount: Int { self.instances.count { $0.machine.isOpen } }
 
-    /// What makes the whole Redlock unusable.
+    /// What makes the whole Redlock unusable: instances that do not belong together, or so many that must not be used that the
+    /// others are no quorum.
     var refusal: LockError? {
-        guard let culprit = self.instances.first(where: { $0.machine.refusal != nil }),
-            let refusal = culprit.machine.refusal
+        var refused = 0
+        var culprit: (name: String, refusal: RedlockInstanceStateMachine.Refusal)?
+        for instance in self.instances {
+            guard let refusal = instance.machine.refusal else { continue }
+            refused += 1
+            if culprit == nil || refusal.isOfWholeSet && culprit?.refusal.isOfWholeSet == false {
+                culprit = (instance.name, refusal)
+            }
+        }
+        guard let culprit,
+            culprit.refusal.isOfWholeSet || self.instances.count - refused < self.configuration.quorum
         else { return nil }
         return LockError(
-            refusal.isPolicy ? .policyMismatch : .invalidConfiguration,
-            "the instance \(culprit.name) cannot be used: \(refusal.reason)"
+            culprit.refusal.isPolicy ? .policyMismatch : .serverRefused,
+            "the instance \(culprit.name) cannot be used: \(culprit.refusal.reason)"
         )
     }
 
     /// - Parameter claim: for which there is none: what instances answered to it is told, too.
     func noQuorum(for claim: Claim? = nil) -> LockError {
-        let now = Instant.now
+        let now = self.now
         return LockError(
             .noQuorum,
             "\(self.configuration.quorum) of \(self.instances.count) instances are needed, and fewer can be used",
@@ -170,11 +190,13 @@ final class RedlockCore {
     var isSettled: Bool {
         guard self.isSettling else { return true }
         guard let settlingUntil else { return false }
-        return self.instances.allSatisfy(\.machine.isSettled) || Instant.now >= settlingUntil
+        return self.instances.allSatisfy(\.machine.isSettled) || self.now >= settlingUntil
     }
 
     /// Something is known of an instance that was not known before, or the time to wait for that is over.
     func settled() {
+        self.logRefusals()
+        self.adoptUnused()
         if self.isSettled {
             self.isSettling = false
             self.settlingUntil = nil
@@ -217,7 +239,7 @@ final class RedlockCore {
             }
             return
         }
-        guard self.hasQuorum(now: .now) else { return }
+        guard self.hasQuorum(now: self.now) else { return }
         for attempt in self.gathering.sorted() {
             self.gathering.remove(attempt)
             guard let claim = self.claims[attempt] else { continue }
@@ -250,7 +272,7 @@ final class RedlockCore {
 
     private func timerFired() {
         self.armedFor = nil
-        let now = Instant.now
+        let now = self.now
         for attempt in self.patience.popDue(at: now) { self.patienceIsOver(attempt) }
         for attempt in self.wakeups.popDue(at: now) { self.wakeUp(attempt, now: now) }
         for attempt in self.endings.popDue(at: now) { self.hasEnded(attempt, now: now) }
@@ -272,7 +294,7 @@ final class RedlockCore {
     /// The first connections are being made.
     func started() {
         self.settlingUntil =
-            .now + (self.onlyLooks ? self.configuration.connectTimeout : self.configuration.instanceTimeout)
+            self.now + (self.onlyLooks ? self.configuration.connectTimeout : self.configuration.instanceTimeout)
         self.armTimer()
     }
 
@@ -301,7 +323,7 @@ final class RedlockCore {
     /// Nothing is out, and nothing is kept for an instance.
     private var isAllReleased: Bool {
         guard self.releasesOut == 0 else { return false }
-        let now = Instant.now
+        let now = self.now
         return self.instances.allSatisfy { $0.leftovers.allSatisfy { $0.until <= now } }
     }
 
@@ -316,7 +338,7 @@ final class RedlockCore {
     }
 
     private func logLeftovers() {
-        let now = Instant.now
+        let now = self.now
         for instance in self.instances where !instance.leftovers.isEmpty {
             self.logger.warning(
                 "locks may be left on an instance until their leases end",

@@ -1,5 +1,5 @@
 import DistributedLocks
-import Moments
+import LockKernel
 
 /// One round of Redlock with a fencing token: the client proposes the token, as in a Paxos ballot, and an instance grants it
 /// only if it is above every token that it has granted before.

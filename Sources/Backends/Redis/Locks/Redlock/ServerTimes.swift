@@ -1,5 +1,5 @@
 import DistributedLocks
-import Moments
+import LockKernel
 
 /// What the instances' clocks say, in ticks of 16 µs since 2025: the unit of tokens.
 ///

@@ -6,12 +6,15 @@
 --                   the policy: the name of the set of instances, how many they are and how many must grant, the longest lease
 --                   in milliseconds, and how far clocks may differ, in milliseconds
 --           floor   tokens up to this one may have been granted here and forgotten
---           state   "open", or the server milliseconds from which it may be open
+--           state   "open", or the server milliseconds from which it may be open; with ".0" behind them: it never was
 -- ARGV  1 the run_id of this server
 --       2 the policy, as above
 --       3 how long it stays closed after it has restarted, in milliseconds
 --       4 how many ticks a token may be ahead of the clock
---       5 "init": a first installation, to be opened at once; "look": change nothing; otherwise "check"
+--       5 "init": a first installation, to be opened at once; "adopt": give an instance that has none this policy;
+--         "look": change nothing; otherwise "check": change nothing on an instance that has no node
+--
+-- Where something may be changed something is written, also if all is as it should be: who refuses that cannot grant.
 --
 -- Returns a list: { policy of the node ('' if there is none), what dlock.node is now, the server's clock in ticks, milliseconds
 -- until it may be open (0: it is open) }
@@ -35,22 +38,17 @@ if node then
     policy = policy or '?'
 end
 
-if ARGV[5] ~= 'look' and (not policy or policy == ARGV[2]) then
-    local isNew = run ~= ARGV[1]
-    if isNew then
+local mode = ARGV[5]
+if mode ~= 'look' and (policy == ARGV[2] or not node and (mode == 'init' or mode == 'adopt')) then
+    local wasNeverOpen = not node or string.find(state, '%.0$')
+    if run ~= ARGV[1] then
         floor = string.format('%d', math.max(ticks + tonumber(ARGV[4]), tonumber(floor or '0')))
-        state = string.format('%d', milliseconds + tonumber(ARGV[3]))
-        if ARGV[5] == 'init' and not node then state = 'open' end
+        state = string.format(wasNeverOpen and '%d.0' or '%d', milliseconds + tonumber(ARGV[3]))
     end
-    if state ~= 'open' and tonumber(state) <= milliseconds then
-        state = 'open'
-        isNew = true
-    end
-    if isNew then
-        policy = ARGV[2]
-        node = ARGV[1] .. ' ' .. policy .. ' ' .. floor .. ' ' .. state
-        call('SET', KEYS[1], node)
-    end
+    if state ~= 'open' and (tonumber(state) <= milliseconds or mode == 'init' and wasNeverOpen) then state = 'open' end
+    policy = ARGV[2]
+    node = ARGV[1] .. ' ' .. policy .. ' ' .. floor .. ' ' .. state
+    call('SET', KEYS[1], node)
 end
 local left = 0
 if state and state ~= 'open' then left = math.max(1, tonumber(state) - milliseconds) end

@@ -1,5 +1,5 @@
 import DistributedLocks
-import Moments
+import LockKernel
 import RESP
 import RedisClient
 
@@ -64,7 +64,7 @@ extension RedisLockBackend {
         // Less than the silence after which a connection is given up.
         let longest = min(self.configuration.replicationTimeout, claim.lease / 3, self.configuration.silenceTimeout / 2)
         let command = RedisCommand("WAIT", "\(self.configuration.replicationAcks)", "\(longest.wholeMilliseconds)")
-        return (command, .now + longest + self.configuration.silenceTimeout / 2)
+        return (command, self.environment.moment + longest + self.configuration.silenceTimeout / 2)
     }
 
     private func confirmation(_ result: RedisClient.Outcome) -> Confirmation {

@@ -1,6 +1,6 @@
 public import DistributedLocks
+import LockKernel
 import Logging
-import Moments
 import NIOCore
 import RESP
 import RedisClient
@@ -25,7 +25,8 @@ extension RedisLockBackend {
                 self.scripts.acquire,
                 key: key,
                 [.owner(claim.owner.secret, suffix: suffix), times],
-                deadline: self.deadline(request.latest)
+                deadline: self.deadline(request.latest),
+                waitsOutRefusals: true
             )
             let answer = try self.acquireAnswered(claim, reply)
             if self.confirmsGrants, case .granted = answer { try await self.confirm(claim, on: reply.connection) }
@@ -49,8 +50,9 @@ extension RedisLockBackend {
                 )
             )
         case .queued(let place):
-            let now = ContinuousClock.now
+            let now = self.environment.now
             let (action, pokes) = self.state.withLock { state in
+                state.touchTrouble = nil
                 let action = state.waiting.queued(
                     claim.attempt,
                     place,
@@ -137,7 +139,10 @@ extension RedisLockBackend {
             call = .byHash
         }
         // A reply after the earliest deadline would be too late for that grant, but not for the others.
-        let results = await self.renewingClient.send(commands, deadline: self.deadline(renewals.map(\.latest).max()))
+        let patience = self.patience(lease: claims.map(\.lease).min() ?? .zero, self.renewingClient)
+        let latest = renewals.map(\.latest).max()
+        let results = await self.renewingClient.send(commands, deadline: self.deadline(latest, patience: patience))
+        if results.contains(where: \.isUnanswered) { self.heardNothing(for: patience, self.renewingClient) }
         return zip(claims, results).map { RenewAnswer(claim: $0, result: $1) }
     }
 
@@ -161,7 +166,7 @@ extension RedisLockBackend {
     }
 
     private func serverTime(_ milliseconds: Int64, sentAt: ContinuousClock.Instant) {
-        let now = ContinuousClock.now
+        let now = self.environment.now
         let step = self.state.withLock {
             $0.clock.answered(serverMilliseconds: milliseconds, sentAt: sentAt, receivedAt: now)
         }
@@ -176,14 +181,21 @@ extension RedisLockBackend {
 
     /// Calls a script; if the server does not know it, sends its text, once. A server that is not the master any more has
     /// refused, and done nothing: the call is made again on the next connection, until its deadline.
+    ///
+    /// - Parameter waitsOutRefusals: what a server refuses for reasons that pass is asked twice a second until the deadline.
     func call(
         _ script: RedisScript,
         key: String,
         _ arguments: [ScriptArgument],
         deadline: Moment,
-        inAnyCase: Bool = false
+        inAnyCase: Bool = false,
+        waitsOutRefusals: Bool = false
     ) async throws(LockError) -> RedisReply {
         var isEpochLookedUp = false
+        func isWorthAnother(_ error: RedisError) async -> Bool {
+            if self.isWorthAnotherLookup(error, &isEpochLookedUp, deadline) { return true }
+            return waitsOutRefusals && error.isPassingRefusal ? await self.waitOut(error, deadline) : false
+        }
         while true {
             do throws(RedisError) {
                 let command = script.command(.byHash, key: key, arguments)
@@ -191,13 +203,15 @@ extension RedisLockBackend {
                     ? try await self.client.sendInAnyCase(command, deadline: deadline)
                     : try await self.client.send(command, deadline: deadline)
             } catch {
-                if self.isWorthAnotherLookup(error, &isEpochLookedUp, deadline) { continue }
+                if await isWorthAnother(error) { continue }
+                if waitsOutRefusals, error.isPassingRefusal, Task.isCancelled { throw Self.cancelledWhileRefused }
                 guard error.code == .refused, error.serverCode == "NOSCRIPT" else { throw LockError(error) }
             }
             do throws(RedisError) {
                 return try await self.client.send(script.command(.withText, key: key, arguments), deadline: deadline)
             } catch {
-                if self.isWorthAnotherLookup(error, &isEpochLookedUp, deadline) { continue }
+                if await isWorthAnother(error) { continue }
+                if waitsOutRefusals, error.isPassingRefusal, Task.isCancelled { throw Self.cancelledWhileRefused }
                 throw LockError(error, calling: script)
             }
         }
@@ -216,13 +230,31 @@ extension RedisLockBackend {
         }
     }
 
+    /// Waits until it is time to ask a server again that has refused. False: the time is over, or the task was cancelled.
+    private func waitOut(_ error: RedisError, _ deadline: Moment) async -> Bool {
+        self.logRefusal(error)
+        self.state.withLock { $0.touchTrouble = LockError(error) }
+        let now = self.environment.moment
+        // A little before the caller's own deadline, so that it hears why.
+        let last = deadline - min(.milliseconds(250), (deadline - now) / 4)
+        let next = now + Self.pauseAfterRefusal
+        try? await self.environment.time.sleep(until: min(next, last).instant)
+        return !Task.isCancelled && next < last
+    }
+
+    private static var cancelledWhileRefused: LockError {
+        LockError(.cancelled, "cancelled while the server refused")
+    }
+
+    private static let pauseAfterRefusal: Duration = .milliseconds(500)
+
     private func isWorthAnotherLookup(_ error: RedisError, _ isEpochLookedUp: inout Bool, _ deadline: Moment) -> Bool {
         guard self.isElsewhere(error, self.client) else { return false }
         if error.serverCode == "DLOCKEPOCH" {
             // An epoch that is too low after a lookup is going to stay so.
             return !exchange(&isEpochLookedUp, with: true)
         }
-        return Moment.now < deadline
+        return self.environment.moment < deadline
     }
 
     /// Whether a server says that it is not the master any more, as far as this client should know. Then the connection is
@@ -243,9 +275,26 @@ extension RedisLockBackend {
         )
     }
 
-    func deadline(_ deadline: Moment?) -> Moment {
-        let patience = Moment.now + self.configuration.requestTimeout
-        return deadline.map { min($0, patience) } ?? patience
+    func deadline(_ deadline: Moment?, patience: Duration? = nil) -> Moment {
+        let now = self.environment.moment
+        let latest = now + min(self.configuration.requestTimeout, patience ?? self.configuration.requestTimeout)
+        return deadline.map { min($0, latest) } ?? latest
+    }
+
+    // MARK: Silence
+
+    /// How long an answer about a claim is waited for that another question can still follow: a quarter of its lease, but never so
+    /// little that a server which is only slow would be left.
+    func patience(lease: Duration, _ client: RedisClient) -> Duration {
+        max(lease.divided(by: 4), Self.shortestPatience, client.shortestSilence)
+    }
+
+    private static let shortestPatience: Duration = .milliseconds(250)
+
+    /// No answer has come. If nothing else has come either, the connection may lead nowhere, while a new one would not.
+    func heardNothing(for patience: Duration, _ client: RedisClient) {
+        // A little less: the request was on its way to the connection for a moment.
+        client.reconnectIfSilent(for: patience * 3 / 4)
     }
 
     /// A claim is over as far as this client is concerned.
@@ -289,5 +338,12 @@ extension Duration {
     var wholeMilliseconds: Int64 {
         let (whole, rest) = self.attoseconds.quotientAndRemainder(dividingBy: 1_000_000_000_000_000)
         return Int64(rest > 0 ? whole + 1 : whole)
+    }
+}
+
+extension RedisClient.Outcome {
+    /// It was sent, and no answer came in time.
+    var isUnanswered: Bool {
+        if case .failure(let error) = self { error.code == .outcomeUnknown } else { false }
     }
 }

@@ -1,5 +1,5 @@
+import LockKernel
 import Logging
-import Moments
 import NIOCore
 import RESP
 import RedisClient
@@ -13,7 +13,7 @@ extension RedisLockBackend {
         guard self.logger.logLevel <= .warning, !self.state.withLock({ $0.areSettingsRefused }) else { return }
         self.client.eventLoop.execute { [weak self] in
             guard let self else { return }
-            let deadline = Moment.now + self.configuration.requestTimeout
+            let deadline = self.environment.moment + self.configuration.requestTimeout
             self.client.submit(RedisCommand("INFO", "memory", "persistence"), deadline: deadline, onlyOn: id) {
                 [weak self] info in
                 guard let self, let info = self.setting(info)?.string else { return }

@@ -1,4 +1,5 @@
 import DistributedLocks
+import LockKernel
 import Logging
 import RESP
 import RedisClient
@@ -12,11 +13,13 @@ extension RedisLockBackend {
         let touches = self.state.withLock { state in
             state.connection = id
             // Another server has another clock, which nobody has stepped.
-            if isFound || state.mayBeAnother { state.clock = ServerClock(origin: .now) }
+            if isFound || state.mayBeAnother { state.clock = ServerClock(origin: self.environment.now) }
             state.mayBeAnother = false
             return state.waiting.connected()
         }
         self.touch(touches)
+        // It may have been restarted without its data, or be another one.
+        self.tell(.reconnected)
         self.lookAtSettings(on: id)
     }
 
@@ -24,7 +27,7 @@ extension RedisLockBackend {
         guard var message = PushedMessage(elements, hasEpochs: self.monitor != nil) else { return }
         // What was pushed is not confirmed: only the asking connection's own writes can be.
         if self.confirmsGrants, case .granted(let owner, _) = message { message = .handedOver(owner) }
-        let now = ContinuousClock.now
+        let now = self.environment.now
         let (action, pokes) = self.state.withLock { state in
             (state.waiting.pushed(message, connection: connection, now: now), state.needsPoke())
         }
@@ -73,8 +76,11 @@ extension RedisLockBackend {
                 .number(WaitingStateMachine.registration(lease: claim.lease).wholeMilliseconds),
             ]
         )
-        self.client.submit(command, deadline: self.deadline(nil)) { [weak self] result in
+        // Where grants are confirmed, the connection may be kept waiting for replicas.
+        let patience = self.confirmsGrants ? nil : self.patience(lease: claim.lease, self.client)
+        self.client.submit(command, deadline: self.deadline(nil, patience: patience)) { [weak self] result in
             guard let self else { return }
+            if result.isUnanswered, let patience { self.heardNothing(for: patience, self.client) }
             if call == .withText { self.state.withLock { $0.touchTextIsOn = nil } }
             if call == .byHash, !isAgain, case .failure(let error) = result, error.serverCode == "NOSCRIPT" {
                 self.touchAgain(claim, suffix: suffix, refusedOn: error.connection)
@@ -108,9 +114,10 @@ extension RedisLockBackend {
             }
             (reply, answer) = (success, understood)
         }
-        let now = ContinuousClock.now
+        let now = self.environment.now
         let (action, pokes) = self.state.withLock { state -> (WaitingStateMachine.TouchAction, Bool) in
             state.isRefusalLogged = false
+            state.touchTrouble = nil
             let action = state.waiting.touchAnswered(
                 attempt,
                 answer,
@@ -151,9 +158,15 @@ extension RedisLockBackend {
     }
 
     private func touchFailed(_ claim: LockClaim, _ failure: WaitingStateMachine.TouchFailure, _ error: LockError) {
-        let now = ContinuousClock.now
+        let now = self.environment.now
         let (action, pokes) = self.state.withLock { state in
-            (state.waiting.touchFailed(claim.attempt, failure, now: now), state.needsPoke())
+            switch failure {
+            case .noAnswer: state.touchTrouble = LockError(.unreachable, error.message)
+            case .passingRefusal: state.touchTrouble = error
+            // That concerns this lock alone, and is told to who waits for it.
+            case .lastingRefusal: break
+            }
+            return (state.waiting.touchFailed(claim.attempt, failure, now: now), state.needsPoke())
         }
         if pokes { self.alarm.poke() }
         switch action {
@@ -163,11 +176,11 @@ extension RedisLockBackend {
     }
 
     /// Once, until the server does again what it is asked: all waiters hear the same.
-    private func logRefusal(_ error: RedisError) {
+    func logRefusal(_ error: RedisError) {
         let isKnown = self.state.withLock { exchange(&$0.isRefusalLogged, with: true) }
         guard !isKnown else { return }
         self.logger.warning(
-            "the server refuses what waiters ask; they go on waiting until it does not",
+            "the server refuses what it is asked; whoever waits for a lock goes on waiting until it does not",
             metadata: ["lock.backend": "\(self.identity)", "redis.error": "\(error.message)"]
         )
     }

@@ -1,11 +1,12 @@
 public import DistributedLocks
+import LockKernel
 public import Logging
 public import NIOCore
 import NIOPosix
 import RESP
 import RedisClient
 import Synchronization
-import Transport
+package import Transport
 
 /// Locks on one Redis master, at a fixed place or found by Sentinels.
 ///
@@ -22,7 +23,7 @@ public final class RedisLockBackend: LockBackend {
         var waiting = WaitingStateMachine()
         var sink: (any LockEventSink)?
         var alarmSetFor: ContinuousClock.Instant?
-        var clock = ServerClock(origin: ContinuousClock.now)
+        var clock: ServerClock
         var suffix: (metadata: OwnerMetadata, bytes: [UInt8])?
         var times: (lease: Duration, maximumWaiters: Int?, arguments: ScriptArgument)?
         /// The one that carries requests now.
@@ -31,6 +32,8 @@ public final class RedisLockBackend: LockBackend {
         var mayBeAnother = false
         /// It was logged that the server refuses touches for now, and none has been answered since.
         var isRefusalLogged = false
+        /// Why the last touch came to nothing; `nil` if it was answered.
+        var touchTrouble: LockError?
         /// What was warned of in the server's settings.
         var settingsWarned: Set<String> = []
         /// They were not told, and are not asked for any more.
@@ -50,8 +53,9 @@ public final class RedisLockBackend: LockBackend {
     let renewingClient: RedisClient
     let monitor: SentinelMonitor?
     let scripts: RedisScript.Group
-    let state = Mutex(State())
-    let alarm = Alarm(clock: SystemLockClock())
+    let state: Mutex<State>
+    let alarm: Alarm
+    let environment: Environment
     let logger: Logger
     private let eventLoopExecutor: EventLoopTaskExecutor
 
@@ -64,23 +68,36 @@ public final class RedisLockBackend: LockBackend {
     ///   - logger: Where steps of the server's clock, lost connections, refusals that are waited out and settings with which the
     ///     server forgets locks are told.
     /// - Throws: `LockError` `invalidConfiguration`.
-    public init(
+    public convenience init(
         configuration: RedisLockConfiguration,
         eventLoopGroup: (any EventLoopGroup)? = nil,
         logger: Logger = Logger(label: "dlock.redis") { _ in SwiftLogNoOpLogHandler() }
+    ) throws(LockError) {
+        try self.init(
+            configuration: configuration, eventLoopGroup: eventLoopGroup, logger: logger, environment: .system)
+    }
+
+    package init(
+        configuration: RedisLockConfiguration,
+        eventLoopGroup: (any EventLoopGroup)?,
+        logger: Logger,
+        environment: NetworkEnvironment
     ) throws(LockError) {
         try configuration.check()
         self.configuration = configuration
         self.identity =
             configuration.description + (configuration.keyPrefix == "dlock:" ? "" : "#" + configuration.keyPrefix)
         self.logger = logger
-        var generator = SystemRandomNumberGenerator()
+        self.environment = environment.machine
+        self.state = Mutex(State(clock: ServerClock(origin: environment.machine.now)))
+        self.alarm = Alarm(environment.machine)
+        var generator = environment.machine.generator
         self.clientName = OwnerText.randomClient(using: &generator)
         let delegate = Delegate()
         let eventLoop = (eventLoopGroup ?? MultiThreadedEventLoopGroup.singleton).any()
         self.eventLoopExecutor = EventLoopTaskExecutor(eventLoop)
         self.monitor = configuration.sentinelConfiguration.map {
-            SentinelMonitor(configuration: $0, eventLoop: eventLoop, logger: logger)
+            SentinelMonitor(configuration: $0, eventLoop: eventLoop, logger: logger, environment: environment)
         }
         self.scripts = self.monitor == nil ? .oneMaster : .sentinel
         var client = configuration.client(locator: self.monitor)
@@ -89,13 +106,18 @@ public final class RedisLockBackend: LockBackend {
                 configuration: client,
                 eventLoop: eventLoop,
                 delegate: NoDelegate(),
-                logger: logger
+                logger: logger,
+                environment: environment
             )
             client.setup = [Self.subscription(self.clientName)]
-            self.client = RedisClient(configuration: client, eventLoop: eventLoop, delegate: delegate, logger: logger)
+            self.client = RedisClient(
+                configuration: client, eventLoop: eventLoop, delegate: delegate, logger: logger,
+                environment: environment)
         } else {
             client.setup = [Self.subscription(self.clientName)]
-            self.client = RedisClient(configuration: client, eventLoop: eventLoop, delegate: delegate, logger: logger)
+            self.client = RedisClient(
+                configuration: client, eventLoop: eventLoop, delegate: delegate, logger: logger,
+                environment: environment)
             self.renewingClient = self.client
         }
         delegate.backend = self
@@ -118,6 +140,15 @@ public final class RedisLockBackend: LockBackend {
     /// The event loop of the connection.
     public var taskExecutor: (any TaskExecutor)? { self.eventLoopExecutor }
 
+    /// Why nothing can be asked, or why the server did not do what waiters asked last.
+    public func trouble() async -> LockError? {
+        if case .connected = self.client.state { return self.state.withLock { $0.touchTrouble } }
+        guard let error = self.client.lastError else {
+            return LockError(.unreachable, "\(self.configuration) is not connected yet")
+        }
+        return LockError(error.code == .unusableServer ? .serverRefused : .unreachable, error.message)
+    }
+
     /// Sets where events go.
     public func start(delivering sink: any LockEventSink) {
         self.state.withLock { $0.sink = sink }
@@ -131,7 +162,7 @@ public final class RedisLockBackend: LockBackend {
             group.addTask { await self.client.run() }
             if self.renewingClient !== self.client { group.addTask { await self.renewingClient.run() } }
             while !Task.isCancelled {
-                let now = ContinuousClock.now
+                let now = self.environment.now
                 self.touch(self.state.withLock { $0.waiting.timerFired(now: now) })
                 let next = self.state.withLock { state in
                     state.alarmSetFor = state.waiting.nextWakeup()

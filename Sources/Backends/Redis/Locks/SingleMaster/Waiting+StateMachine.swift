@@ -1,5 +1,5 @@
 import DistributedLocks
-import Moments
+import LockKernel
 import RedisClient
 
 /// Decides what a client does for the claims that it has on one Redis master: when it touches those that wait, and what a

@@ -1,3 +1,5 @@
+import LockKernel
+
 /// What would change a recommendation: what the figures do not tell, and why they may be wrong.
 struct RecommendationReservations {
     let page: BenchPage

@@ -1,4 +1,4 @@
-package import NIOCore
+import NIOCore
 import NIOPosix
 
 #if canImport(Darwin)
@@ -11,18 +11,15 @@ import Glibc
 
 /// One attempt to get a channel to a server: names are resolved anew and all addresses tried (happy eyeballs, RFC 8305).
 /// Lives on the event loop.
-package final class ConnectAttempt {
+final class NetworkAttempt: ConnectAttempt {
     private let eventLoop: any EventLoop
     private let opened: (any Channel) -> Void
     private let finished: (Result<any Channel, any Error>) -> Void
     private var channels: [ObjectIdentifier: any Channel] = [:]
     private var isAbandoned = false
+    private var isStarting = false
 
-    /// - Parameters:
-    ///   - opened: called for each channel that is made, also for those that come to nothing.
-    ///   - finished: called once, unless the attempt is abandoned. Nothing is read from the channel before its `autoRead`
-    ///     is set.
-    package init(
+    init(
         eventLoop: any EventLoop,
         opened: @escaping (any Channel) -> Void,
         finished: @escaping (Result<any Channel, any Error>) -> Void
@@ -32,7 +29,9 @@ package final class ConnectAttempt {
         self.finished = finished
     }
 
-    package func start(_ target: ConnectTarget) {
+    func start(_ target: ConnectTarget) {
+        self.isStarting = true
+        defer { self.isStarting = false }
         let attempt = NIOLoopBound(self, eventLoop: self.eventLoop)
         let bootstrap = ClientBootstrap(group: self.eventLoop)
             .connectTimeout(TimeAmount(target.timeout))
@@ -53,7 +52,12 @@ package final class ConnectAttempt {
             case .unixSocket(let path):
                 bootstrap.connect(unixDomainSocketPath: path)
             }
-        connected.assumeIsolated().whenComplete { self.ended($0) }
+        connected.assumeIsolated().whenComplete { result in
+            // What fails or succeeds without a wait does so before whoever wants it has the attempt.
+            guard self.isStarting else { return self.ended(result) }
+            let ended = NIOLoopBound({ attempt.value.ended(result) }, eventLoop: self.eventLoop)
+            self.eventLoop.execute { ended.value() }
+        }
     }
 
     private static func connect(_ bootstrap: ClientBootstrap, _ host: String, _ port: Int) -> EventLoopFuture<
@@ -64,8 +68,7 @@ package final class ConnectAttempt {
         return bootstrap.connect(host: host, port: port)
     }
 
-    /// Closes what there is. Nothing more is reported.
-    package func abandon() {
+    func abandon() {
         self.isAbandoned = true
         for channel in self.channels.values { channel.close(promise: nil) }
     }

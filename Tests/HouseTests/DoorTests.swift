@@ -1,0 +1,113 @@
+import Foundation
+import Testing
+
+/// There is one door to the outside: `Environment` in LockKernel, and `Connector` in Transport. Whoever puts others in their
+/// place has the time, the numbers, the threads and the connections of the shipped code in hand.
+@Suite struct DoorTests {
+    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    /// What must not be done past the door, and where it may be done all the same.
+    struct Rule: Sendable, CustomTestStringConvertible {
+        let what: String
+        let pattern: String
+        let allowed: Set<String>
+
+        var testDescription: String { self.what }
+    }
+
+    private static let door = "LockKernel/"
+
+    static let rules = [
+        Rule(
+            what: "reading a clock",
+            pattern:
+                #"\b(ContinuousClock|SuspendingClock|NIODeadline|DispatchTime|Instant|Moment|Date)(\(\))?\.now\b|(?<=[ (])\.now\b|\bDate\(\)|clock_gettime|gettimeofday|ContinuousClock\(\)"#,
+            // A clock that is driven by hand begins with the present, unless it is told otherwise.
+            allowed: [Self.door, "LockTesting/ManualClock.swift"]
+        ),
+        Rule(
+            what: "sleeping",
+            pattern: #"\bTask\.sleep|\busleep\(|\bnanosleep\(|\bsched_yield\("#,
+            allowed: [Self.door]
+        ),
+        Rule(
+            what: "drawing a number",
+            pattern:
+                #"SystemRandomNumberGenerator|\.random\((in: (?!.*using:).*)?\)|\.shuffled\(\)|\.randomElement\(\)|getentropy|arc4random|\bUUID\(\)"#,
+            allowed: [Self.door]
+        ),
+        Rule(
+            what: "making a thread or a queue",
+            pattern: #"\bDispatchQueue\b|\bDispatchSource\b|\bThread\(|detachNewThread|pthread_create"#,
+            allowed: [Self.door]
+        ),
+        Rule(
+            what: "connecting",
+            pattern: #"\bClientBootstrap\b|\bDatagramBootstrap\b|\bServerBootstrap\b"#,
+            allowed: ["Backends/Transport/NetworkAttempt.swift"]
+        ),
+        // The embedded backend's own door is these files: a file system and the sockets of a host come as a whole.
+        Rule(
+            what: "touching files, unix sockets and /proc",
+            pattern:
+                #"(?<![.\w])(?<!func )(?<!case )(open|openat|fopen|socket|bind|listen|connect|accept|poll|mkdir|unlink|unlinkat|renameat|stat|lstat|chmod|chown|readlink|realpath|access|sysctlbyname)\((?!\))"#,
+            allowed: [
+                "Backends/Embedded/Database/EmbeddedEnvironment.swift", "Backends/Embedded/Database/LockFile.swift",
+                "Backends/Embedded/Database/LockFile+Upkeep.swift", "Backends/Embedded/Database/SharedFiles.swift",
+                "Backends/Embedded/Database/TimeNamespace.swift", "Backends/Embedded/EmbeddedLocation.swift",
+                "Backends/Embedded/Liveness/LivenessSocket.swift", "Backends/Embedded/Liveness/LivenessTest.swift",
+                "Backends/Embedded/Liveness/SocketFolder.swift", "Backends/Embedded/Liveness/SocketPoller.swift",
+                "DistributedLocks/URLs/SecretSource.swift",
+            ]
+        ),
+        // Who may say that it is the machine's own environment: those that users make, and defaults for tests of a part.
+        Rule(
+            what: "naming the machine's own environment",
+            pattern: #"(?<![\w.])\.system\b|Environment\.system\b|\bSystem(Time|Threads|Entropy)\(\)"#,
+            allowed: [
+                Self.door, "Backends/Transport/Connector.swift", "Backends/Embedded/Database/EmbeddedEnvironment.swift",
+                "Backends/Embedded/EmbeddedLockBackend.swift", "Backends/Embedded/Liveness/SocketPoller.swift",
+                "Backends/Redis/Client/RedisClient.swift", "Backends/Redis/Client/Sentinel/SentinelMonitor.swift",
+                "Backends/Redis/Locks/Redlock/RedlockBackend.swift",
+                "Backends/Redis/Locks/SingleMaster/RedisLockBackend.swift",
+                "Backends/ZooKeeper/Client/ZooKeeperClient.swift",
+                "Backends/ZooKeeper/Locks/ZooKeeperLockBackend.swift", "DistributedLocks/Client/Alarm.swift",
+                "DistributedLocks/Client/LockClient.swift", "DistributedLocks/Contract/LockClock.swift",
+            ]
+        ),
+    ]
+
+    /// Lines of code of the library, without comments. The resource's side and the program stand outside.
+    private static func lines() throws -> [(file: String, line: Int, text: String)] {
+        let sources = Self.root.appending(path: "Sources")
+        let files = try #require(FileManager.default.enumerator(at: sources, includingPropertiesForKeys: nil))
+        var lines: [(String, Int, String)] = []
+        for case let file as URL in files where file.pathExtension == "swift" {
+            let path = String(file.path.dropFirst(sources.path.count + 1))
+            if path.hasPrefix("dlock/") || path.hasPrefix("Fencing/") { continue }
+            let text = try String(contentsOf: file, encoding: .utf8)
+            for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+                let code = line.split(separator: "//", maxSplits: 1, omittingEmptySubsequences: false)[0]
+                if !code.isEmpty { lines.append((path, number + 1, String(code))) }
+            }
+        }
+        return lines
+    }
+
+    @Test(arguments: Self.rules)
+    func `nothing goes past the door`(rule: Rule) throws {
+        // Regex of the standard library has no look behind.
+        let pattern = try NSRegularExpression(pattern: rule.pattern)
+        var used: Set<String> = []
+        for (file, line, text) in try Self.lines()
+        where pattern.firstMatch(in: text, range: NSRange(text.startIndex..., in: text)) != nil {
+            if let place = rule.allowed.first(where: { file.hasPrefix($0) }) {
+                used.insert(place)
+            } else {
+                Issue.record("\(file):\(line): \(rule.what) belongs to the environment: \(text)")
+            }
+        }
+        #expect(used == rule.allowed, "these need no leave: \(rule.allowed.subtracting(used).sorted())")
+    }
+}
