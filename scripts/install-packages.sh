@@ -14,7 +14,7 @@ test_packages=(
 )
 
 # What counts instructions, and the servers whose clients are counted.
-instruction_packages=(default-jre-headless libzookeeper-java python3 python3-redis redis-server valgrind)
+instruction_packages=(binutils default-jre-headless libzookeeper-java python3 python3-redis redis-server valgrind)
 
 # What a Debian package is made with.
 package_packages=(binutils dpkg-dev)
