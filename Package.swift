@@ -281,7 +281,7 @@ let package = Package(
         .target(
             name: "ServerKit",
             dependencies: [
-                "DistributedLocks",
+                "DistributedLocks", "LockKernel",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             path: "Tests/ServerKit",

@@ -20,13 +20,8 @@ if [ "${1:-}" = --update ]; then
 fi
 . "$package/scripts/install-packages.sh"
 install_packages "${instruction_packages[@]}"
-
-dlock=${1:-}
-if [ -z "$dlock" ]; then
-    swift build --package-path "$package" -c release --product dlock >&2
-    dlock=$(swift build --package-path "$package" -c release --show-bin-path)/dlock
-fi
-[ -x "$dlock" ] || { echo "there is no program at $dlock" >&2; exit 66; }
+build_flags=
+. "$here/peers/dlock.sh"
 
 # Debian's package is Debian's Python's.
 python=python3

@@ -2,6 +2,7 @@ import DistributedLocks
 import Foundation
 import GRDB
 import LockKernel
+import ServerKit
 import Synchronization
 import Testing
 
@@ -236,7 +237,7 @@ private func open(_ folder: URL, _ clock: SettableClock, bootID: String = "boot-
         participant: .random(),
         environment: EmbeddedEnvironment(
             Environment(
-                time: SettableWallClock {
+                time: ChangedTime {
                     TokenRule.epochInMicroseconds + clock.ticks * TokenRule.microsecondsPerTick
                 })
         ) { () throws(LockError) in bootID },

@@ -1,6 +1,7 @@
 import DistributedLocks
 import Foundation
 import LockKernel
+import ServerKit
 import Synchronization
 import Testing
 
@@ -15,17 +16,6 @@ func withFolder(_ body: (URL) async throws -> Void) async throws {
         try? FileManager.default.removeItem(at: folder)
     }
     try await body(folder)
-}
-
-/// The machine's clocks, with a wall clock of the test's own.
-struct SettableWallClock: TimeSource {
-    /// Microseconds since 1970.
-    let microseconds: @Sendable () -> Int64
-
-    func now() -> ContinuousClock.Instant { SystemTime().now() }
-    func sleep(until instant: ContinuousClock.Instant) async throws { try await SystemTime().sleep(until: instant) }
-    func bootTime() -> Int64 { SystemTime().bootTime() }
-    func wallClock() -> Int64 { self.microseconds() }
 }
 
 extension ParticipantID {
@@ -45,7 +35,7 @@ final class FakeEnvironment: Sendable {
     private let state = Mutex(State())
 
     var environment: EmbeddedEnvironment {
-        EmbeddedEnvironment(Environment(time: SettableWallClock { SystemTime().wallClock() + self.offset })) {
+        EmbeddedEnvironment(Environment(time: ChangedTime { SystemTime().wallClock() + self.offset })) {
             () throws(LockError) in self.state.withLock { $0.bootID }
         }
     }

@@ -37,13 +37,15 @@ public final class LockClient: Sendable {
         self.init(backend: backend, configuration: configuration, environment: .system)
     }
 
-    /// Makes a client that has its random numbers and threads from an environment. Where it has its time from, the configuration
-    /// says.
+    /// Makes a client that has its random numbers and threads from an environment, and its time, too, unless the configuration
+    /// has a clock that is not the machine's.
     package init(backend: some LockBackend, configuration: Configuration, environment: Environment) {
         self.backend = backend
         self.environment = environment
         self.configuration = configuration
-        self.clock = configuration.clock
+        self.clock =
+            configuration.clock is SystemLockClock && environment !== Environment.system
+            ? EnvironmentClock(environment: environment) : configuration.clock
         var logger = configuration.logger
         logger[metadataKey: LogKey.backend] = .string(backend.identity)
         self.logger = logger
@@ -52,7 +54,7 @@ public final class LockClient: Sendable {
             factory: configuration.metricsFactory ?? MetricsSystem.factory
         )
         self.tracing = LockTracing(tracer: configuration.tracer)
-        self.alarm = Alarm(clock: configuration.clock, environment)
+        self.alarm = Alarm(clock: self.clock, environment)
         self.state = Mutex(State(leaseScope: backend.capabilities.leaseScope, entropy: environment.entropy))
     }
 

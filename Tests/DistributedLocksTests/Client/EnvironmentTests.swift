@@ -1,6 +1,7 @@
 import DistributedLocks
 import LockKernel
 import LockTesting
+import ServerKit
 import Synchronization
 import Testing
 
@@ -75,6 +76,22 @@ import Testing
         #expect(Set(first).count == 3)
         #expect(first == second)
         #expect(Set(try await self.secrets(.system, store: store)).isDisjoint(with: first))
+    }
+
+    @Test func `validity is judged by the environment's time`() async throws {
+        let time = ChangedTime()
+        let locks = LockClient(
+            backend: InMemoryLockStore().connect(), configuration: LockClient.Configuration(),
+            environment: Environment(time: time))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await locks.run() }
+            let handle = try await locks.acquire("a", lease: .seconds(3_600))
+            try handle.checkValid()
+            time.advance(by: .seconds(3_700))
+            #expect(throws: LockError.self) { try handle.checkValid() }
+            group.cancelAll()
+            try await group.waitForAll()
+        }
     }
 
     @Test func `a client works, and cancels bodies, on the environment's threads`() async throws {

@@ -34,18 +34,6 @@ import Transport
         }
     }
 
-    /// The machine's clock, and what was added to it.
-    private final class AdvancedClock: TimeSource {
-        private let added = Mutex<Duration>(.zero)
-
-        func advance(by duration: Duration) { self.added.withLock { $0 += duration } }
-
-        func now() -> ContinuousClock.Instant { SystemTime().now() + self.added.withLock { $0 } }
-        func sleep(until instant: ContinuousClock.Instant) async throws { try await SystemTime().sleep(until: instant) }
-        func wallClock() -> Int64 { SystemTime().wallClock() }
-        func bootTime() -> Int64 { SystemTime().bootTime() }
-    }
-
     @Test(arguments: [
         ServerEndpoint.unixSocket(path: "/nonexistent/redis.sock"), .tcp(host: "255.255.255.255", port: 1),
     ])
@@ -69,7 +57,7 @@ import Transport
 
     @Test func `a client connects by the connector it was given, and pauses by the clock it was given`() async throws {
         let network = NoNetwork()
-        let clock = AdvancedClock()
+        let clock = ChangedTime()
         var configuration = RedisClientConfiguration(endpoint: .tcp(host: "nowhere.invalid", port: 6_379))
         configuration.backoffBase = .seconds(3_600)
         configuration.backoffCap = .seconds(3_600)

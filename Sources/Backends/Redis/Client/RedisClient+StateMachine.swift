@@ -74,9 +74,9 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
     private var lastID: UInt64 = 0
     /// Attempts that have failed since a connection lasted.
     private var failures = 0
-    /// How the last attempt or connection ended.
     /// When a silent connection was given up last.
     private var silentAt: Instant?
+    /// How the last attempt or connection ended.
     private(set) var lastError: RedisError?
     private var refusal: RedisError?
     /// When the present attempt began, and when the server accepted its connection.

@@ -223,13 +223,12 @@ final class RedisClientLoop {
         self.location = location
         let target = self.configuration.located(location.endpoint).target
         let now = self.now
-        let deadline = now.advanced(by: target.timeout)
         self.machine.attemptStarted(now: now)
         self.attempt = self.environment.connector.connect(to: target, on: self.eventLoop, opened: self.opened) {
             result in
             self.attempt = nil
             switch result {
-            case .success(let channel): self.connected(id, channel, deadline: deadline)
+            case .success(let channel): self.connected(id, channel, deadline: now + target.timeout)
             case .failure(let error): self.ended(self.describe(error))
             }
         }

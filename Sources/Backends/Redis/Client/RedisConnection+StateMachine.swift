@@ -83,7 +83,6 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
     private let maximumInFlight: Int
     private let connectDeadline: Instant
     private let connectTimeout: Duration
-    private let connectedAt: Instant
     private let hintOnEnd: String?
     private let hintOnSilence: String
 
@@ -114,7 +113,6 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
         self.hintOnSilence = configuration.hintOnSilence
         self.handshake = RedisHandshakeStateMachine(configuration)
         self.life = SignsOfLife(timeout: configuration.silenceTimeout, now: now)
-        self.connectedAt = now
     }
 
     /// The first bytes to send.
@@ -193,7 +191,7 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
 
     /// Bytes have arrived, whatever they are.
     mutating func heard(now: Instant) {
-        self.life.heard(now: now, asked: self.slots.first?.sentAt ?? (self.isUngreeted ? self.connectedAt : nil))
+        self.life.heard(now: now, asked: self.slots.first?.sentAt ?? (self.isUngreeted ? self.life.last : nil))
     }
 
     /// Why the connection is of no use, if nothing has arrived for so long while requests were out.
@@ -303,9 +301,7 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
         case .handshake:
             return .close(self.connectTimedOut)
         case .active:
-            if now >= self.life.end {
-                return .close(self.silence(for: self.life.timeout))
-            }
+            if now >= self.life.end { return .close(self.silence(for: self.life.timeout)) }
             return self.expireDue(now)
         case .closed:
             preconditionFailure("a closed connection times nothing")

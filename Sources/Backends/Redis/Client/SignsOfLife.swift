@@ -5,24 +5,24 @@ import LockKernel
 /// What is measured lets go by an eighth with each answer. It is done for every batch that arrives, so it shifts and never
 /// divides.
 struct RoundTrip: Sendable {
-    private var attoseconds: Int128 = 0
+    // No Int128 is stored: see Moment.
+    private(set) var duration = Duration.zero
 
     /// Something has arrived, so long after what is waited for was sent.
     mutating func measured(_ duration: Duration) {
-        self.attoseconds = max(duration.attoseconds, self.attoseconds - self.attoseconds >> 3)
+        let known = self.duration.attoseconds
+        self.duration = Duration(attoseconds: max(duration.attoseconds, known - known >> 3))
     }
 
-    var duration: Duration { Duration(attoseconds: self.attoseconds) }
-
     /// In about nanoseconds, for those on other threads.
-    var compact: Int64 { Int64(truncatingIfNeeded: self.attoseconds >> 30) }
+    var compact: Int64 { Int64(truncatingIfNeeded: self.duration.attoseconds >> 30) }
 
     init() {}
 
-    init(compact: Int64) { self.attoseconds = Int128(compact) << 30 }
+    init(compact: Int64) { self.duration = Duration(attoseconds: Int128(compact) << 30) }
 
     /// The shortest silence that means something.
-    var shortestSilence: Duration { Duration(attoseconds: self.attoseconds * 3) }
+    var shortestSilence: Duration { Duration(attoseconds: self.duration.attoseconds * 3) }
 }
 
 /// What is heard on a connection, and how long a silence on it has lasted.
@@ -32,7 +32,7 @@ struct SignsOfLife: Sendable {
     /// After this the connection is given up in any case.
     let timeout: Duration
     /// When something arrived last, or the first of the requests that are out was sent, whichever is later.
-    private var last: Instant
+    private(set) var last: Instant
     private(set) var roundTrip = RoundTrip()
 
     init(timeout: Duration, now: Instant) {

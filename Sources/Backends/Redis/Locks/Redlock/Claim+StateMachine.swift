@@ -7,8 +7,9 @@ import Transport
 /// whoever has failed, and whoever has seen others want the lock a moment ago, waits in the queue of one instance, the *gate*
 /// of that lock, which is the same for all clients. It lets one at a time have its *turn*: the lock is reserved for it there,
 /// and it is told by a push. Only who has the turn starts a round; the others have let go of whatever they had been granted.
-/// The truth is the round, though, and the gate a hint: the first in its queue tries a round
-/// each time that it shows that it lives. If clients do not agree on the gate, because some cannot reach it, rounds can fail again: then they pause for a time drawn
+/// The truth is the round, though, and the gate a hint: the first in its queue tries a
+/// round each time that it shows that it lives.
+/// If clients do not agree on the gate, because some cannot reach it, rounds can fail again: then they pause for a time drawn
 /// at random (full jitter), longer each time. None of this has anything to do with safety, which is the round's own.
 ///
 /// States: *gathering* (too few instances can be asked), *in a round*, *queued* at the gate, *pausing*, *held*, *over*.

@@ -4,7 +4,8 @@ import LockKernel
 /// Whether one instance can be asked, and if not, why not.
 ///
 /// States: *away* (not connected), *looking* (connected; it is being found out who it is), *unused* (it has no policy), *closed*
-/// (it has restarted, and opens by itself; or it does not do what it is asked now), *open*, *refused* (it must not be used). Every new connection is looked at anew, because another server may
+/// (it has restarted, and opens by itself; or it does not do what it is asked now), *open*, *refused* (it must not be used).
+/// Every new connection is looked at anew, because another server may
 /// answer there, or the same one may have restarted.
 struct RedlockInstanceStateMachine: Sendable {
     typealias Instant = Moment

@@ -41,7 +41,10 @@ extension RedisLockBackend {
         guard let answer = ClaimReply(reply) else { throw .strangeReply(.acquire) }
         switch answer {
         case .granted(let token):
-            _ = self.state.withLock { $0.waiting.granted(claim.attempt) }
+            self.state.withLock { state in
+                state.served()
+                _ = state.waiting.granted(claim.attempt)
+            }
             return .granted(
                 LockGrant(
                     token: token,
@@ -52,7 +55,7 @@ extension RedisLockBackend {
         case .queued(let place):
             let now = self.environment.now
             let (action, pokes) = self.state.withLock { state in
-                state.touchTrouble = nil
+                state.served()
                 let action = state.waiting.queued(
                     claim.attempt,
                     place,
@@ -233,7 +236,7 @@ extension RedisLockBackend {
     /// Waits until it is time to ask a server again that has refused. False: the time is over, or the task was cancelled.
     private func waitOut(_ error: RedisError, _ deadline: Moment) async -> Bool {
         self.logRefusal(error)
-        self.state.withLock { $0.touchTrouble = LockError(error) }
+        self.state.withLock { $0.trouble = LockError(error) }
         let now = self.environment.moment
         // A little before the caller's own deadline, so that it hears why.
         let last = deadline - min(.milliseconds(250), (deadline - now) / 4)
@@ -304,6 +307,12 @@ extension RedisLockBackend {
 }
 
 extension RedisLockBackend.State {
+    /// The server has done what it was asked.
+    mutating func served() {
+        self.isRefusalLogged = false
+        if self.trouble != nil { self.trouble = nil }
+    }
+
     mutating func suffix(of metadata: OwnerMetadata, client: String) -> [UInt8] {
         if let suffix, suffix.metadata == metadata { return suffix.bytes }
         let bytes = OwnerText.suffix(client: client, metadata: metadata)

@@ -116,8 +116,7 @@ extension RedisLockBackend {
         }
         let now = self.environment.now
         let (action, pokes) = self.state.withLock { state -> (WaitingStateMachine.TouchAction, Bool) in
-            state.isRefusalLogged = false
-            state.touchTrouble = nil
+            state.served()
             let action = state.waiting.touchAnswered(
                 attempt,
                 answer,
@@ -161,8 +160,8 @@ extension RedisLockBackend {
         let now = self.environment.now
         let (action, pokes) = self.state.withLock { state in
             switch failure {
-            case .noAnswer: state.touchTrouble = LockError(.unreachable, error.message)
-            case .passingRefusal: state.touchTrouble = error
+            case .noAnswer: state.trouble = LockError(.unreachable, error.message)
+            case .passingRefusal: state.trouble = error
             // That concerns this lock alone, and is told to who waits for it.
             case .lastingRefusal: break
             }

@@ -30,10 +30,10 @@ public final class RedisLockBackend: LockBackend {
         var connection: RedisConnectionID?
         /// The next connection may be to another server.
         var mayBeAnother = false
-        /// It was logged that the server refuses touches for now, and none has been answered since.
+        /// It was logged that the server refuses for now, and it has not served since.
         var isRefusalLogged = false
-        /// Why the last touch came to nothing; `nil` if it was answered.
-        var touchTrouble: LockError?
+        /// Why the server did not do what it was asked last for those who wait; `nil` if it did.
+        var trouble: LockError?
         /// What was warned of in the server's settings.
         var settingsWarned: Set<String> = []
         /// They were not told, and are not asked for any more.
@@ -142,7 +142,7 @@ public final class RedisLockBackend: LockBackend {
 
     /// Why nothing can be asked, or why the server did not do what waiters asked last.
     public func trouble() async -> LockError? {
-        if case .connected = self.client.state { return self.state.withLock { $0.touchTrouble } }
+        if case .connected = self.client.state { return self.state.withLock { $0.trouble } }
         guard let error = self.client.lastError else {
             return LockError(.unreachable, "\(self.configuration) is not connected yet")
         }
