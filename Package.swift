@@ -18,6 +18,26 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+func nio(_ name: String) -> Target.Dependency { .product(name: name, package: "swift-nio") }
+func collections(_ name: String) -> Target.Dependency { .product(name: name, package: "swift-collections") }
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["Embedded"]))
+let histogram: Target.Dependency = .product(name: "Histogram", package: "hdrhistogram-swift")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let serviceLifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let sqlite: Target.Dependency = .product(
+    name: "GRDBSQLite", package: "GRDB.swift", condition: .when(traits: ["Embedded"]))
+let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
+let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+let tracing: Target.Dependency = .product(name: "Tracing", package: "swift-distributed-tracing")
+let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
+/// What FencingHummingbird needs, and what its tests do.
+let hummingbird: [Target.Dependency] = [
+    .product(name: "HTTPTypes", package: "swift-http-types", condition: .when(traits: ["Hummingbird"])),
+    .product(name: "Hummingbird", package: "hummingbird", condition: .when(traits: ["Hummingbird"])),
+]
+
 let package = Package(
     name: "swift-distributed-locks",
     platforms: [.macOS(.v15)],
@@ -29,13 +49,8 @@ let package = Package(
         .library(name: "LockURLs", targets: ["LockURLs"]),
         .library(name: "LockTesting", targets: ["LockTesting"]),
         .library(name: "Fencing", targets: ["Fencing"]),
-        .library(name: "FencingSQL", targets: ["FencingSQL"]),
         .library(name: "FencingGRDB", targets: ["FencingGRDB"]),
-        .library(name: "FencingRedis", targets: ["FencingRedis"]),
-        .library(name: "FencingZooKeeper", targets: ["FencingZooKeeper"]),
-        .library(name: "FencingHTTP", targets: ["FencingHTTP"]),
         .library(name: "FencingHummingbird", targets: ["FencingHummingbird"]),
-        .library(name: "FencingFiles", targets: ["FencingFiles"]),
         .executable(name: "dlock", targets: ["dlock"]),
     ],
     traits: [
@@ -62,335 +77,153 @@ let package = Package(
     ],
     targets: [
         .target(name: "CKernel"),
-        .target(name: "LockKernel", dependencies: ["CKernel"], swiftSettings: settings),
+        .target(name: "LockKernel", dependencies: ["CKernel"]),
         .target(
             name: "DistributedLocks",
             dependencies: [
-                "LockKernel",
-                .product(name: "DequeModule", package: "swift-collections"),
-                .product(name: "HeapModule", package: "swift-collections"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "Metrics", package: "swift-metrics"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-                .product(name: "Tracing", package: "swift-distributed-tracing"),
-            ],
-            swiftSettings: settings
+                "LockKernel", collections("DequeModule"), collections("HeapModule"), logging, metrics, serviceLifecycle,
+                tracing,
+            ]
         ),
-        .target(name: "CEmbedded", path: "Sources/Backends/CEmbedded"),
+        .target(name: "CEmbedded"),
         .target(
             name: "EmbeddedLocks",
-            dependencies: [
-                "CEmbedded", "DistributedLocks", "LockKernel",
-                .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["Embedded"])),
-                .product(name: "GRDBSQLite", package: "GRDB.swift", condition: .when(traits: ["Embedded"])),
-                .product(name: "Logging", package: "swift-log"),
-            ],
-            path: "Sources/Backends/Embedded",
-            swiftSettings: settings
+            dependencies: ["CEmbedded", "DistributedLocks", "LockKernel", grdb, sqlite, logging]
         ),
+        // Connections: for every store that is reached through a network.
         .target(
-            name: "RESP",
-            dependencies: [.product(name: "NIOCore", package: "swift-nio")],
-            path: "Sources/Backends/Redis/RESP",
-            swiftSettings: settings
-        ),
-        .target(
-            name: "Transport",
+            name: "LockTransport",
             dependencies: [
-                "LockKernel",
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
-            ],
-            path: "Sources/Backends/Transport",
-            swiftSettings: settings
-        ),
-        .target(
-            name: "RedisClient",
-            dependencies: [
-                "LockKernel", "RESP", "Transport",
-                .product(name: "DequeModule", package: "swift-collections"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-            ],
-            path: "Sources/Backends/Redis/Client",
-            swiftSettings: settings
+                "LockKernel", nio("NIOCore"), nio("NIOPosix"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ]
         ),
         .target(
             name: "RedisLocks",
             dependencies: [
-                "DistributedLocks", "LockKernel", "RESP", "RedisClient", "Transport",
-                .product(name: "DequeModule", package: "swift-collections"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
+                "DistributedLocks", "LockKernel", "LockTransport", collections("DequeModule"), logging, nio("NIOCore"),
+                nio("NIOPosix"),
             ],
-            path: "Sources/Backends/Redis/Locks",
-            resources: [.embedInCode("Scripts")],
-            swiftSettings: settings
-        ),
-        .target(
-            name: "Jute",
-            dependencies: [.product(name: "NIOCore", package: "swift-nio")],
-            path: "Sources/Backends/ZooKeeper/Jute",
-            swiftSettings: settings
-        ),
-        .target(
-            name: "ZooKeeperClient",
-            dependencies: [
-                "Jute", "LockKernel", "Transport",
-                .product(name: "DequeModule", package: "swift-collections"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-            ],
-            path: "Sources/Backends/ZooKeeper/Client",
-            swiftSettings: settings
+            resources: [.embedInCode("Scripts/Lua")]
         ),
         .target(
             name: "ZooKeeperLocks",
             dependencies: [
-                "DistributedLocks", "Jute", "LockKernel", "Transport", "ZooKeeperClient",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            path: "Sources/Backends/ZooKeeper/Locks",
-            swiftSettings: settings
+                "DistributedLocks", "LockKernel", "LockTransport", collections("DequeModule"), logging, nio("NIOCore"),
+                nio("NIOPosix"),
+            ]
         ),
         .target(
             name: "LockURLs",
             dependencies: [
-                "DistributedLocks", "RedisLocks", "ZooKeeperLocks",
+                "DistributedLocks", "RedisLocks", "ZooKeeperLocks", logging,
                 .target(name: "EmbeddedLocks", condition: .when(traits: ["Embedded"])),
-                .product(name: "Logging", package: "swift-log"),
-            ],
-            swiftSettings: settings
+            ]
         ),
-        .target(
-            name: "LockTesting",
-            dependencies: ["DistributedLocks"],
-            swiftSettings: settings
-        ),
-        // The resource's side. A module for each kind of resource, so that nobody builds what they do not use.
+        .target(name: "LockTesting", dependencies: ["DistributedLocks", "LockKernel"]),
+        // The resource's side. What brings a dependency is a module of its own, so that nobody builds what they do not use.
         .target(
             name: "Fencing",
-            dependencies: ["DistributedLocks"],
-            path: "Sources/Fencing/Rule",
-            swiftSettings: settings
+            dependencies: ["DistributedLocks", "LockKernel"],
+            resources: [.embedInCode("Redis/Scripts"), .embedInCode("SQL/Statements")]
         ),
-        .target(
-            name: "FencingSQL",
-            path: "Sources/Fencing/SQL",
-            resources: [.embedInCode("Statements")],
-            swiftSettings: settings
-        ),
-        .target(
-            name: "FencingGRDB",
-            dependencies: [
-                "DistributedLocks", "Fencing", "FencingSQL",
-                .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["Embedded"])),
-            ],
-            path: "Sources/Fencing/GRDB",
-            swiftSettings: settings
-        ),
-        .target(
-            name: "FencingRedis",
-            dependencies: ["DistributedLocks", "Fencing"],
-            path: "Sources/Fencing/Redis",
-            resources: [.embedInCode("Scripts")],
-            swiftSettings: settings
-        ),
-        .target(
-            name: "FencingZooKeeper",
-            dependencies: ["DistributedLocks", "Fencing"],
-            path: "Sources/Fencing/ZooKeeper",
-            swiftSettings: settings
-        ),
-        .target(
-            name: "FencingHTTP",
-            dependencies: ["DistributedLocks", "Fencing"],
-            path: "Sources/Fencing/HTTP",
-            swiftSettings: settings
-        ),
+        .target(name: "FencingGRDB", dependencies: ["DistributedLocks", "Fencing", grdb]),
         .target(
             name: "FencingHummingbird",
             dependencies: [
-                "DistributedLocks", "Fencing", "FencingHTTP",
-                .product(name: "HTTPTypes", package: "swift-http-types", condition: .when(traits: ["Hummingbird"])),
-                .product(name: "Hummingbird", package: "hummingbird", condition: .when(traits: ["Hummingbird"])),
+                "DistributedLocks", "Fencing",
                 .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["Hummingbird"])),
-            ],
-            path: "Sources/Fencing/Hummingbird",
-            swiftSettings: settings
+            ] + hummingbird
         ),
-        .target(
-            name: "FencingFiles",
-            dependencies: ["DistributedLocks", "Fencing"],
-            path: "Sources/Fencing/Files",
-            swiftSettings: settings
-        ),
-        .target(name: "CSupervision", path: "Sources/dlock/CSupervision"),
-        .target(
-            name: "Supervision",
-            dependencies: ["CSupervision"],
-            path: "Sources/dlock/Supervision",
-            swiftSettings: settings
-        ),
+        .target(name: "CSupervision"),
+        .target(name: "Supervision", dependencies: ["CSupervision", "LockKernel"]),
         .executableTarget(
             name: "dlock",
             dependencies: [
-                "DistributedLocks", "Fencing", "FencingFiles", "LockKernel", "LockURLs", "Supervision",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Histogram", package: "hdrhistogram-swift"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "Subprocess", package: "swift-subprocess"),
-                .product(name: "SystemPackage", package: "swift-system"),
-            ],
-            path: "Sources/dlock/Tool",
-            swiftSettings: settings
+                "DistributedLocks", "Fencing", "LockKernel", "LockURLs", "Supervision", argumentParser, histogram,
+                logging,
+                subprocess, systemPackage,
+            ]
         ),
-        .testTarget(
-            name: "DistributedLocksTests",
-            dependencies: [
-                "DistributedLocks", "LockKernel", "LockTesting", "ServerKit",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "Metrics", package: "swift-metrics"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-            ],
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "EmbeddedLocksTests",
-            dependencies: [
-                "CEmbedded", "DistributedLocks", "EmbeddedLocks", "LockKernel", "ServerKit", "contract-agent",
-                .product(name: "GRDB", package: "GRDB.swift"),
-            ],
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "LockURLsTests",
-            dependencies: [
-                "DistributedLocks", "EmbeddedLocks", "LockURLs", "RedisLocks", "ServerKit", "ZooKeeperLocks",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
-            ],
-            swiftSettings: settings
-        ),
-        // Servers, proxies and other things that tests of several modules need.
+        // Servers, processes, proxies, clocks: what tests of several modules need.
         .target(
-            name: "ServerKit",
-            dependencies: [
-                "DistributedLocks", "LockKernel",
-                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            path: "Tests/ServerKit",
-            swiftSettings: settings
+            name: "TestKit",
+            dependencies: ["DistributedLocks", "LockKernel", nio("NIOCore"), nio("NIOPosix")],
+            path: "Tests/TestKit"
         ),
-        .testTarget(
-            name: "RESPTests",
-            dependencies: ["RESP", .product(name: "NIOCore", package: "swift-nio")],
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "RedisClientTests",
-            dependencies: [
-                "LockKernel", "RESP", "RedisClient", "ServerKit", "Transport",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
-            ],
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "RedisLocksTests",
-            dependencies: [
-                "DistributedLocks", "Fencing", "LockKernel", "LockURLs", "RESP", "RedisClient", "RedisLocks",
-                "ServerKit",
-                "contract-agent",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-            ],
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "JuteTests",
-            dependencies: ["Jute", .product(name: "NIOCore", package: "swift-nio")],
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "ZooKeeperClientTests",
-            dependencies: [
-                "Jute", "Transport", "ZooKeeperClient",
-                .product(name: "NIOCore", package: "swift-nio"),
-            ],
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "ZooKeeperLocksTests",
-            dependencies: [
-                "DistributedLocks", "Jute", "LockURLs", "ServerKit", "ZooKeeperClient", "ZooKeeperLocks",
-                "contract-agent", .product(name: "NIOCore", package: "swift-nio"),
-            ],
-            swiftSettings: settings
-        ),
-        // One suite for every backend: a new one joins in Support/ContractStore.swift.
-        .testTarget(
-            name: "ContractTests",
-            dependencies: ["DistributedLocks", "LockTesting", "LockURLs", "ServerKit", "contract-agent"],
-            swiftSettings: settings
-        ),
+        // A process that tests stop, kill and cut off: a client of a lock, or a supervisor of a command.
         .executableTarget(
-            name: "contract-agent",
-            dependencies: ["DistributedLocks", "LockTesting", "LockURLs"],
-            path: "Tests/ContractAgent",
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "SupervisionTests",
-            dependencies: ["CSupervision", "ServerKit", "Supervision", "supervision-agent"],
-            swiftSettings: settings
-        ),
-        .executableTarget(
-            name: "supervision-agent",
-            dependencies: ["Supervision"],
-            path: "Tests/SupervisionAgent",
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "FencingTests",
-            dependencies: [
-                "DistributedLocks", "Fencing", "FencingFiles", "FencingGRDB", "FencingHTTP", "FencingHummingbird",
-                "FencingRedis", "FencingSQL", "FencingZooKeeper", "Jute", "LockURLs", "ServerKit", "Transport",
-                "ZooKeeperClient",
-                .product(name: "GRDB", package: "GRDB.swift"),
-                .product(name: "HTTPTypes", package: "swift-http-types", condition: .when(traits: ["Hummingbird"])),
-                .product(name: "Hummingbird", package: "hummingbird", condition: .when(traits: ["Hummingbird"])),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            swiftSettings: settings
+            name: "test-agent",
+            dependencies: ["DistributedLocks", "LockKernel", "LockTesting", "LockURLs", "Supervision"],
+            path: "Tests/TestAgent"
         ),
         // The sources of Examples/FlashSale, so that its small sales are among the tests without a build of their own.
         .executableTarget(
             name: "flash-sale",
-            dependencies: [
-                "DistributedLocks", "Fencing", "FencingGRDB", "FencingSQL", "LockURLs",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "GRDB", package: "GRDB.swift", condition: .when(traits: ["Embedded"])),
-            ],
-            path: "Examples/FlashSale/Sources/FlashSale",
-            swiftSettings: settings
+            dependencies: ["DistributedLocks", "Fencing", "FencingGRDB", "LockURLs", argumentParser, grdb],
+            path: "Examples/FlashSale/Sources/FlashSale"
         ),
-        .testTarget(name: "FlashSaleTests", dependencies: ["ServerKit", "flash-sale"], swiftSettings: settings),
         .testTarget(
-            name: "DlockToolTests",
-            dependencies: ["DistributedLocks", "LockTesting", "ServerKit", "dlock"],
-            swiftSettings: settings
+            name: "DistributedLocksTests",
+            dependencies: [
+                "DistributedLocks", "LockKernel", "LockTesting", "TestKit", logging, metrics, serviceLifecycle,
+            ]
         ),
-        .testTarget(name: "HouseTests", swiftSettings: settings),
+        .testTarget(
+            name: "EmbeddedLocksTests",
+            dependencies: [
+                "CEmbedded", "DistributedLocks", "EmbeddedLocks", "LockKernel", "TestKit", "test-agent", grdb,
+            ]
+        ),
+        .testTarget(
+            name: "RedisLocksTests",
+            dependencies: [
+                "DistributedLocks", "Fencing", "LockKernel", "LockTransport", "LockURLs", "RedisLocks", "TestKit",
+                "test-agent",
+                logging, nio("NIOCore"), nio("NIOPosix"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ]
+        ),
+        .testTarget(
+            name: "ZooKeeperLocksTests",
+            dependencies: [
+                "DistributedLocks", "LockKernel", "LockTransport", "LockURLs", "TestKit", "ZooKeeperLocks",
+                "test-agent",
+                nio("NIOCore"),
+            ]
+        ),
+        .testTarget(
+            name: "LockURLsTests",
+            dependencies: [
+                "DistributedLocks", "EmbeddedLocks", "LockURLs", "RedisLocks", "TestKit", "ZooKeeperLocks", logging,
+                serviceLifecycle, unixSignals,
+            ]
+        ),
+        // One suite for every backend: a new one joins in Support/ContractStore.swift.
+        .testTarget(
+            name: "ContractTests",
+            dependencies: ["DistributedLocks", "LockTesting", "LockURLs", "TestKit", "test-agent"]
+        ),
+        .testTarget(
+            name: "FencingTests",
+            dependencies: [
+                "DistributedLocks", "Fencing", "FencingGRDB", "FencingHummingbird", "LockKernel", "LockTransport",
+                "LockURLs",
+                "TestKit", "ZooKeeperLocks", grdb, logging, nio("NIOCore"), nio("NIOPosix"),
+            ] + hummingbird
+        ),
+        .testTarget(name: "FlashSaleTests", dependencies: ["TestKit", "flash-sale"]),
+        .testTarget(
+            name: "DlockTests",
+            dependencies: [
+                "CSupervision", "DistributedLocks", "LockKernel", "LockTesting", "Supervision", "TestKit", "dlock",
+                "test-agent",
+            ]
+        ),
+        .testTarget(name: "HouseTests"),
     ],
     swiftLanguageModes: [.v6]
 )
+
+// For all that is written in Swift; the targets in C have none of these.
+for target in package.targets where !target.name.hasPrefix("C") || target.name == "ContractTests" {
+    target.swiftSettings = settings
+}

@@ -11,7 +11,7 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
-// The modules that are fuzzed, in one archive with all they need. `fuzz.sh` links a file of Targets/ to it. Their
+// What is fuzzed, a module for each wire format, in one archive with all they need. `fuzz.sh` links a file of Targets/ to it. Their
 // folders are links into the main package, because `package` access does not reach from one package into another.
 let package = Package(
     name: "fuzzing",

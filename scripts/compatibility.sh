@@ -38,8 +38,7 @@ suites() {
 }
 
 # By name: module and folders.
-redis="$(suites RedisClientTests Tests/RedisClientTests/Server)|$(suites RedisLocksTests Tests/RedisLocksTests/Server \
-    Tests/RedisLocksTests/Scripts)"
+redis=$(suites RedisLocksTests Tests/RedisLocksTests/{Connection,Server,Scripts})
 sentinel=$(suites RedisLocksTests Tests/RedisLocksTests/Sentinel)
 redlock=$(suites RedisLocksTests Tests/RedisLocksTests/Redlock)
 fencing=$(suites FencingTests Tests/FencingTests/Redis)

@@ -4,8 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 output=.build/documentation
 mkdir -p "$output"
-for target in DistributedLocks EmbeddedLocks RedisLocks ZooKeeperLocks LockURLs LockTesting Fencing FencingSQL FencingGRDB \
-    FencingRedis FencingZooKeeper FencingHTTP FencingFiles; do
+for target in DistributedLocks EmbeddedLocks RedisLocks ZooKeeperLocks LockURLs LockTesting Fencing FencingGRDB; do
     swift package --enable-all-traits --allow-writing-to-directory "$output" generate-documentation \
         --target "$target" --output-path "$output/$target" --warnings-as-errors
 done

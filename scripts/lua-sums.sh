@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 (cd Sources/Fencing/Redis/Scripts && sha1sum write.lua | sed 's/  write.lua$/ write/' > SHA1SUMS)
 
-cd Sources/Backends/Redis/Locks/Scripts
+cd Sources/RedisLocks/Scripts/Lua
 
 # A line "--@include X" is replaced by the file X.lua without its last line end: see RedisScript.swift.
 composed() {

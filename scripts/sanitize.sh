@@ -17,8 +17,7 @@ thread | address) sanitizer=$1 ;;
 esac
 shift
 if (($# == 0)); then
-    set -- --filter 'DistributedLocksTests|EmbeddedLocksTests|ContractTests|RESPTests|RedisClientTests|RedisLocksTests|JuteTests' \
-        --filter 'ZooKeeperClientTests|ZooKeeperLocksTests|FencingTests'
+    set -- --filter 'DistributedLocksTests|EmbeddedLocksTests|ContractTests|RedisLocksTests|ZooKeeperLocksTests|FencingTests'
 fi
 
 export ASAN_OPTIONS=detect_leaks=0

@@ -27,7 +27,6 @@ let package = Package(
                 .product(name: "DistributedLocks", package: "swift-distributed-locks"),
                 .product(name: "Fencing", package: "swift-distributed-locks"),
                 .product(name: "FencingGRDB", package: "swift-distributed-locks"),
-                .product(name: "FencingSQL", package: "swift-distributed-locks"),
                 .product(name: "LockURLs", package: "swift-distributed-locks"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "GRDB", package: "GRDB.swift"),

@@ -1,11 +1,3 @@
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#elseif canImport(Darwin)
-import Darwin
-#endif
-
 /// Where random numbers come from.
 package protocol EntropySource: Sendable {
     /// Fills words with numbers that nobody can guess.

@@ -2,7 +2,7 @@
 ///
 /// Nothing else reads a clock, draws a number, or makes a thread or a queue (HouseTests looks). So whoever puts another one
 /// in its place has the whole of a client in hand: a simulator runs the same code on a time of its own. Connections
-/// come from `Connector` (Transport), and what the embedded backend needs beside this from its own environment.
+/// come from `Connector` (LockTransport), and what the embedded backend needs beside this from its own environment.
 package final class Environment: Sendable {
     @usableFromInline package let time: any TimeSource
     package let entropy: any EntropySource
@@ -22,10 +22,7 @@ package final class Environment: Sendable {
     }
 
     /// The present instant.
-    @inlinable package var now: ContinuousClock.Instant { self.time.now() }
-
-    /// The present instant.
-    @inlinable package var moment: Moment { Moment(self.time.now()) }
+    @inlinable package var now: BootInstant { self.time.now() }
 
     /// Draws from the entropy, with a call for each word.
     package var generator: EntropyGenerator { EntropyGenerator(entropy: self.entropy) }

@@ -1,13 +1,5 @@
 import Dispatch
 
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#elseif canImport(Darwin)
-import Darwin
-#endif
-
 /// Where threads and queues come from.
 package protocol ThreadSource: Sendable {
     /// Where the background work of all clients of a process runs: a thread apart from those that run everybody's tasks.

@@ -3,12 +3,12 @@ import CKernel
 /// Where the time comes from.
 package protocol TimeSource: Sendable {
     /// The present instant of the clock that validity is judged by. It goes on while the machine is suspended.
-    func now() -> ContinuousClock.Instant
+    func now() -> BootInstant
 
     /// Waits until an instant has been reached.
     ///
     /// - Throws: `CancellationError` when the task was cancelled first.
-    func sleep(until instant: ContinuousClock.Instant) async throws
+    func sleep(until instant: BootInstant) async throws
 
     /// Microseconds since 1970 by the wall clock, which may be set.
     func wallClock() -> Int64
@@ -22,10 +22,10 @@ package protocol TimeSource: Sendable {
 package struct SystemTime: TimeSource {
     @inlinable package init() {}
 
-    @inlinable package func now() -> ContinuousClock.Instant { ContinuousClock.now }
+    @inlinable package func now() -> BootInstant { .now }
 
-    package func sleep(until instant: ContinuousClock.Instant) async throws {
-        try await ContinuousClock().sleep(until: instant, tolerance: .zero)
+    package func sleep(until instant: BootInstant) async throws {
+        try await ContinuousClock().sleep(until: instant.continuous, tolerance: .zero)
     }
 
     package func wallClock() -> Int64 { ckernel_wall_clock() }

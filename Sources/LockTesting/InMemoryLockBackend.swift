@@ -1,4 +1,5 @@
 public import DistributedLocks
+import LockKernel
 
 /// One client's connection to an ``InMemoryLockStore``.
 ///
@@ -49,7 +50,7 @@ public final class InMemoryLockBackend: LockBackend {
                 state.connections[self.id]?.alarmSetFor = next
                 return next
             }
-            await alarm.sleep(until: next)
+            await alarm.sleep(until: BootInstant(next))
         }
         self.store.update { state, _ in
             state.connections[self.id]?.alarm = nil
@@ -81,7 +82,7 @@ public final class InMemoryLockBackend: LockBackend {
         case .queued(let place):
             return .queued(place)
         case .busy(let holder):
-            return .busy(holder)
+            return .busy(holders: holder.map { [$0] } ?? [])
         case .queueFull:
             throw LockError(.serverRefused, "too many wait for '\(request.claim.name)'")
         }

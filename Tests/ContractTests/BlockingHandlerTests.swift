@@ -1,6 +1,6 @@
 import DistributedLocks
-import ServerKit
 import Synchronization
+import TestKit
 import Testing
 
 /// A body's `onCancel` handler is other people's code, and may block.

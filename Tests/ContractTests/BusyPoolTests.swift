@@ -1,5 +1,5 @@
 import DistributedLocks
-import ServerKit
+import TestKit
 import Testing
 
 /// A process whose code leaves the global pool's threads no time: its locks are kept all the same.

@@ -1,5 +1,5 @@
 import DistributedLocks
-import ServerKit
+import TestKit
 import Testing
 
 /// Lost replies, cancellation at any instant, crowds, broken locks.

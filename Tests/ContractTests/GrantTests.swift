@@ -1,4 +1,5 @@
 import DistributedLocks
+import TestKit
 import Testing
 
 /// Who is granted a lock, and who is not.

@@ -1,5 +1,5 @@
 import DistributedLocks
-import ServerKit
+import TestKit
 import Testing
 
 /// What is left of clients that have run and ended.

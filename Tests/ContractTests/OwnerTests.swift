@@ -1,4 +1,5 @@
 import DistributedLocks
+import TestKit
 import Testing
 
 /// Exchanges are decided by the owner and can be repeated: asked of the backend itself, without a client that would renew.

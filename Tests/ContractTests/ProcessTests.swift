@@ -1,6 +1,6 @@
 import DistributedLocks
 import Foundation
-import ServerKit
+import TestKit
 import Testing
 
 /// What happens when whole processes are stopped or killed.

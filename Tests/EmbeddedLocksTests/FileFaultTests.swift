@@ -1,7 +1,7 @@
 import DistributedLocks
 import Foundation
 import GRDB
-import ServerKit
+import TestKit
 import Testing
 
 @testable import EmbeddedLocks

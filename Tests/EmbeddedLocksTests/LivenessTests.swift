@@ -1,7 +1,7 @@
 import DistributedLocks
 import Foundation
-import ServerKit
 import Synchronization
+import TestKit
 import Testing
 
 @testable import EmbeddedLocks
@@ -132,7 +132,7 @@ struct LivenessTests {
             lease: .seconds(60)
         )
         let reply = try await backend.request(AcquireRequest(claim: claim, joinsQueue: false, deadline: nil))
-        guard case .granted = reply else { throw ServerKitError("not granted") }
+        guard case .granted = reply else { throw TestKitError("not granted") }
         return (backend, running)
     }
 
@@ -176,7 +176,7 @@ struct LivenessTests {
 
     private func connect(_ participant: ParticipantID, _ folder: SocketFolder) throws -> Int32 {
         guard case .alive(let descriptor) = LivenessTest.test(participant, in: folder) else {
-            throw ServerKitError("it does not live")
+            throw TestKitError("it does not live")
         }
         return descriptor
     }

@@ -2,8 +2,8 @@ import DistributedLocks
 import Foundation
 import GRDB
 import LockKernel
-import ServerKit
 import Synchronization
+import TestKit
 import Testing
 
 @testable import EmbeddedLocks

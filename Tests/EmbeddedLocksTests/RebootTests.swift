@@ -1,5 +1,6 @@
 import DistributedLocks
 import Foundation
+import TestKit
 import Testing
 
 @testable import EmbeddedLocks

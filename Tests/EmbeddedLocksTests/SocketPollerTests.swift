@@ -1,6 +1,7 @@
 import CEmbedded
 import Foundation
 import Synchronization
+import TestKit
 import Testing
 
 @testable import EmbeddedLocks
@@ -30,14 +31,6 @@ import Testing
         return poll(&entry, 1, 0) > 0 && entry.revents & Int16(POLLHUP) != 0
     }
 
-    private func eventually(_ what: Comment, _ condition: () -> Bool) async throws {
-        for _ in 0..<10_000 {
-            if condition() { return }
-            try await Task.sleep(for: .milliseconds(1))
-        }
-        Issue.record(what)
-    }
-
     @Test func `a watch is told each time, and one for once is over with the first`() async throws {
         let poller = try SocketPoller()
         let (many, once) = (Count(), Count())
@@ -54,13 +47,13 @@ import Testing
         _ = poller.watch(second.ours, isOnce: true) { once.add() }
         for number in 1...3 {
             self.send(first.theirs)
-            try await self.eventually("the message \(number) is read") { many.value == number }
+            try await eventually("the message \(number) is read") { many.value == number }
         }
         self.send(second.theirs)
-        try await self.eventually("it is told once, and the descriptor closed") { self.isAbandoned(second.theirs) }
+        try await eventually("it is told once, and the descriptor closed") { self.isAbandoned(second.theirs) }
         #expect(once.value == 1)
         poller.cancel(watch)
-        try await self.eventually("a cancelled watch closes its descriptor") { self.isAbandoned(first.theirs) }
+        try await eventually("a cancelled watch closes its descriptor") { self.isAbandoned(first.theirs) }
         #expect(many.value == 3)
     }
 
@@ -70,7 +63,7 @@ import Testing
         let sockets = try self.pair()
         _ = poller.watch(sockets.ours, isOnce: true) { ended.add() }
         close(sockets.theirs)
-        try await self.eventually("the end is told") { ended.value == 1 }
+        try await eventually("the end is told") { ended.value == 1 }
     }
 
     @Test func `watches that are cancelled while they are told close every descriptor once`() async throws {
@@ -82,7 +75,7 @@ import Testing
             if round.isMultiple(of: 2) { self.send(sockets.theirs) }
             poller.cancel(watch)
             poller.cancel(watch)
-            try await self.eventually("closed") { self.isAbandoned(sockets.theirs) }
+            try await eventually("closed") { self.isAbandoned(sockets.theirs) }
             close(sockets.theirs)
         }
         #expect(told.value <= 250)
@@ -127,11 +120,11 @@ import Testing
                 let told = Count()
                 _ = poller.watch(sockets.ours, isOnce: true) { told.add() }
                 self.send(sockets.theirs)
-                try await self.eventually("told") { told.value == 1 }
+                try await eventually("told") { told.value == 1 }
                 close(sockets.theirs)
             }
         }
         // Its thread held it.
-        try await self.eventually("nothing is left of it") { gone == nil }
+        try await eventually("nothing is left of it") { gone == nil }
     }
 }

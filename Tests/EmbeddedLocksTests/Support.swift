@@ -1,22 +1,11 @@
 import DistributedLocks
 import Foundation
 import LockKernel
-import ServerKit
 import Synchronization
+import TestKit
 import Testing
 
 @testable import EmbeddedLocks
-
-/// A folder that vanishes with its test.
-func withFolder(_ body: (URL) async throws -> Void) async throws {
-    let folder = FileManager.default.temporaryDirectory.appending(path: "dlock-embedded-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    defer {
-        chmod(folder.path, 0o700)
-        try? FileManager.default.removeItem(at: folder)
-    }
-    try await body(folder)
-}
 
 extension ParticipantID {
     static func random() -> ParticipantID {

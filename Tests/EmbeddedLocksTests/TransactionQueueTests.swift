@@ -2,8 +2,8 @@ import DistributedLocks
 import Foundation
 import GRDB
 import LockKernel
-import ServerKit
 import Synchronization
+import TestKit
 import Testing
 
 @testable import EmbeddedLocks
@@ -22,7 +22,7 @@ struct TransactionQueueTests {
     @Test func `a file that was not looked for a while is not worked on before it was`() async throws {
         try await withQueue { queue, _ in
             try await opened(queue)
-            #expect(try queue.atOnce(now: Moment(.now + .seconds(1))) { _ in 1 } == nil)
+            #expect(try queue.atOnce(now: BootInstant(.now + .seconds(1))) { _ in 1 } == nil)
         }
     }
 
@@ -246,14 +246,14 @@ private func whileWriting(_ path: String, _ body: () throws -> Void) throws {
 }
 
 /// Before any look at the path is due.
-private var past: Moment { Moment(.now - .seconds(3_600)) }
+private var past: BootInstant { BootInstant(.now - .seconds(3_600)) }
 
 private final class Owner: TransactionQueueOwner {
     let location: EmbeddedLocation
 
     init(_ location: EmbeddedLocation) { self.location = location }
 
-    func openFile(deadline: ContinuousClock.Instant) throws(LockError) -> LockFile {
+    func openFile(deadline: BootInstant) throws(LockError) -> LockFile {
         try LockFile(
             location: self.location, participant: .random(), environment: .system, deadline: deadline,
             sight: { _ in .dead })

@@ -1,4 +1,5 @@
 import DistributedLocks
+import LockKernel
 import Testing
 
 @testable import EmbeddedLocks
@@ -7,7 +8,7 @@ import Testing
     private static let own = ParticipantID(rawValue: 1)
     private static let other = ParticipantID(rawValue: 2)
     private static let third = ParticipantID(rawValue: 3)
-    private let now = ContinuousClock.now
+    private let now = BootInstant.now
 
     private static func claim(_ attempt: UInt64, of name: String = "a") throws -> LockClaim {
         var generator = SystemRandomNumberGenerator()

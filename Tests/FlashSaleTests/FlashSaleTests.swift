@@ -1,5 +1,5 @@
 import Foundation
-import ServerKit
+import TestKit
 import Testing
 
 /// Small sales with real processes, databases and servers.
@@ -19,13 +19,6 @@ import Testing
     private static var program: String {
         URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
             .appending(path: "flash-sale").path
-    }
-
-    private static func withFolder(_ body: (URL) async throws -> Void) async throws {
-        let folder = FileManager.default.temporaryDirectory.appending(path: "flash-sale-test-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        try await body(folder)
     }
 
     /// Runs a small sale; `during` runs beside it.
@@ -50,7 +43,7 @@ import Testing
     }
 
     @Test func `each broken lock does its harm, and lock, lease and fence sell exactly what there is`() async throws {
-        try await Self.withFolder { folder async throws in
+        try await withFolder { folder async throws in
             let outcomes = try await Self.sale([], in: folder)
             try #require(outcomes.count == 5)
             let (noLock, blindRelease, noLease, noFence, fenced) = (
@@ -69,7 +62,7 @@ import Testing
     func `with PostgreSQL and Redis, which forgets everything in the middle, it sells exactly what there is`()
         async throws
     {
-        try await Self.withFolder { folder async throws in
+        try await withFolder { folder async throws in
             try await PostgresServer.withServer { postgres async throws in
                 try await RedisServer.withServer { redis async throws in
                     // Half of the sale is over: the sale waits until the server was restarted.

@@ -2,18 +2,12 @@ import DistributedLocks
 import Foundation
 import LockURLs
 import RedisLocks
+import TestKit
 import Testing
 import ZooKeeperLocks
 
 /// The options that the URLs of all servers have.
 @Suite struct OptionTests {
-    private static func withFolder(_ body: (URL) async throws -> Void) async throws {
-        let folder = FileManager.default.temporaryDirectory.appending(path: "dlock-options-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        try await body(folder)
-    }
-
     private static func redis(_ path: String) throws -> String? {
         let url = try LockURL("redis://h?password-file=\(path)")
         return try RedisLockConfiguration(url: url).password
@@ -36,7 +30,7 @@ import ZooKeeperLocks
     ])
     func `a password is the first line of its file, whatever wrote it`(contents: String, password: String) async throws
     {
-        try await Self.withFolder { folder in
+        try await withFolder { folder in
             let file = folder.appending(path: "pw")
             try Data(contents.utf8).write(to: file)
             let read = try Self.password(file.path)
@@ -45,7 +39,7 @@ import ZooKeeperLocks
     }
 
     @Test func `a file that holds no password is refused in one line`() async throws {
-        try await Self.withFolder { folder in
+        try await withFolder { folder in
             let file = folder.appending(path: "pw")
             let cases: [(Data, String)] = [
                 (Data(repeating: UInt8(ascii: "x"), count: 65_537), "longer than 65536 bytes"),
@@ -67,7 +61,7 @@ import ZooKeeperLocks
     }
 
     @Test(.timeLimit(.minutes(1))) func `a pipe is read up to the end of the line, and no further`() async throws {
-        try await Self.withFolder { folder in
+        try await withFolder { folder in
             let fifo = folder.appending(path: "fifo").path
             #expect(mkfifo(fifo, 0o600) == 0)
             // Kept open for as long as the test runs, as by whoever hands a password over and goes on.

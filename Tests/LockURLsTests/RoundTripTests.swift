@@ -1,5 +1,5 @@
 import DistributedLocks
-import ServerKit
+import TestKit
 import Testing
 
 /// A URL that is printed names the same backend when it is read again.

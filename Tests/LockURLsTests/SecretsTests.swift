@@ -1,7 +1,7 @@
 import DistributedLocks
 import LockURLs
 import RedisLocks
-import ServerKit
+import TestKit
 import Testing
 import ZooKeeperLocks
 

@@ -1,6 +1,6 @@
 import DistributedLocks
 import LockURLs
-import ServerKit
+import TestKit
 import Testing
 
 /// Servers that take connections and say nothing, as one that hangs, or a firewall, does.

@@ -9,13 +9,13 @@ package final class Alarm: Sendable {
     private struct State {
         var isPoked = false
         /// Resumed once: by whoever takes it out, under the mutex.
-        var sleeper: UnsafeContinuation<Void, Never>?
+        var sleeper: WaitContinuation<Void>?
         /// When the sleeper is to be woken; `nil` if only by a poke.
-        var wakeAt: Moment?
+        var wakeAt: BootInstant?
         /// When the keeper's thread calls next; `nil` if it does not.
-        var calledAt: Moment?
+        var calledAt: BootInstant?
 
-        mutating func takeSleeper() -> UnsafeContinuation<Void, Never>? {
+        mutating func takeSleeper() -> WaitContinuation<Void>? {
             defer {
                 self.sleeper = nil
                 self.wakeAt = nil
@@ -24,7 +24,7 @@ package final class Alarm: Sendable {
         }
 
         /// For when to ask for a call, if one that has been asked for does not come early enough.
-        mutating func nextCall(now: Moment) -> Moment? {
+        mutating func nextCall(now: BootInstant) -> BootInstant? {
             guard let wakeAt = self.wakeAt else { return nil }
             let call = min(wakeAt, now + Alarm.longestCall)
             if let calledAt = self.calledAt, calledAt <= call { return nil }
@@ -36,20 +36,16 @@ package final class Alarm: Sendable {
     /// The queue's clock stands still while the machine is suspended, so it is never trusted for longer than this.
     private static let longestCall: Duration = .seconds(1)
 
-    /// `nil`: that of the environment.
-    private let clock: (any LockClock)?
-    private let environment: Environment
+    private let time: ClientTime
     private let state = Mutex(State())
 
-    package init(_ environment: Environment) {
-        self.clock = nil
-        self.environment = environment
+    init(_ time: ClientTime) {
+        self.time = time
     }
 
-    package init(clock: any LockClock, _ environment: Environment = .system) {
-        self.clock = clock is SystemLockClock || clock is EnvironmentClock ? nil : clock
-        self.environment = environment
-    }
+    package convenience init(_ environment: Environment) { self.init(ClientTime(SystemLockClock(), environment)) }
+
+    package convenience init(clock: any LockClock) { self.init(ClientTime(clock, .system)) }
 
     /// Ends the sleep that is under way, or the next one.
     package func poke() {
@@ -62,45 +58,41 @@ package final class Alarm: Sendable {
     }
 
     /// Sleeps until an instant (`nil`: without end), until poked, or until the task is cancelled.
-    package func sleep(until instant: ContinuousClock.Instant?) async {
-        guard let instant, let clock = self.clock else { return await self.sleep(until: Moment(instant)) }
+    package func sleep(until instant: BootInstant?) async {
+        guard let instant, !self.time.isOfEnvironment else { return await self.sleepHere(until: instant) }
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { try? await clock.sleep(until: instant) }
-            group.addTask { await self.sleep(until: Moment?.none) }
+            group.addTask { try? await self.time.sleep(until: instant) }
+            group.addTask { await self.sleepHere(until: nil) }
             await group.next()
             group.cancelAll()
         }
     }
 
-    private func sleep(until moment: Moment?) async {
-        await withTaskCancellationHandler {
-            await withUnsafeContinuation { continuation in
-                let now = self.now()
-                let (isOver, call) = self.state.withLock { state -> (Bool, Moment?) in
-                    if state.isPoked || Task.isCancelled {
-                        state.isPoked = false
-                        return (true, nil)
-                    }
-                    state.sleeper = continuation
-                    state.wakeAt = moment
-                    return (false, state.nextCall(now: now))
+    private func sleepHere(until instant: BootInstant?) async {
+        await withWaitContinuation(givingUp: { self.state.withLock { $0.takeSleeper() }?.resume() }) { continuation in
+            let now = self.now()
+            let (isOver, call) = self.state.withLock { state -> (Bool, BootInstant?) in
+                if state.isPoked {
+                    state.isPoked = false
+                    return (true, nil)
                 }
-                if let call { self.askForCall(at: call, now: now) }
-                if isOver { continuation.resume() }
+                state.sleeper = continuation
+                state.wakeAt = instant
+                return (false, state.nextCall(now: now))
             }
-        } onCancel: {
-            self.state.withLock { $0.takeSleeper() }?.resume()
+            if let call { self.askForCall(at: call, now: now) }
+            if isOver { continuation.resume() }
         }
     }
 
-    private func askForCall(at call: Moment, now: Moment) {
+    private func askForCall(at call: BootInstant, now: BootInstant) {
         // It keeps the alarm for as long: a weak reference would make every use of the alarm slower.
-        self.environment.threads.keeper.call(after: call - now) { self.called(for: call) }
+        self.time.environment.threads.keeper.call(after: call - now) { self.called(for: call) }
     }
 
-    private func called(for call: Moment) {
+    private func called(for call: BootInstant) {
         let now = self.now()
-        let (sleeper, next) = self.state.withLock { state -> (UnsafeContinuation<Void, Never>?, Moment?) in
+        let (sleeper, next) = self.state.withLock { state -> (WaitContinuation<Void>?, BootInstant?) in
             // An earlier one may have taken its place.
             guard state.calledAt == call else { return (nil, nil) }
             state.calledAt = nil
@@ -111,5 +103,5 @@ package final class Alarm: Sendable {
         sleeper?.resume()
     }
 
-    private func now() -> Moment { self.environment.moment }
+    private func now() -> BootInstant { self.time.environment.now }
 }

@@ -126,11 +126,11 @@ extension LockClient {
     private static let maximumEndedGrants = 5
 
     /// Waits before a call asks anew, but not the first time: a store that goes on forgetting must not be asked in a circle.
-    private func pauseBeforeAnew(_ anews: Int, _ call: Call, deadline: Moment?) async throws {
+    private func pauseBeforeAnew(_ anews: Int, _ call: Call, deadline: BootInstant?) async throws {
         if anews > 1 {
             let pause = AcquireStateMachine.pause(afterFailures: anews - 1, jitter: self.environment.fraction())
             let end = self.now() + pause
-            try await self.clock.sleep(until: (deadline.map { min($0, end) } ?? end).instant)
+            try await self.time.sleep(until: deadline.map { min($0, end) } ?? end)
         }
         if let deadline, self.now() >= deadline { throw await self.timedOut(call, .timedOut) }
     }
@@ -145,7 +145,7 @@ extension LockClient {
     /// The attempt stays known until its end has been dealt with, in one step with that: a client that stops in between
     /// must see that something is left to do, and a grant may be lost in between.
     @inline(__always)
-    private func attempt(_ call: Call, deadline: Moment?) async -> AttemptEnd {
+    private func attempt(_ call: Call, deadline: BootInstant?) async -> AttemptEnd {
         let exchangeDeadline = call.joinsQueue ? deadline : self.now() + self.configuration.requestTimeout
         let (claim, isRunning, pokes) = self.state.withLock { state in
             let claim = LockClaim(
@@ -205,7 +205,7 @@ extension LockClient {
     }
 
     private func requestFailed(_ error: LockError, for attempt: AttemptID) -> AcquireStateMachine.FailureAction {
-        let now = self.clock.now()
+        let now = self.now()
         let jitter = self.environment.fraction()
         return self.state.withLock { $0.requestFailed(error, for: attempt, now: now, jitter: jitter) }
     }
@@ -213,8 +213,8 @@ extension LockClient {
     /// Waits before the same request is sent again; an end of the attempt (a grant may come) ends the wait.
     private func pause(_ claim: LockClaim, for pause: Duration) async {
         await withTaskGroup(of: Void.self) { group in
-            let end = self.clock.now() + pause
-            group.addTask { [clock] in try? await clock.sleep(until: end) }
+            let end = self.now() + pause
+            group.addTask { [time] in try? await time.sleep(until: end) }
             group.addTask { await self.waitForEnd(of: claim) }
             await group.next()
             group.cancelAll()
@@ -223,19 +223,17 @@ extension LockClient {
 
     /// Waits until the attempt has an end, or until the task is cancelled.
     private func waitForEnd(of claim: LockClaim) async {
-        _ = await withTaskCancellationHandler {
-            await withUnsafeContinuation { (continuation: UnsafeContinuation<State.WaitEnd?, Never>) in
-                let isOver = self.state.withLock { state in
-                    guard !Task.isCancelled, let index = state.attempts.index(forKey: claim.attempt),
-                        state.attempts.values[index].end == nil
-                    else { return true }
-                    state.attempts.values[index].waiter = continuation
-                    return false
-                }
-                if isOver { continuation.resume(returning: nil) }
-            }
-        } onCancel: {
+        let giveUp: @Sendable () -> Void = {
             self.state.withLock { $0.attempts[claim.attempt]?.waiter.take() }?.resume(returning: nil)
+        }
+        let _: State.WaitEnd? = await withWaitContinuation(givingUp: giveUp) { continuation in
+            let isOver = self.state.withLock { state in
+                guard let index = state.attempts.index(forKey: claim.attempt), state.attempts.values[index].end == nil
+                else { return true }
+                state.attempts.values[index].waiter = continuation
+                return false
+            }
+            if isOver { continuation.resume(returning: nil) }
         }
     }
 
@@ -251,22 +249,15 @@ extension LockClient {
     }
 
     private func waitInQueue(_ claim: LockClaim) async -> AttemptEnd {
-        let end = await withTaskCancellationHandler {
-            await withUnsafeContinuation { (continuation: UnsafeContinuation<State.WaitEnd?, Never>) in
-                let end = self.state.withLock { state -> State.WaitEnd? in
-                    if let end = state.attempts[claim.attempt]?.end { return end }
-                    state.attempts[claim.attempt]?.waiter = continuation
-                    return nil
-                }
-                if let end {
-                    continuation.resume(returning: end)
-                } else if Task.isCancelled {
-                    // The handler may have run before the continuation was stored.
-                    self.abandon(claim.attempt) { $0.cancelled() }
-                }
+        let end: State.WaitEnd? = await withWaitContinuation(
+            givingUp: { self.abandon(claim.attempt) { $0.cancelled() } }
+        ) { continuation in
+            let end = self.state.withLock { state -> State.WaitEnd? in
+                if let end = state.attempts[claim.attempt]?.end { return end }
+                state.attempts[claim.attempt]?.waiter = continuation
+                return nil
             }
-        } onCancel: {
-            self.abandon(claim.attempt) { $0.cancelled() }
+            if let end { continuation.resume(returning: end) }
         }
         switch end {
         case .finished(let outcome): return .finished(outcome, claim)
@@ -307,7 +298,7 @@ extension LockClient {
     /// Turns a grant into something held, or refuses it.
     private func hold(_ claim: LockClaim, grant: LockGrant, call: Call) throws(LockError) -> Taken {
         let now = self.now()
-        let hold = Hold(claim: claim, grant: grant, grantedAt: now, clock: self.clock, environment: self.environment)
+        let hold = Hold(claim: claim, grant: grant, grantedAt: now, time: self.time)
         enum Verdict {
             case held(pokes: Bool)
             case hasEnded(LockError.LossReason)

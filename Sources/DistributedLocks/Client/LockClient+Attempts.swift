@@ -16,7 +16,7 @@ extension LockClient.State {
     }
 
     /// The attempt has an end: its deadline does not matter any more.
-    private mutating func forget(_ deadline: Moment?, of attempt: AttemptID) {
+    private mutating func forget(_ deadline: BootInstant?, of attempt: AttemptID) {
         if let deadline { self.attemptDeadlines.remove(attempt, at: deadline) }
     }
 
@@ -33,7 +33,7 @@ extension LockClient.State {
     mutating func requestFailed(
         _ error: LockError,
         for attempt: AttemptID,
-        now: ContinuousClock.Instant,
+        now: BootInstant,
         jitter: Double
     ) -> AcquireStateMachine.FailureAction {
         guard let index = self.attempts.index(forKey: attempt) else { preconditionFailure("a failure for nobody") }
@@ -49,7 +49,7 @@ extension LockClient.State {
     mutating func feed(
         _ attempt: AttemptID,
         _ event: (inout AcquireStateMachine) -> AcquireStateMachine.EventAction
-    ) -> (waiter: UnsafeContinuation<WaitEnd?, Never>?, end: WaitEnd?) {
+    ) -> (waiter: WaitContinuation<WaitEnd?>?, end: WaitEnd?) {
         guard var entry = self.attempts[attempt] else { return (nil, nil) }
         let action = event(&entry.machine)
         switch action {

@@ -1,3 +1,4 @@
+import LockKernel
 import Synchronization
 
 /// Passes a backend's events on to the client for as long as that runs: a backend that keeps its sink keeps nothing by it.
@@ -31,15 +32,16 @@ extension LockClient {
         case .failed(let attempt, let error):
             self.abandon(attempt) { $0.failed(error) }
         case .extended(let attempt, let until):
-            let now = self.clock.now()
+            let now = self.now()
             let (hold, validUntil) = self.state.withLock { state in
-                (state.holds[attempt], state.keeper.extended(attempt, until: until, now: now))
+                (state.holds[attempt], state.keeper.extended(attempt, until: BootInstant(until), now: now))
             }
             if let hold, let validUntil { hold.extended(until: validUntil) }
         case .sessionExtended(let until):
-            let now = self.clock.now()
+            let now = self.now()
+            let until = BootInstant(until)
             let extended = self.state.withLock { state in
-                state.keeper.attempts.compactMap { attempt -> (Hold, ContinuousClock.Instant)? in
+                state.keeper.attempts.compactMap { attempt -> (Hold, BootInstant)? in
                     guard let hold = state.holds[attempt],
                         let validUntil = state.keeper.extended(attempt, until: until, now: now)
                     else { return nil }

@@ -6,10 +6,10 @@ import Synchronization
 /// The timer loop: renewals, losses, deadlines of waiting calls, and cleaning up.
 extension LockClient {
     func keepTime() async {
-        var stopDeadline: ContinuousClock.Instant?
+        var stopDeadline: BootInstant?
         await withDiscardingTaskGroup { group in
             while true {
-                let now = self.clock.now()
+                let now = self.now()
                 let work = self.state.withLock { $0.takeDueWork(now: now) }
                 self.metrics.held.set(work.heldCount)
                 self.metrics.waiters.set(work.waiterCount)
@@ -43,19 +43,16 @@ extension LockClient {
         var isIdle = false
     }
 
-    private func nextAlarm(
-        stopDeadline: ContinuousClock.Instant?,
-        now: ContinuousClock.Instant
-    ) -> ContinuousClock.Instant? {
+    private func nextAlarm(stopDeadline: BootInstant?, now: BootInstant) -> BootInstant? {
         self.state.withLock { state in
             var next = state.nextWakeup()
             if let stopDeadline {
                 let half = stopDeadline - self.configuration.shutdownTimeout / 2
-                let bound = Moment(now < half ? half : stopDeadline)
+                let bound = now < half ? half : stopDeadline
                 next = next.map { min($0, bound) } ?? bound
             }
             state.alarmSetFor = next
-            return next?.instant
+            return next
         }
     }
 
@@ -79,14 +76,14 @@ extension LockClient {
     private func renew(_ renewals: [LockRenewal]) async {
         let replies = await self.backend.renew(renewals)
         precondition(replies.count == renewals.count, "a backend answers each renewal")
-        let now = self.clock.now()
+        let now = self.now()
         for (renewal, reply) in zip(renewals, replies) {
             let attempt = renewal.claim.attempt
             switch reply {
             case .extended(let until):
                 self.metrics.renewals.increment()
                 let (hold, validUntil) = self.state.withLock { state in
-                    (state.holds[attempt], state.keeper.renewed(attempt, until: until, now: now))
+                    (state.holds[attempt], state.keeper.renewed(attempt, until: BootInstant(until), now: now))
                 }
                 if let hold, let validUntil { hold.extended(until: validUntil) }
             case .lost(let reason):
@@ -111,7 +108,7 @@ extension LockClient {
                 state.cleanupsUnderWay -= 1
             }
         } catch {
-            let now = self.clock.now()
+            let now = self.now()
             let jitter = self.environment.fraction()
             self.state.withLock { state in
                 state.cleanup.failed(claim.attempt, now: now, jitter: jitter)
@@ -123,14 +120,14 @@ extension LockClient {
 
     /// Has a claim taken back in the background.
     func cleanUp(_ claim: LockClaim) {
-        let now = self.clock.now()
+        let now = self.now()
         // A place in a queue may turn into a grant once more while it is being taken back.
         let until = now + claim.lease * 2
         let isTaken = self.state.withLock { state in
             state.removeAttempt(claim.attempt)
             return state.cleanup.added(claim, until: until, start: now)
         }
-        if !isTaken, !self.backend.releaseInOrder(claim, heldFor: .zero, ended: { _ in }) {
+        if !isTaken, self.orderedRelease?.releaseInOrder(claim, heldFor: .zero, ended: { _ in }) != true {
             self.logger.warning(
                 "too many claims to take back: this one ends with its lease",
                 metadata: [LogKey.name: "\(claim.name)", LogKey.attempt: "\(claim.attempt)"]
@@ -171,7 +168,7 @@ extension LockClient {
     private func takeBackInTime(_ hold: Hold) {
         let capabilities = self.backend.capabilities
         guard case .session = capabilities.leaseScope else { return }
-        let now = self.clock.now()
+        let now = self.now()
         let lease = min(hold.claim.lease, capabilities.leaseRange.lowerBound)
         self.state.withLock { state in
             guard state.holds[hold.claim.attempt] != nil else { return }
@@ -194,7 +191,7 @@ extension LockClient {
 }
 
 extension LockClient.State {
-    fileprivate mutating func takeDueWork(now: ContinuousClock.Instant) -> LockClient.DueWork {
+    fileprivate mutating func takeDueWork(now: BootInstant) -> LockClient.DueWork {
         var work = LockClient.DueWork()
         self.alarmSetFor = nil
         work.keeper = self.keeper.timerFired(now: now)
@@ -203,7 +200,7 @@ extension LockClient.State {
         }
         work.heldCount = self.holds.count
         work.waiterCount = self.attempts.count
-        work.timedOut = self.attemptDeadlines.popDue(at: Moment(now))
+        work.timedOut = self.attemptDeadlines.popDue(at: now)
         work.cleanup = self.cleanup.timerFired(now: now)
         self.cleanupsUnderWay += work.cleanup.withdraw.count
         work.isStopping = self.isStopping

@@ -39,8 +39,8 @@ extension LockClient {
             if wasKnown { self.releaseEnded() }
             return nil
         }
-        if !awaitsAnswer {
-            let isUnderWay = self.backend.releaseInOrder(hold.claim, heldFor: heldFor) { result in
+        if !awaitsAnswer, let backend = self.orderedRelease {
+            let isUnderWay = backend.releaseInOrder(hold.claim, heldFor: heldFor) { result in
                 _ = self.releaseAnswered(hold, result)
                 if wasKnown { self.releaseEnded() }
             }

@@ -88,7 +88,7 @@ extension LockClient: Service {
     /// Tells everybody that the client stops.
     private func stop() {
         let (holds, attempts, startWaiters) = self.state.withLock {
-            state -> ([Hold], [AttemptID], [CheckedContinuation<Void, Never>]) in
+            state -> ([Hold], [AttemptID], [WaitContinuation<Void>]) in
             switch state.lifecycle {
             case .new, .running: break
             case .stopping, .ended: return ([], [], [])
@@ -105,7 +105,7 @@ extension LockClient: Service {
 
     private func end() {
         let (holds, startWaiters) = self.state.withLock {
-            state -> ([Hold], [CheckedContinuation<Void, Never>]) in
+            state -> ([Hold], [WaitContinuation<Void>]) in
             state.lifecycle = .ended
             defer {
                 state.startWaiters = [:]
@@ -126,7 +126,7 @@ extension LockClient: Service {
     /// Waits until ``run()`` has started.
     ///
     /// - Throws: `clientNotRunning` if it has ended, or has not started in time.
-    func waitUntilRunning(until deadline: Moment) async throws(LockError) {
+    func waitUntilRunning(until deadline: BootInstant) async throws(LockError) {
         enum Now { case running, ended, new }
         let now = self.state.withLock { state -> Now in
             switch state.lifecycle {
@@ -141,7 +141,7 @@ extension LockClient: Service {
         case .new: break
         }
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { [clock] in try? await clock.sleep(until: deadline.instant) }
+            group.addTask { [time] in try? await time.sleep(until: deadline) }
             group.addTask { await self.started() }
             await group.next()
             group.cancelAll()
@@ -154,17 +154,15 @@ extension LockClient: Service {
 
     private func started() async {
         let key = self.state.withLock { $0.makeID() }
-        await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let isOver = self.state.withLock { state in
-                    guard case .new = state.lifecycle, !Task.isCancelled else { return true }
-                    state.startWaiters[key] = continuation
-                    return false
-                }
-                if isOver { continuation.resume() }
+        await withWaitContinuation(
+            givingUp: { self.state.withLock { $0.startWaiters.removeValue(forKey: key) }?.resume() }
+        ) { continuation in
+            let isOver = self.state.withLock { state in
+                guard case .new = state.lifecycle else { return true }
+                state.startWaiters[key] = continuation
+                return false
             }
-        } onCancel: {
-            self.state.withLock { $0.startWaiters.removeValue(forKey: key) }?.resume()
+            if isOver { continuation.resume() }
         }
     }
 }

@@ -21,11 +21,13 @@ import Synchronization
 public final class LockClient: Sendable {
     /// The backend that stores the locks.
     public let backend: any LockBackend
+    /// The same, if nothing can overtake a release there.
+    let orderedRelease: (any OrderedRelease)?
     /// How this client behaves where a call does not say it.
     public let configuration: Configuration
 
     let environment: Environment
-    let clock: any LockClock
+    let time: ClientTime
     let logger: Logger
     let metrics: LockMetrics
     let tracing: LockTracing
@@ -41,11 +43,10 @@ public final class LockClient: Sendable {
     /// has a clock that is not the machine's.
     package init(backend: some LockBackend, configuration: Configuration, environment: Environment) {
         self.backend = backend
+        self.orderedRelease = backend as? any OrderedRelease
         self.environment = environment
         self.configuration = configuration
-        self.clock =
-            configuration.clock is SystemLockClock && environment !== Environment.system
-            ? EnvironmentClock(environment: environment) : configuration.clock
+        self.time = ClientTime(configuration.clock, environment)
         var logger = configuration.logger
         logger[metadataKey: LogKey.backend] = .string(backend.identity)
         self.logger = logger
@@ -54,11 +55,15 @@ public final class LockClient: Sendable {
             factory: configuration.metricsFactory ?? MetricsSystem.factory
         )
         self.tracing = LockTracing(tracer: configuration.tracer)
-        self.alarm = Alarm(clock: self.clock, environment)
+        self.alarm = Alarm(self.time)
         self.state = Mutex(State(leaseScope: backend.capabilities.leaseScope, entropy: environment.entropy))
     }
 
-    func now() -> Moment { Moment(self.clock.now()) }
+    /// Where the backend does its input and output, if tasks can run there: see ``CallerExecutor/taskExecutor``. `nil` as a
+    /// preference is none.
+    public var taskExecutor: (any TaskExecutor)? { (self.backend as? any CallerExecutor)?.taskExecutor }
+
+    func now() -> BootInstant { self.time.now() }
 
     /// Tells what the backend knows of one lock. An unlocked name is no error: it has no holder.
     ///
@@ -68,7 +73,7 @@ public final class LockClient: Sendable {
         let name = try name.lockName()
         let all = try await self.ask { backend throws(LockError) in try await backend.status(of: name) }
         return all.first
-            ?? LockStatus(name: name, holder: nil, waiters: [], lastToken: nil, tokenDomain: .clock)
+            ?? LockStatus(name: name, holders: [], waiters: [], lastToken: nil, tokenDomain: .clock)
     }
 
     /// Tells what the backend knows of all locks that are held or waited for, in the order of their names.
@@ -136,9 +141,9 @@ extension LockClient {
             var machine: AcquireStateMachine
             let claim: LockClaim
             /// What it is set to in ``State/attemptDeadlines``; `nil` if it is not there.
-            var deadline: Moment?
+            var deadline: BootInstant?
             /// Resumed once: by whoever takes it out, under the mutex. With `nil` if the attempt goes on.
-            var waiter: UnsafeContinuation<WaitEnd?, Never>?
+            var waiter: WaitContinuation<WaitEnd?>?
             /// What happened before the waiter was there.
             var end: WaitEnd?
             /// A grant came when it was over.
@@ -153,10 +158,10 @@ extension LockClient {
 
         var lifecycle: Lifecycle = .new
         var isRunCalled = false
-        var startWaiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
+        var startWaiters: [UInt64: WaitContinuation<Void>] = [:]
         var nextID: UInt64 = 1
         var attempts: [AttemptID: Attempt] = [:]
-        var attemptDeadlines = OrderedDeadlines<AttemptID>()
+        var attemptDeadlines = Deadlines()
         var holds: [AttemptID: Hold] = [:]
         var keeper: KeeperStateMachine
         var cleanup = CleanupStateMachine()
@@ -165,7 +170,7 @@ extension LockClient {
         var highWater = TokenHighWater()
         var generator: BufferedRandomNumberGenerator
         /// For when the timer loop has set its alarm; `nil` while it is not asleep, or sleeps without end.
-        var alarmSetFor: Moment?
+        var alarmSetFor: BootInstant?
 
         init(leaseScope: LockCapabilities.LeaseScope, entropy: any EntropySource) {
             self.generator = BufferedRandomNumberGenerator(entropy)
@@ -184,10 +189,10 @@ extension LockClient {
             return self.nextID
         }
 
-        mutating func nextWakeup() -> Moment? {
-            var next = self.keeper.nextMoment()
-            if let cleanup = self.cleanup.nextMoment() { next = next.map { min($0, cleanup) } ?? cleanup }
-            if let deadline = self.attemptDeadlines.nextMoment() { next = next.map { min($0, deadline) } ?? deadline }
+        mutating func nextWakeup() -> BootInstant? {
+            var next = self.keeper.nextWakeup()
+            if let cleanup = self.cleanup.nextWakeup() { next = next.map { min($0, cleanup) } ?? cleanup }
+            if let deadline = self.attemptDeadlines.next() { next = next.map { min($0, deadline) } ?? deadline }
             return next
         }
 

@@ -2,7 +2,8 @@
 ///
 /// A backend does single exchanges with its store and tells what it hears. It keeps no promise to a caller: waiting,
 /// deadlines, retries, renewal and cleaning up are the client's, written once for all backends (``LockClient``). The
-/// page `docs/backend-contract.md` shows how each backend serves this contract.
+/// page `docs/backend-contract.md` shows how each backend serves this contract. What only some stores can do is in the
+/// refinements ``OrderedRelease``, ``CallerExecutor`` and ``ProcessLiveness``.
 ///
 /// While this package is 0.1, its enumerations of replies and events may grow. A backend makes them and need not care; code that
 /// switches over them has a `default`.
@@ -30,17 +31,6 @@ public protocol LockBackend: Sendable {
 
     /// What the store can do. Asked after the first successful exchange at the latest; until then the widest guess.
     var capabilities: LockCapabilities { get }
-
-    /// Descriptors by which others see that this client lives: it counts as dead only when the last process that has
-    /// them open is gone. Empty where the store judges by leases or sessions alone.
-    var livenessDescriptors: [Int32] { get }
-
-    /// Where this backend does its input and output, if tasks can run there.
-    ///
-    /// A task that prefers this executor (`withTaskExecutorPreference`) asks and is answered without changing threads, which
-    /// makes up most of the time of an uncontended lock. What runs there must not block: it would stop the backend, its
-    /// renewals among it.
-    var taskExecutor: (any TaskExecutor)? { get }
 
     /// Sets where events go. Called once, before ``run()`` and before any exchange.
     func start(delivering sink: any LockEventSink)
@@ -76,24 +66,6 @@ public protocol LockBackend: Sendable {
     /// - Throws: ``LockError`` if it is not known whether that was done; it is then tried again.
     func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply
 
-    /// Releases a grant without waiting for the answer, for scoped calls.
-    ///
-    /// Only where nothing that this client asks later can overtake the release.
-    ///
-    /// - Parameters:
-    ///   - claim: The grant.
-    ///   - heldFor: For how long the lock was held. A backend whose store may forget a lock can so wait for the answer where
-    ///     that costs little beside it.
-    ///   - ended: Called once, also before this returns: when the store has answered, or it is not known whether it was done;
-    ///     then it is tried again as after ``release(_:)``. A backend that repeats the release itself until the store has
-    ///     confirmed it, or cannot know of the claim any more, calls it at once.
-    /// - Returns: false if the backend does no such thing now: then ``release(_:)`` is called, and `ended` never.
-    func releaseInOrder(
-        _ claim: LockClaim,
-        heldFor: Duration,
-        ended: @escaping @Sendable (Result<ReleaseReply, LockError>) -> Void
-    ) -> Bool
-
     /// Why those who wait cannot be served now, as far as this backend knows or finds out in a moment: its store cannot be
     /// reached, or refuses. `nil` if nothing is known to be wrong.
     ///
@@ -114,19 +86,6 @@ public protocol LockBackend: Sendable {
 }
 
 extension LockBackend {
-    /// None.
-    public var livenessDescriptors: [Int32] { [] }
-
-    /// No such thing.
-    public func releaseInOrder(
-        _ claim: LockClaim,
-        heldFor: Duration,
-        ended: @escaping @Sendable (Result<ReleaseReply, LockError>) -> Void
-    ) -> Bool { false }
-
-    /// None.
-    public var taskExecutor: (any TaskExecutor)? { nil }
-
     /// Nothing is known.
     public func trouble() async -> LockError? { nil }
 }

@@ -60,15 +60,15 @@ public struct AcquireRequest: Sendable {
     /// Whether to join the queue when the lock is held.
     public let joinsQueue: Bool
     /// When this exchange must have been answered; `nil` if the backend's own patience decides.
-    public var deadline: ContinuousClock.Instant? { self.latest?.instant }
-    package let latest: Moment?
+    public var deadline: ContinuousClock.Instant? { self.latest?.continuous }
+    package let latest: BootInstant?
 
     /// Makes a request.
     public init(claim: LockClaim, joinsQueue: Bool, deadline: ContinuousClock.Instant?) {
-        self.init(claim: claim, joinsQueue: joinsQueue, latest: Moment(deadline))
+        self.init(claim: claim, joinsQueue: joinsQueue, latest: BootInstant(deadline))
     }
 
-    init(claim: LockClaim, joinsQueue: Bool, latest: Moment?) {
+    init(claim: LockClaim, joinsQueue: Bool, latest: BootInstant?) {
         self.claim = claim
         self.joinsQueue = joinsQueue
         self.latest = latest
@@ -82,7 +82,9 @@ public enum AcquireReply: Sendable {
     /// The lock is held; the claim waits in the queue.
     case queued(QueuePlace)
     /// The lock is held, and the claim was not to wait.
-    case busy(OwnerMetadata?)
+    ///
+    /// - Parameter holders: who holds it, where known.
+    case busy(holders: [OwnerMetadata])
 }
 
 /// A place in a queue, as far as the store knows.
@@ -90,12 +92,12 @@ public struct QueuePlace: Sendable {
     /// How many are served before, the holder not counted; `nil` where unknown.
     public var waitersAhead: Int?
     /// Who holds the lock now, where known.
-    public var holder: OwnerMetadata?
+    public var holders: [OwnerMetadata]
 
     /// Describes a place.
-    public init(waitersAhead: Int?, holder: OwnerMetadata?) {
+    public init(waitersAhead: Int?, holders: [OwnerMetadata]) {
         self.waitersAhead = waitersAhead
-        self.holder = holder
+        self.holders = holders
     }
 }
 
@@ -107,17 +109,17 @@ public struct LockGrant: Sendable {
     public var tokenDomain: TokenDomain
     /// After this instant the holder must assume nothing (see ``LockValidity``).
     public var validUntil: ContinuousClock.Instant {
-        get { self.validity.instant }
-        set { self.validity = Moment(newValue) }
+        get { self.validity.continuous }
+        set { self.validity = BootInstant(newValue) }
     }
-    var validity: Moment
+    var validity: BootInstant
 
     /// Describes a grant.
     public init(token: FencingToken, tokenDomain: TokenDomain, validUntil: ContinuousClock.Instant) {
-        self.init(token: token, tokenDomain: tokenDomain, validity: Moment(validUntil))
+        self.init(token: token, tokenDomain: tokenDomain, validity: BootInstant(validUntil))
     }
 
-    package init(token: FencingToken, tokenDomain: TokenDomain, validity: Moment) {
+    package init(token: FencingToken, tokenDomain: TokenDomain, validity: BootInstant) {
         self.token = token
         self.tokenDomain = tokenDomain
         self.validity = validity
@@ -129,15 +131,15 @@ public struct LockRenewal: Sendable {
     /// The claim that holds the lock.
     public let claim: LockClaim
     /// When the grant's present validity ends: a reply later than that is of no use.
-    public var deadline: ContinuousClock.Instant { self.latest.instant }
-    package let latest: Moment
+    public var deadline: ContinuousClock.Instant { self.latest.continuous }
+    package let latest: BootInstant
 
     /// Makes a renewal.
     public init(claim: LockClaim, deadline: ContinuousClock.Instant) {
-        self.init(claim: claim, latest: Moment(deadline))
+        self.init(claim: claim, latest: BootInstant(deadline))
     }
 
-    init(claim: LockClaim, latest: Moment) {
+    init(claim: LockClaim, latest: BootInstant) {
         self.claim = claim
         self.latest = latest
     }

@@ -23,22 +23,11 @@ public struct SystemLockClock: LockClock {
     public init() {}
 
     /// The present instant.
-    public func now() -> ContinuousClock.Instant { SystemTime().now() }
+    public func now() -> ContinuousClock.Instant { SystemTime().now().continuous }
 
     /// Waits until an instant has been reached.
     public func sleep(until instant: ContinuousClock.Instant) async throws {
-        try await SystemTime().sleep(until: instant)
-    }
-}
-
-/// The clock of an environment.
-struct EnvironmentClock: LockClock {
-    let environment: Environment
-
-    func now() -> ContinuousClock.Instant { self.environment.now }
-
-    func sleep(until instant: ContinuousClock.Instant) async throws {
-        try await self.environment.time.sleep(until: instant)
+        try await SystemTime().sleep(until: BootInstant(instant))
     }
 }
 
@@ -59,10 +48,10 @@ public enum LockValidity {
     ///   - lease: How long the server keeps the grant.
     ///   - sentAt: The instant before the request left.
     public static func deadline(lease: Duration, sentAt: ContinuousClock.Instant) -> ContinuousClock.Instant {
-        Self.deadline(lease: lease, sentAt: Moment(sentAt)).instant
+        Self.deadline(lease: lease, sentAt: BootInstant(sentAt)).continuous
     }
 
-    package static func deadline(lease: Duration, sentAt: Moment) -> Moment {
+    package static func deadline(lease: Duration, sentAt: BootInstant) -> BootInstant {
         sentAt + lease - Self.driftAllowance(lease: lease)
     }
 }

@@ -1,10 +1,4 @@
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#elseif canImport(Darwin)
-import Darwin
-#endif
+import LockKernel
 
 /// What is locked: a name chosen by the user, such as `inventory/42`.
 ///

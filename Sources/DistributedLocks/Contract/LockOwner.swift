@@ -1,10 +1,4 @@
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#elseif canImport(Darwin)
-import Darwin
-#endif
+import LockKernel
 
 /// Who asks for a lock: 160 random bits made afresh for each attempt, and metadata for people.
 ///
@@ -22,6 +16,14 @@ public struct LockOwner: Sendable {
             self.high = generator.next()
             self.middle = generator.next()
             self.low = generator.next()
+        }
+
+        /// Reads the bytes of ``withUnsafeBytes(_:)``.
+        package init(bytes: [UInt8]) {
+            precondition(bytes.count == Self.lengthInBytes)
+            self.high = bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+            self.middle = bytes.dropFirst(8).prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+            self.low = bytes.suffix(4).reduce(0) { $0 << 8 | UInt32($1) }
         }
 
         /// The number of bytes of ``withUnsafeBytes(_:)``.

@@ -78,8 +78,13 @@ public struct LockStatus: Sendable {
 
     /// The lock.
     public var name: LockName
-    /// Who holds it, if anybody does.
-    public var holder: Holder?
+    /// Who holds it: nobody, or one, as long as locks are exclusive.
+    public var holders: [Holder]
+    /// The first of ``holders``: who holds an exclusive lock, if anybody does.
+    public var holder: Holder? {
+        get { self.holders.first }
+        set { self.holders = newValue.map { [$0] } ?? [] }
+    }
     /// Who waits for it, the next one first. A backend may leave out those far behind: ``waiterCount`` tells how many there are.
     public var waiters: [Waiter]
     /// How many wait for it. Where `waiters` does not have them all, some of the others may have gone without a word.
@@ -96,7 +101,7 @@ public struct LockStatus: Sendable {
     /// Describes a lock. Without a `waiterCount` there are as many waiters as `waiters` has.
     public init(
         name: LockName,
-        holder: Holder?,
+        holders: [Holder],
         waiters: [Waiter],
         lastToken: FencingToken?,
         tokenDomain: TokenDomain,
@@ -105,7 +110,7 @@ public struct LockStatus: Sendable {
         obstacles: [Obstacle] = []
     ) {
         self.name = name
-        self.holder = holder
+        self.holders = holders
         self.waiters = waiters
         self.lastToken = lastToken
         self.tokenDomain = tokenDomain

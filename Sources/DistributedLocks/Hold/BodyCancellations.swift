@@ -29,7 +29,7 @@ final class BodyCancellations: Sendable {
             return true
         }
         guard starts else { return }
-        hold.environment.threads.makeQueue("distributed-locks.cancellation").async { self.work() }
+        hold.time.environment.threads.makeQueue("distributed-locks.cancellation").async { self.work() }
     }
 
     private func work() {

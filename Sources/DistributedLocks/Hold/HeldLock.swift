@@ -1,3 +1,5 @@
+import LockKernel
+
 /// A lock that is held while a body runs: what `withLock` lends to it.
 ///
 /// It cannot be copied, stored or captured, so that nothing can go on believing in it after the body has ended. What a body
@@ -38,7 +40,7 @@ public struct HeldLock: ~Copyable, Sendable {
     public var tokenDomain: TokenDomain { self.hold.tokenDomain }
 
     /// After this instant the holder must assume nothing. It grows with every renewal.
-    public var validUntil: ContinuousClock.Instant { self.hold.validUntil }
+    public var validUntil: ContinuousClock.Instant { self.hold.validUntil.continuous }
 
     /// Whether the grant is valid at this instant, by the clock: the truth on the first step after the process was paused.
     public var isValid: Bool { self.hold.loss() == nil }
@@ -72,7 +74,7 @@ public struct HeldLock: ~Copyable, Sendable {
         public var tokenDomain: TokenDomain { self.hold.tokenDomain }
 
         /// After this instant the holder must assume nothing. It grows with every renewal while the body runs.
-        public var validUntil: ContinuousClock.Instant { self.hold.validUntil }
+        public var validUntil: ContinuousClock.Instant { self.hold.validUntil.continuous }
 
         /// Whether the grant is valid at this instant, by the clock. False when the body has ended.
         public var isValid: Bool { self.hold.isValidForBody }

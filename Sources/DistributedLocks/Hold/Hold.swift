@@ -17,10 +17,10 @@ final class Hold: Sendable {
         }
     }
 
-    // Unchecked continuations have a size that the compiler knows (see Moment). Each is taken out of the state under the
+    // Unchecked continuations have a size that the compiler knows (see BootInstant). Each is taken out of the state under the
     // mutex by the one who resumes it.
     private typealias Machine = HoldStateMachine<
-        BodyTask, UnsafeContinuation<Void, Never>, UnsafeContinuation<AwaitedEnd, Never>
+        BodyTask, WaitContinuation<Void>, WaitContinuation<AwaitedEnd>
     >
 
     /// How a wait for the end of the grant ended.
@@ -50,31 +50,29 @@ final class Hold: Sendable {
     let claim: LockClaim
     let token: FencingToken
     let tokenDomain: TokenDomain
-    let grantedAt: Moment
-    let clock: any LockClock
-    let environment: Environment
+    let grantedAt: BootInstant
+    let time: ClientTime
     private let state: Mutex<State>
     private let nextKey = Atomic<UInt64>(0)
 
-    init(
-        claim: LockClaim, grant: LockGrant, grantedAt: Moment, clock: any LockClock, environment: Environment
-    ) {
+    init(claim: LockClaim, grant: LockGrant, grantedAt: BootInstant, time: ClientTime) {
         self.claim = claim
         self.token = grant.token
         self.tokenDomain = grant.tokenDomain
         self.grantedAt = grantedAt
-        self.clock = clock
-        self.environment = environment
-        self.state = Mutex(State(machine: Machine(validity: grant.validity)))
+        self.time = time
+        self.state = Mutex(State(machine: Machine(validUntil: grant.validity)))
     }
 
-    var validUntil: ContinuousClock.Instant { self.state.withLock { $0.machine.validUntil } }
+    private func now() -> BootInstant { self.time.now() }
+
+    var validUntil: BootInstant { self.state.withLock { $0.machine.validUntil } }
 
     var hasRunningBody: Bool { self.state.withLock { $0.machine.hasRunningBody } }
 
     /// Why the grant cannot be relied on now; `nil` if it can.
     func loss() -> LockError.LossReason? {
-        let now = Moment(self.clock.now())
+        let now = self.now()
         return self.state.withLock { $0.machine.loss(at: now) }
     }
 
@@ -83,7 +81,7 @@ final class Hold: Sendable {
 
     /// Whether it can be relied on at this instant: it was neither lost nor released.
     var isValid: Bool {
-        let now = Moment(self.clock.now())
+        let now = self.now()
         return self.state.withLock { $0.machine.end == nil && $0.machine.loss(at: now) == nil }
     }
 
@@ -96,17 +94,17 @@ final class Hold: Sendable {
         }
     }
 
-    func extended(until: ContinuousClock.Instant) {
+    func extended(until: BootInstant) {
         let listeners = self.state.withLock { state in
             state.machine.extended(until: until)
             return state.listeners
         }
-        for listener in listeners { listener.yield(until) }
+        for listener in listeners { listener.yield(until.continuous) }
     }
 
     /// Whether the grant can be relied on at this instant, and its body has not ended.
     var isValidForBody: Bool {
-        let now = Moment(self.clock.now())
+        let now = self.now()
         return self.state.withLock { $0.machine.hasRunningBody && $0.machine.loss(at: now) == nil }
     }
 
@@ -143,7 +141,7 @@ final class Hold: Sendable {
     ///
     /// - Returns: Whether it had not ended before, and why it cannot be relied on at this instant.
     func released() -> (isFirst: Bool, loss: LockError.LossReason?) {
-        let now = Moment(self.clock.now())
+        let now = self.now()
         let (isFirst, wake, loss, listeners) = self.state.withLock { state in
             let (isFirst, wake) = state.machine.released(at: now)
             return (isFirst, wake, state.machine.loss(at: now), state.takeListeners())
@@ -165,7 +163,7 @@ final class Hold: Sendable {
 
     /// Waits for the cancellation that was under way when the body ended.
     func bodyCancellationEnded() async {
-        await withUnsafeContinuation { continuation in
+        await withWaitContinuation { continuation in
             if !self.state.withLock({ $0.machine.bodyWaits(continuation) }) { continuation.resume() }
         }
     }
@@ -173,19 +171,12 @@ final class Hold: Sendable {
     /// Waits for the end of the grant: the reason if it was lost, `nil` if it was released.
     func awaitLoss() async throws(CancellationError) -> LockError.LossReason? {
         let key = self.nextKey.add(1, ordering: .relaxed).newValue
-        let end = await withTaskCancellationHandler {
-            await withUnsafeContinuation { continuation in
-                let end = self.state.withLock { $0.machine.lossAwaited(key, by: continuation) }
-                switch end {
-                case .lost(let reason): continuation.resume(returning: .lost(reason))
-                case .released: continuation.resume(returning: .released)
-                case nil:
-                    // The handler may have run before the continuation was stored.
-                    if Task.isCancelled { self.noLongerAwaited(key) }
-                }
+        let end: AwaitedEnd = await withWaitContinuation(givingUp: { self.noLongerAwaited(key) }) { continuation in
+            switch self.state.withLock({ $0.machine.lossAwaited(key, by: continuation) }) {
+            case .lost(let reason): continuation.resume(returning: .lost(reason))
+            case .released: continuation.resume(returning: .released)
+            case nil: break
             }
-        } onCancel: {
-            self.noLongerAwaited(key)
         }
         switch end {
         case .lost(let reason): return reason
@@ -204,7 +195,7 @@ final class Hold: Sendable {
             of: ContinuousClock.Instant.self,
             bufferingPolicy: .bufferingNewest(1)
         )
-        continuation.yield(self.validUntil)
+        continuation.yield(self.validUntil.continuous)
         let isOver = self.state.withLock { state in
             if state.areListenersDone || state.machine.end != nil { return true }
             state.listeners.append(continuation)

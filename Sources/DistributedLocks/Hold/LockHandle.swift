@@ -1,3 +1,5 @@
+import LockKernel
+
 /// A lock that was acquired without a scope.
 ///
 /// Prefer `withLock`: it cannot forget to release, and it cancels its body when the lock is lost. Here there is no body to
@@ -26,7 +28,7 @@ public final class LockHandle: Sendable {
     public var tokenDomain: TokenDomain { self.hold.tokenDomain }
 
     /// After this instant the holder must assume nothing. It grows with every renewal.
-    public var validUntil: ContinuousClock.Instant { self.hold.validUntil }
+    public var validUntil: ContinuousClock.Instant { self.hold.validUntil.continuous }
 
     /// The validity deadline now and after every renewal; a slow reader sees the latest only. Ends with the grant.
     public var validityUpdates: AsyncStream<ContinuousClock.Instant> { self.hold.validityUpdates() }

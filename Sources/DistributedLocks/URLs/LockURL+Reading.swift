@@ -1,3 +1,5 @@
+import LockKernel
+
 extension LockURL {
     /// Reads a URL.
     ///
@@ -131,33 +133,13 @@ extension LockURL {
         // MARK: Bytes
 
         private func decoded(_ text: Bytes) throws(LockError) -> String {
-            var bytes: [UInt8] = []
-            var rest = text
-            while let byte = rest.popFirst() {
-                guard byte == UInt8(ascii: "%") else {
-                    bytes.append(byte)
-                    continue
-                }
-                guard let high = rest.popFirst().flatMap(Self.hexadecimal),
-                    let low = rest.popFirst().flatMap(Self.hexadecimal)
-                else {
-                    throw self.unreadable("a % in the URL must be followed by two hexadecimal digits: write %25 for it")
-                }
-                bytes.append(high << 4 | low)
+            guard let bytes = Percent.decoded(text) else {
+                throw self.unreadable("a % in the URL must be followed by two hexadecimal digits: write %25 for it")
             }
             guard let decoded = String(validating: bytes, as: UTF8.self), !bytes.contains(0) else {
                 throw self.unreadable("the URL's percent-encoding does not give UTF-8 text")
             }
             return decoded
-        }
-
-        private static func hexadecimal(_ digit: UInt8) -> UInt8? {
-            switch digit {
-            case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
-            case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
-            case UInt8(ascii: "A")...UInt8(ascii: "F"): digit - UInt8(ascii: "A") + 10
-            default: nil
-            }
         }
 
         private static func isScheme(_ text: Bytes) -> Bool {

@@ -1,3 +1,5 @@
+import LockKernel
+
 /// The parts of a URL that names a backend.
 ///
 /// Several hosts may stand in one URL, which is why general URL parsers cannot read it:
@@ -74,23 +76,8 @@ extension LockURL: CustomStringConvertible, CustomReflectable {
     public var customMirror: Mirror { Mirror(self, children: ["url": self.description]) }
 
     /// Everything is percent-encoded but the unreserved characters of RFC 3986, and those in `plain`.
-    private static func encoded(_ text: String, plain: StaticString = "") -> String {
-        let plain = UnsafeBufferPointer(start: plain.utf8Start, count: plain.utf8CodeUnitCount)
-        let digits = Array("0123456789ABCDEF".utf8)
-        var bytes: [UInt8] = []
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-                UInt8(ascii: "~"):
-                bytes.append(byte)
-            case _ where plain.contains(byte):
-                bytes.append(byte)
-            default:
-                bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
+    private static func encoded(_ text: String, plain: String = "") -> String {
+        Percent.encoded(text) { Percent.isUnreserved($0) || plain.unicodeScalars.contains($0) }
     }
 }
 

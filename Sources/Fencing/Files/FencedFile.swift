@@ -1,13 +1,5 @@
 import DistributedLocks
-public import Fencing
-
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#elseif canImport(Darwin)
-import Darwin
-#endif
+import LockKernel
 
 /// A file that is replaced only by holders whose fencing token is not below the highest it has seen.
 ///

@@ -1,13 +1,5 @@
 import DistributedLocks
-import Fencing
-
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#elseif canImport(Darwin)
-import Darwin
-#endif
+import LockKernel
 
 /// A fence file that this process has locked: nobody else compares tokens meanwhile.
 ///

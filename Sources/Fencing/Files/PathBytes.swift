@@ -1,10 +1,4 @@
-#if canImport(Glibc)
-package import Glibc
-#elseif canImport(Musl)
-package import Musl
-#elseif canImport(Darwin)
-package import Darwin
-#endif
+package import LockKernel
 
 /// A path as the system knows it: bytes, which need not be text.
 package struct PathBytes: Hashable, Sendable {

@@ -1,12 +1,5 @@
+package import LockKernel
 import Synchronization
-
-#if canImport(Glibc)
-package import Glibc
-#elseif canImport(Musl)
-package import Musl
-#elseif canImport(Darwin)
-package import Darwin
-#endif
 
 /// A new file beside another, which takes its place when it is complete.
 ///

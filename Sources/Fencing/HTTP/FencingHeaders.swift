@@ -1,5 +1,5 @@
 public import DistributedLocks
-public import Fencing
+import LockKernel
 
 /// The header fields by which a fencing token travels with an HTTP request.
 ///
@@ -39,9 +39,9 @@ public struct FencingHeaders: Hashable, Sendable {
     public var fields: [(name: String, value: String)] {
         var fields = [(name: Self.tokenField, value: self.stamp.token.description)]
         if let resource = self.resource {
-            fields.append((name: Self.resourceField, value: PercentEncoding.encode(resource.rawValue)))
+            fields.append((name: Self.resourceField, value: Self.encoded(resource.rawValue)))
         }
-        fields.append((name: Self.domainField, value: PercentEncoding.encode(self.stamp.domain.rawValue)))
+        fields.append((name: Self.domainField, value: Self.encoded(self.stamp.domain.rawValue)))
         return fields
     }
 
@@ -62,7 +62,7 @@ public struct FencingHeaders: Hashable, Sendable {
         }
         var domain = TokenDomain.clock
         if let text = try Self.single(Self.domainField, values) {
-            guard let decoded = PercentEncoding.decode(text).map(TokenDomain.init(rawValue:)), decoded.isWellFormed
+            guard let decoded = Self.decoded(text).map(TokenDomain.init(rawValue:)), decoded.isWellFormed
             else {
                 throw Malformed(
                     description: "\(Self.domainField) is not a percent-encoded name of 1 to "
@@ -75,7 +75,7 @@ public struct FencingHeaders: Hashable, Sendable {
             self.resource = nil
             return
         }
-        guard let decoded = PercentEncoding.decode(text), let name = try? LockName(decoded) else {
+        guard let decoded = Self.decoded(text), let name = try? LockName(decoded) else {
             throw Malformed(
                 description: "\(Self.resourceField) is not a percent-encoded name of 1 to "
                     + "\(LockName.maximumLengthInBytes) bytes without control characters")
@@ -87,6 +87,16 @@ public struct FencingHeaders: Hashable, Sendable {
     public struct Malformed: Error, Hashable, Sendable, CustomStringConvertible {
         /// What is wrong, without the values.
         public let description: String
+    }
+
+    /// A field holds visible ASCII only. What is common in names stays as it is.
+    private static func encoded(_ text: String) -> String {
+        Percent.encoded(text) { Percent.isUnreserved($0) || $0 == "/" || $0 == ":" }
+    }
+
+    private static func decoded(_ text: String) -> String? {
+        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { return nil }
+        return Percent.decoded(text)
     }
 
     private static func single(

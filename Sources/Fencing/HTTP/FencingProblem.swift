@@ -1,5 +1,4 @@
 import DistributedLocks
-public import Fencing
 
 /// What a server answers when it does not let a request through: the body of an `application/problem+json`
 /// (RFC 9457).

@@ -1,5 +1,4 @@
 public import DistributedLocks
-public import Fencing
 
 /// Writes to Redis that are refused if a later holder has been there.
 ///

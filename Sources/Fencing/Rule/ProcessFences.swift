@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// Each resource is written to by one caller at a time, so that nobody whose token was accepted goes on while a later
 /// holder writes. What is remembered is gone when the process ends: where the data outlives it, keep the fence beside the
-/// data (see FencingGRDB, FencingRedis), and use this one to refuse earlier.
+/// data (see FencingGRDB, `FencedRedis`), and use this one to refuse earlier.
 public final class ProcessFences: Sendable {
     /// Too many resources, or too many callers at one of them.
     public struct Overload: Error, Hashable, Sendable, CustomStringConvertible {

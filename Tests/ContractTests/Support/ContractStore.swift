@@ -2,7 +2,7 @@ import DistributedLocks
 import Foundation
 import LockTesting
 import LockURLs
-import ServerKit
+import TestKit
 import Testing
 
 /// The backends that the contract suite runs over. A new one joins with a case here and its fixture below.
@@ -66,11 +66,10 @@ enum ContractBackend: String, CaseIterable, Sendable, CustomTestStringConvertibl
             let store = InMemoryLockStore()
             try await body(ContractStore(url: nil) { store.connect() })
         case .embedded:
-            let folder = FileManager.default.temporaryDirectory.appending(path: "dlock-contract-\(UUID().uuidString)")
-            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-            defer { try? FileManager.default.removeItem(at: folder) }
-            let url = "embedded://\(folder.path)/locks.db"
-            try await body(ContractStore(url: url) { try LockBackends.backend(url: url) })
+            try await withFolder { folder in
+                let url = "embedded://\(folder.path)/locks.db"
+                try await body(ContractStore(url: url) { try LockBackends.backend(url: url) })
+            }
         case .redis:
             try await RedisServer.withServer { server in
                 let url = server.url
@@ -158,27 +157,6 @@ struct ContractStore: Sendable {
             try await group.waitForAll()
         }
     }
-}
-
-/// Waits until something is true, looking again and again; fails the test when it does not come true.
-func eventually(
-    within limit: Duration = .seconds(20),
-    _ what: Comment,
-    sourceLocation: SourceLocation = #_sourceLocation,
-    _ condition: () async throws -> Bool
-) async throws {
-    let deadline = ContinuousClock.now + limit
-    while ContinuousClock.now < deadline {
-        if try await condition() { return }
-        // Goes on in a cancelled task, too.
-        await Task { try? await Task.sleep(for: .milliseconds(2)) }.value
-    }
-    Issue.record("not within \(limit): \(what)", sourceLocation: sourceLocation)
-    throw DidNotHappen(what: "\(what)")
-}
-
-struct DidNotHappen: Error {
-    let what: String
 }
 
 /// Claims for tests that ask a backend without a client.

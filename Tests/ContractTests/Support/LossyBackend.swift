@@ -1,6 +1,6 @@
 import DistributedLocks
-import ServerKit
 import Synchronization
+import TestKit
 
 /// Loses requests and replies on the way to and from another backend, by a seeded chance.
 ///

@@ -121,7 +121,7 @@ import Testing
         let backend = AnsweringBackend { backend, request, number throws(LockError) in
             if number == 6 { return .granted(try AnsweringBackend.grant()) }
             backend.tell(.gone(request.claim.attempt))
-            return .queued(QueuePlace(waitersAhead: nil, holder: nil))
+            return .queued(QueuePlace(waitersAhead: nil, holders: []))
         }
         let clock = PauseClock {}
         try await self.withClient(backend, clock: clock) { locks in
@@ -136,7 +136,7 @@ import Testing
     @Test func `a call that asks anew gives up when its time is over`() async throws {
         let backend = AnsweringBackend { backend, request, _ throws(LockError) in
             backend.tell(.gone(request.claim.attempt))
-            return .queued(QueuePlace(waitersAhead: nil, holder: nil))
+            return .queued(QueuePlace(waitersAhead: nil, holders: []))
         }
         try await self.withClient(backend) { locks in
             let error = await caught { try await locks.withLock("a", waitingAtMost: .milliseconds(200)) { _ in } }
@@ -156,7 +156,7 @@ import Testing
 
     @Test func `whoever is cancelled is told so in the same way by every call`() async throws {
         let backend = AnsweringBackend { _, request, _ throws(LockError) in
-            .queued(QueuePlace(waitersAhead: nil, holder: nil))
+            .queued(QueuePlace(waitersAhead: nil, holders: []))
         }
         try await self.withClient(backend) { locks in
             let calls: [@Sendable () async throws -> Void] = [

@@ -1,5 +1,6 @@
 import DistributedLocks
 import LockTesting
+import TestKit
 import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct CancellationTests {

@@ -1,6 +1,6 @@
 import DistributedLocks
 import LockTesting
-import ServerKit
+import TestKit
 import Testing
 
 /// Handlers of cancelled bodies that block, each of which keeps a thread.

@@ -1,8 +1,8 @@
 import DistributedLocks
 import LockKernel
 import LockTesting
-import ServerKit
 import Synchronization
+import TestKit
 import Testing
 
 /// What a client needs from outside comes from its environment.

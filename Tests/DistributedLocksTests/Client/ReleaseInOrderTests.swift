@@ -7,7 +7,7 @@ import Testing
 
 /// A backend whose answers to releases come when the caller has gone on.
 @Suite(.timeLimit(.minutes(1))) struct ReleaseInOrderTests {
-    private final class Backend: ForwardingBackend {
+    private final class Backend: ForwardingBackend, OrderedRelease {
         typealias Ended = @Sendable (Result<ReleaseReply, LockError>) -> Void
 
         let base: InMemoryLockBackend

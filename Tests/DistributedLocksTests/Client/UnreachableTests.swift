@@ -1,6 +1,6 @@
 import DistributedLocks
 import LockTesting
-import ServerKit
+import TestKit
 import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct UnreachableTests {

@@ -1,3 +1,4 @@
+import TestKit
 import Testing
 
 @testable import DistributedLocks
@@ -18,7 +19,7 @@ import Testing
     @Test func `no way to print a claim shows the secret`() throws {
         let claim = try LockClaim.test()
         let request = AcquireRequest(claim: claim, joinsQueue: true, deadline: nil)
-        let renewal = LockRenewal(claim: claim, deadline: start)
+        let renewal = LockRenewal(claim: claim, deadline: startInstant)
         let values: [Any] = [
             claim.owner.secret, claim.owner, claim, request, renewal, [claim], Optional(request) as Any,
         ]

@@ -9,10 +9,10 @@ import Testing
     ])
     func `one percent of the lease and 2 ms are taken off`(lease: Duration, allowance: Duration) {
         #expect(LockValidity.driftAllowance(lease: lease) == allowance)
-        #expect(LockValidity.deadline(lease: lease, sentAt: start) == start + lease - allowance)
+        #expect(LockValidity.deadline(lease: lease, sentAt: startInstant) == startInstant + lease - allowance)
     }
 
     @Test func `a lease shorter than the allowance was never valid`() {
-        #expect(LockValidity.deadline(lease: .milliseconds(1), sentAt: start) < start)
+        #expect(LockValidity.deadline(lease: .milliseconds(1), sentAt: startInstant) < startInstant)
     }
 }

@@ -1,3 +1,4 @@
+import LockKernel
 import Testing
 
 @testable import DistributedLocks
@@ -45,10 +46,10 @@ import Testing
             case .replyQueued:
                 self.isRequestOut = false
                 self.mayBeOnStore = true
-                self.perform(self.machine.replyArrived(.queued(QueuePlace(waitersAhead: nil, holder: nil))))
+                self.perform(self.machine.replyArrived(.queued(QueuePlace(waitersAhead: nil, holders: []))))
             case .replyBusy:
                 self.isRequestOut = false
-                self.perform(self.machine.replyArrived(.busy(nil)))
+                self.perform(self.machine.replyArrived(.busy(holders: [])))
             case .outcomeUnknown:
                 self.isRequestOut = false
                 self.mayBeOnStore = true

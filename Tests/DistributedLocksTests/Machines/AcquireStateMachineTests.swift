@@ -1,13 +1,14 @@
+import LockKernel
 import Testing
 
 @testable import DistributedLocks
 
 @Suite struct AcquireStateMachineTests {
     private let holder = OwnerMetadata(host: "web-3", pid: 4711, label: nil)
-    private let place = QueuePlace(waitersAhead: 0, holder: nil)
+    private let place = QueuePlace(waitersAhead: 0, holders: [])
     private let unknown = LockError(.outcomeUnknown, "cut")
 
-    private func queued(deadline: ContinuousClock.Instant? = nil) -> AcquireStateMachine {
+    private func queued(deadline: BootInstant? = nil) -> AcquireStateMachine {
         var machine = AcquireStateMachine(deadline: deadline)
         guard case .wait = machine.replyArrived(.queued(self.place)) else {
             Issue.record("not waiting")
@@ -28,7 +29,9 @@ import Testing
 
     @Test func `a held lock is busy, and says by whom`() {
         var machine = AcquireStateMachine(deadline: nil)
-        guard case .finish(.failed(.error(let error), withdraw: false)) = machine.replyArrived(.busy(self.holder))
+        guard
+            case .finish(.failed(.error(let error), withdraw: false)) = machine.replyArrived(
+                .busy(holders: [self.holder]))
         else {
             Issue.record("not busy")
             return

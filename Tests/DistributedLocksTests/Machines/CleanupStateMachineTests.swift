@@ -1,3 +1,4 @@
+import LockKernel
 import Testing
 
 @testable import DistributedLocks

@@ -30,7 +30,7 @@ import Testing
         #expect(keeper.timerFired(now: start + .seconds(9)).renew.isEmpty)
         let action = keeper.timerFired(now: start + .seconds(10))
         #expect(action.renew.map(\.claim.attempt) == [claim.attempt])
-        #expect(action.renew.first?.deadline == start + .seconds(29))
+        #expect(action.renew.first?.latest == start + .seconds(29))
         #expect(keeper.nextWakeup() == start + .seconds(29))
     }
 
@@ -47,17 +47,17 @@ import Testing
         let claims = try (1...3).map { try LockClaim.test(UInt64($0), name: "a\($0)") }
         var keeper = self.keeper(holding: claims[0], claims[1], claims[2], validFor: .seconds(29))
         #expect(keeper.timerFired(now: start + .seconds(1)).renew.isEmpty)
-        keeper.renewalsWanted(now: Moment(start + .seconds(2)))
+        keeper.renewalsWanted(now: start + .seconds(2))
         #expect(keeper.nextWakeup() == start + .seconds(2))
         let action = keeper.timerFired(now: start + .seconds(2))
         #expect(action.renew.map(\.claim.attempt).sorted() == claims.map(\.attempt))
         // They are out: nothing more is asked, and the validity stays what it was.
-        keeper.renewalsWanted(now: Moment(start + .seconds(3)))
+        keeper.renewalsWanted(now: start + .seconds(3))
         #expect(keeper.nextWakeup() == start + .seconds(29))
         // Where leases belong to the session there is nothing to ask.
         var session = KeeperStateMachine(leaseScope: .session)
         session.held(claims[0], validUntil: start + .seconds(29), holdUntil: nil, now: start)
-        session.renewalsWanted(now: Moment(start + .seconds(2)))
+        session.renewalsWanted(now: start + .seconds(2))
         #expect(session.nextWakeup() == start + .seconds(29))
     }
 
@@ -137,7 +137,7 @@ import Testing
         struct World {
             var keeper: KeeperStateMachine
             var now = start
-            var validUntil: ContinuousClock.Instant
+            var validUntil: BootInstant
             var isRenewing = false
             var isHeld = true
             var history: [Event] = []
@@ -157,7 +157,7 @@ import Testing
                     #expect(action.renew.count + action.lost.count <= 1, "\(next.history)")
                     if !action.renew.isEmpty {
                         #expect(next.isHeld && !next.isRenewing, "\(next.history)")
-                        #expect(action.renew[0].deadline == next.validUntil)
+                        #expect(action.renew[0].latest == next.validUntil)
                         next.isRenewing = true
                     }
                     let isDue = next.now >= next.validUntil || next.now >= holdUntil

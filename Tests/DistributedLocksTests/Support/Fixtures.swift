@@ -1,10 +1,13 @@
 import LockKernel
+import TestKit
 import Testing
 
 @testable import DistributedLocks
 @testable import LockTesting
 
-let start = ContinuousClock.now
+/// The instant that tests count from, and the same one as the public types have it.
+let start = BootInstant.now
+let startInstant = start.continuous
 
 extension LockClaim {
     static func test(_ attempt: UInt64 = 1, name: String = "a", lease: Duration = .seconds(30)) throws -> LockClaim {
@@ -22,7 +25,7 @@ extension LockClaim {
 }
 
 extension LockGrant {
-    static func test(_ token: Int64 = 1, validUntil: ContinuousClock.Instant = start) throws -> LockGrant {
+    static func test(_ token: Int64 = 1, validUntil: ContinuousClock.Instant = startInstant) throws -> LockGrant {
         LockGrant(
             token: try #require(FencingToken(rawValue: token)),
             tokenDomain: .clock,
@@ -115,6 +118,6 @@ func lossReason(of held: borrowing HeldLock) -> LockError.LossReason? {
 extension LockClient {
     /// Waits until `run()` is under way.
     func waitUntilItRuns() async throws {
-        try await self.waitUntilRunning(until: Moment(ContinuousClock.now + .seconds(30)))
+        try await self.waitUntilRunning(until: BootInstant(ContinuousClock.now + .seconds(30)))
     }
 }

@@ -1,3 +1,4 @@
+import TestKit
 import Testing
 
 @testable import DistributedLocks
@@ -25,7 +26,7 @@ import Testing
         var machine = self.machine()
         let claim = try LockClaim.test(1, lease: .seconds(10))
         for second in 0..<5 {
-            let now = start + .seconds(5 * second)
+            let now = startInstant + .seconds(5 * second)
             guard case .granted(let token) = machine.requested(self.request(claim), from: self.one, at: now).reply
             else {
                 Issue.record("not granted")
@@ -39,65 +40,66 @@ import Testing
     @Test func `waiters are served in order, and each once`() throws {
         var machine = self.machine()
         let claims = try (1...4).map { try LockClaim.test($0) }
-        for claim in claims { _ = machine.requested(self.request(claim), from: self.one, at: start) }
-        guard case .queued(let place) = machine.requested(self.request(claims[3]), from: self.one, at: start).reply
+        for claim in claims { _ = machine.requested(self.request(claim), from: self.one, at: startInstant) }
+        guard
+            case .queued(let place) = machine.requested(self.request(claims[3]), from: self.one, at: startInstant).reply
         else {
             Issue.record("not queued")
             return
         }
         #expect(place.waitersAhead == 2)
-        _ = machine.withdrawn(claims[2], from: self.one, at: start)
-        #expect(self.granted(machine.released(claims[0], at: start).deliveries) == [2])
-        #expect(self.granted(machine.released(claims[1], at: start).deliveries) == [4])
-        #expect(self.granted(machine.released(claims[3], at: start).deliveries) == [])
+        _ = machine.withdrawn(claims[2], from: self.one, at: startInstant)
+        #expect(self.granted(machine.released(claims[0], at: startInstant).deliveries) == [2])
+        #expect(self.granted(machine.released(claims[1], at: startInstant).deliveries) == [4])
+        #expect(self.granted(machine.released(claims[3], at: startInstant).deliveries) == [])
         #expect(machine.isEmpty)
     }
 
     @Test func `only the owner renews and releases`() throws {
         var machine = self.machine()
         let (holder, other) = (try LockClaim.test(1), try LockClaim.test(2))
-        _ = machine.requested(self.request(holder), from: self.one, at: start)
-        guard case .notHeld = machine.released(other, at: start).reply,
-            case .lost(.notOwner) = machine.renewed(other, at: start).reply
+        _ = machine.requested(self.request(holder), from: self.one, at: startInstant)
+        guard case .notHeld = machine.released(other, at: startInstant).reply,
+            case .lost(.notOwner) = machine.renewed(other, at: startInstant).reply
         else {
             Issue.record("a stranger was let in")
             return
         }
-        _ = machine.withdrawn(other, from: self.two, at: start)
+        _ = machine.withdrawn(other, from: self.two, at: startInstant)
         #expect(!machine.isEmpty)
     }
 
     @Test func `a lease that has ended is not renewed, and the next waiter holds`() throws {
         var machine = self.machine()
         let (dead, next) = (try LockClaim.test(1, lease: .seconds(10)), try LockClaim.test(2))
-        _ = machine.requested(self.request(dead), from: self.one, at: start)
-        _ = machine.requested(self.request(next), from: self.two, at: start)
-        #expect(machine.nextEvent == start + .seconds(10))
-        #expect(machine.timePassed(to: start + .seconds(9)).isEmpty)
-        let (reply, deliveries) = machine.renewed(dead, at: start + .seconds(10))
+        _ = machine.requested(self.request(dead), from: self.one, at: startInstant)
+        _ = machine.requested(self.request(next), from: self.two, at: startInstant)
+        #expect(machine.nextEvent == startInstant + .seconds(10))
+        #expect(machine.timePassed(to: startInstant + .seconds(9)).isEmpty)
+        let (reply, deliveries) = machine.renewed(dead, at: startInstant + .seconds(10))
         guard case .lost(.notOwner) = reply else {
             Issue.record("renewed after its end")
             return
         }
         #expect(self.granted(deliveries) == [2])
         guard case .granted(_, let grant) = deliveries.first?.event else { return }
-        #expect(grant.validUntil == LockValidity.deadline(lease: .seconds(30), sentAt: start + .seconds(10)))
+        #expect(grant.validUntil == LockValidity.deadline(lease: .seconds(30), sentAt: startInstant + .seconds(10)))
     }
 
     @Test func `a stranger cannot be told that its lock is broken, and at once it is taken away`() throws {
         var machine = self.machine()
         let name = try LockName("a")
-        _ = machine.stolen(name, lease: .seconds(60), at: start)
+        _ = machine.stolen(name, lease: .seconds(60), at: startInstant)
         guard
             case .cannotBeTold(remainingLease: .seconds(50)) = machine.broken(
-                name, immediately: false, at: start + .seconds(10)
+                name, immediately: false, at: startInstant + .seconds(10)
             ).reply
         else {
             Issue.record("it was told")
             return
         }
-        #expect(machine.status(of: name, at: start).holder?.isBroken == false)
-        guard case .broken(nil) = machine.broken(name, immediately: true, at: start + .seconds(10)).reply else {
+        #expect(machine.status(of: name, at: startInstant).holder?.isBroken == false)
+        guard case .broken(nil) = machine.broken(name, immediately: true, at: startInstant + .seconds(10)).reply else {
             Issue.record("it was not taken away")
             return
         }
@@ -108,19 +110,20 @@ import Testing
         for releases in [true, false] {
             var machine = self.machine()
             let (holder, next) = (try LockClaim.test(1, lease: .seconds(10)), try LockClaim.test(2))
-            _ = machine.requested(self.request(holder), from: self.one, at: start)
-            _ = machine.requested(self.request(next), from: self.two, at: start)
-            let (_, told) = machine.broken(holder.name, immediately: false, at: start)
+            _ = machine.requested(self.request(holder), from: self.one, at: startInstant)
+            _ = machine.requested(self.request(next), from: self.two, at: startInstant)
+            let (_, told) = machine.broken(holder.name, immediately: false, at: startInstant)
             guard told.count == 1, case .lost(_, .broken) = told[0].event,
-                case .lost(.broken) = machine.renewed(holder, at: start).reply
+                case .lost(.broken) = machine.renewed(holder, at: startInstant).reply
             else {
                 Issue.record("not broken")
                 return
             }
-            #expect(machine.broken(holder.name, immediately: false, at: start).deliveries.isEmpty)
+            #expect(machine.broken(holder.name, immediately: false, at: startInstant).deliveries.isEmpty)
             let deliveries =
                 releases
-                ? machine.released(holder, at: start).deliveries : machine.timePassed(to: start + .seconds(10))
+                ? machine.released(holder, at: startInstant).deliveries
+                : machine.timePassed(to: startInstant + .seconds(10))
             #expect(self.granted(deliveries) == [2])
         }
     }
@@ -128,10 +131,10 @@ import Testing
     @Test func `who asks again after its grant was broken stands behind the others`() throws {
         var machine = self.machine()
         let (holder, next) = (try LockClaim.test(1), try LockClaim.test(2))
-        _ = machine.requested(self.request(holder), from: self.one, at: start)
-        _ = machine.requested(self.request(next), from: self.two, at: start)
-        _ = machine.broken(holder.name, immediately: false, at: start)
-        let (reply, deliveries) = machine.requested(self.request(holder), from: self.one, at: start)
+        _ = machine.requested(self.request(holder), from: self.one, at: startInstant)
+        _ = machine.requested(self.request(next), from: self.two, at: startInstant)
+        _ = machine.broken(holder.name, immediately: false, at: startInstant)
+        let (reply, deliveries) = machine.requested(self.request(holder), from: self.one, at: startInstant)
         guard case .queued = reply else {
             Issue.record("granted in spite of the revocation")
             return
@@ -142,9 +145,10 @@ import Testing
     @Test func `the queue has a bound`() throws {
         var machine = self.machine(waiters: 1)
         for attempt in 1...2 {
-            _ = machine.requested(self.request(try .test(UInt64(attempt))), from: self.one, at: start)
+            _ = machine.requested(self.request(try .test(UInt64(attempt))), from: self.one, at: startInstant)
         }
-        guard case .queueFull = machine.requested(self.request(try .test(3)), from: self.one, at: start).reply else {
+        guard case .queueFull = machine.requested(self.request(try .test(3)), from: self.one, at: startInstant).reply
+        else {
             Issue.record("no bound")
             return
         }
@@ -155,7 +159,7 @@ import Testing
     func `tokens rise and everybody is told, for any operations`(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
         var machine = self.machine()
-        var now = start
+        var now = startInstant
         var lastToken: Int64 = 0
         var claims: [UInt64: LockClaim] = [:]
         var waiting: Set<UInt64> = []

@@ -1,10 +1,9 @@
 import DistributedLocks
-import Fencing
 import Foundation
-import ServerKit
+import TestKit
 import Testing
 
-@testable import FencingFiles
+@testable import Fencing
 
 @Suite(.timeLimit(.minutes(2))) struct FencedFileTests {
     private static func replace(_ file: FencedFile, _ stamp: FencingStamp, _ text: String, adopting: Bool = false)
@@ -13,7 +12,7 @@ import Testing
     {
         try file.replace(stamp, adopting: adopting) { descriptor in
             let bytes = Array(text.utf8)
-            guard write(descriptor, bytes, bytes.count) == bytes.count else { throw ServerKitError("short write") }
+            guard write(descriptor, bytes, bytes.count) == bytes.count else { throw TestKitError("short write") }
         }
     }
 

@@ -1,6 +1,5 @@
 import DistributedLocks
 import Fencing
-import FencingHTTP
 import Foundation
 import Testing
 

@@ -1,13 +1,13 @@
 #if Hummingbird
 import DistributedLocks
 import Fencing
-import FencingHTTP
 import FencingHummingbird
 import Foundation
 import HTTPTypes
 import Hummingbird
 import Logging
 import NIOCore
+import TestKit
 import Testing
 
 #if canImport(FoundationNetworking)

@@ -1,8 +1,7 @@
 import DistributedLocks
 import Fencing
-import FencingRedis
 import Foundation
-import ServerKit
+import TestKit
 import Testing
 
 /// The tests' own client: a connection for each call.
@@ -12,7 +11,7 @@ struct PlainRunner: RedisScriptRunner {
     func run(_ script: RedisFenceScript, keys: [String], arguments: [[UInt8]]) async throws -> [[UInt8]] {
         let words = arguments.map { String(decoding: $0, as: UTF8.self) }
         let answer = try self.server.command(["EVAL", script.text, "\(keys.count)"] + keys + words)
-        if case .error(let text) = answer { throw ServerKitError(text) }
+        if case .error(let text) = answer { throw TestKitError(text) }
         return answer.list?.map { Array($0.string.utf8) } ?? []
     }
 }
@@ -101,7 +100,7 @@ struct PlainRunner: RedisScriptRunner {
     @Test func `a command that fails has raised the fence, and a token that is none changes nothing`() async throws {
         try await Self.with { server, redis async throws in
             try server.command("RPUSH", "list", "x")
-            let error = await #expect(throws: ServerKitError.self) {
+            let error = await #expect(throws: TestKitError.self) {
                 try await redis.fenced("stock", stamp(5)).command("INCR", key: "list")
             }
             #expect(error?.description.contains("WRONGTYPE") == true)
@@ -130,7 +129,7 @@ struct PlainRunner: RedisScriptRunner {
     @Test func `a server that is out of memory writes nothing and remembers nothing`() async throws {
         try await Self.with { server, redis async throws in
             try server.command("CONFIG", "SET", "maxmemory", "1")
-            let error = await #expect(throws: ServerKitError.self) {
+            let error = await #expect(throws: TestKitError.self) {
                 try await redis.fenced("stock", stamp(5)).set("value", to: "five")
             }
             #expect(error?.description.contains("OOM") == true)

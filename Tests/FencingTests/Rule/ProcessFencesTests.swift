@@ -1,5 +1,5 @@
 import DistributedLocks
-import ServerKit
+import TestKit
 import Testing
 
 @testable import Fencing

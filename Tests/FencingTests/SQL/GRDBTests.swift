@@ -3,7 +3,7 @@ import Fencing
 import FencingGRDB
 import Foundation
 import GRDB
-import ServerKit
+import TestKit
 import Testing
 
 /// Fencing in SQLite.
@@ -183,7 +183,7 @@ import Testing
                     output: folder.appending(path: "log").path)
                 try await eventually("it has checked") {
                     if child.hasEnded {
-                        throw ServerKitError(
+                        throw TestKitError(
                             (try? String(contentsOfFile: folder.appending(path: "log").path, encoding: .utf8)) ?? "")
                     }
                     return FileManager.default.fileExists(atPath: ready)

@@ -1,8 +1,7 @@
 import DistributedLocks
 import Fencing
-import FencingSQL
 import Foundation
-import ServerKit
+import TestKit
 import Testing
 
 /// Fencing in PostgreSQL, through psql: the statement as it is, and the function for every other language.

@@ -1,7 +1,7 @@
 import DistributedLocks
 import Fencing
 import Foundation
-import ServerKit
+import TestKit
 
 /// A stamp of a number.
 func stamp(_ number: Int64, _ domain: String = "clock") -> FencingStamp {
@@ -39,14 +39,6 @@ struct Step: Hashable, Sendable, CustomStringConvertible {
                 stamp: FencingTests.stamp(number, domain), isAdoption: Int.random(in: 0..<10, using: &generator) == 0)
         }
     }
-}
-
-/// A folder that vanishes with its test.
-func withFolder(_ body: (URL) async throws -> Void) async throws {
-    let folder = FileManager.default.temporaryDirectory.appending(path: "dlock-fencing-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(at: folder) }
-    try await body(folder)
 }
 
 /// What a resource did: its decision, or the refusal that it threw.

@@ -1,11 +1,12 @@
-import FencingZooKeeper
-import Jute
+import Fencing
+import LockKernel
+import LockTransport
 import Logging
 import NIOCore
 import NIOPosix
-import ServerKit
-import Transport
-import ZooKeeperClient
+import TestKit
+
+@testable import ZooKeeperLocks
 
 /// The package's own client, as a service's would be used.
 final class TestClient: ZooKeeperTransactions {
@@ -18,7 +19,7 @@ final class TestClient: ZooKeeperTransactions {
             client.delegate = self
         }
 
-        func attached(_ session: ZooKeeperSession, isNew: Bool, sentAt: ContinuousClock.Instant) {
+        func attached(_ session: ZooKeeperSession, isNew: Bool, sentAt: BootInstant) {
             self.client.setUpFinished()
             for continuation in self.waiting { continuation.resume() }
             self.waiting = []

@@ -1,8 +1,7 @@
 import DistributedLocks
 import Fencing
-import FencingZooKeeper
 import Foundation
-import ServerKit
+import TestKit
 import Testing
 
 /// Fencing in a real ZooKeeper.

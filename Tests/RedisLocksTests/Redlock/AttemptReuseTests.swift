@@ -1,6 +1,6 @@
 import DistributedLocks
 import LockURLs
-import ServerKit
+import TestKit
 import Testing
 
 /// The backend itself, asked in ways in which a `LockClient` does not ask.

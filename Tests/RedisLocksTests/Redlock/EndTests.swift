@@ -1,7 +1,7 @@
 import DistributedLocks
 import LockURLs
 import Logging
-import ServerKit
+import TestKit
 import Testing
 
 @testable import RedisLocks

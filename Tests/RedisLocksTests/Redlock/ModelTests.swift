@@ -260,7 +260,7 @@ import Testing
         var table: [Int: [Bool]] = [:]
         for count in [3, 5] {
             table[count] = (0...count).map { granted in
-                let now = Moment.now
+                let now = BootInstant.now
                 var round = RedlockRoundStateMachine(
                     instances: Array(repeating: nil, count: count),
                     isLate: Array(repeating: false, count: count),

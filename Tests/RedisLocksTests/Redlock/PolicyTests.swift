@@ -1,7 +1,7 @@
 import DistributedLocks
 import Foundation
 import LockURLs
-import ServerKit
+import TestKit
 import Testing
 
 /// Q6, Q7, Q9 and bad input, on real servers.
@@ -192,8 +192,7 @@ struct RedlockPolicyTests {
     // Q9
     @Test(arguments: [Duration.seconds(86_400), .seconds(-86_400)])
     func `one instance whose clock is a day off stops nobody, and tokens rise`(step: Duration) async throws {
-        let folder = FileManager.default.temporaryDirectory.appending(
-            path: "dlock-clock-\(UUID().uuidString.prefix(8))")
+        let folder = temporaryFolder("clock")
         defer { try? FileManager.default.removeItem(at: folder) }
         let clock = try await onThread { try ClockShim(folder: folder) }
         try await RedlockServers.withServers(2) { servers in

@@ -1,4 +1,4 @@
-import ServerKit
+import TestKit
 import Testing
 
 @testable import RedisLocks

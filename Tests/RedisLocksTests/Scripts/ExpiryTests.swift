@@ -1,5 +1,5 @@
 import Foundation
-import ServerKit
+import TestKit
 import Testing
 
 @testable import RedisLocks
@@ -205,8 +205,7 @@ struct ExpiryTests {
 
     // Only a clock that is wrong by years gives such tokens; the fence of a lock has its end all the same.
     @Test func `a first token in the first hour of all has its end`() async throws {
-        let folder = FileManager.default.temporaryDirectory.appending(
-            path: "dlock-clock-\(UUID().uuidString.prefix(8))")
+        let folder = temporaryFolder("clock")
         defer { try? FileManager.default.removeItem(at: folder) }
         let clock = try await onThread { try ClockShim(folder: folder) }
         try clock.set(.seconds(1_735_689_600 + 60 - Date().timeIntervalSince1970))
@@ -222,8 +221,7 @@ struct ExpiryTests {
 
     // A server without a clock of its own begins in 1970.
     @Test func `waiters are served on a server whose clock is far back`() async throws {
-        let folder = FileManager.default.temporaryDirectory.appending(
-            path: "dlock-clock-\(UUID().uuidString.prefix(8))")
+        let folder = temporaryFolder("clock")
         defer { try? FileManager.default.removeItem(at: folder) }
         let clock = try await onThread { try ClockShim(folder: folder) }
         try clock.set(.seconds(86_400 - Date().timeIntervalSince1970))

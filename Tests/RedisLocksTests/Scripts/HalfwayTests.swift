@@ -1,5 +1,5 @@
 import Foundation
-import ServerKit
+import TestKit
 import Testing
 
 @testable import RedisLocks

@@ -1,5 +1,5 @@
 import Foundation
-import ServerKit
+import TestKit
 import Testing
 
 @testable import RedisLocks
@@ -29,7 +29,7 @@ struct LoadedScripts {
             var text = script.text
             if let mutant, mutant.script == script.name {
                 guard text.contains(mutant.text) else {
-                    throw ServerKitError("'\(mutant.text)' is not in \(script.name)")
+                    throw TestKitError("'\(mutant.text)' is not in \(script.name)")
                 }
                 text = text.replacing(mutant.text, with: mutant.replacement)
             }
@@ -90,7 +90,7 @@ struct StoredLock {
 
     init(key: String, on connection: PlainRedisConnection) throws {
         guard let parts = try connection.command("EVAL", Self.script, "1", key).list, parts.count == 10 else {
-            throw ServerKitError("no answer")
+            throw TestKitError("no answer")
         }
         func text(_ answer: RedisAnswer) -> String? { answer == .null ? nil : answer.string }
         self.holder = text(parts[0])

@@ -1,5 +1,5 @@
 import Foundation
-import ServerKit
+import TestKit
 import Testing
 
 @testable import RedisLocks
@@ -69,7 +69,7 @@ struct ScriptHarness {
             for client in clients { _ = try connection.command("SUBSCRIBE", Self.channel(client)) }
             try body {
                 guard let message = try connection.answer().list, message.count == 3 else {
-                    throw ServerKitError("no message")
+                    throw TestKitError("no message")
                 }
                 return message[2].string
             }

@@ -1,17 +1,12 @@
 import DistributedLocks
 import Fencing
 import Foundation
+import LockKernel
 import LockURLs
-import ServerKit
+import TestKit
 import Testing
 
 @testable import RedisLocks
-
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Darwin)
-import Darwin
-#endif
 
 /// What happens when the master changes.
 @Suite(.enabled(if: RedisServer.isRequired), .serialized)

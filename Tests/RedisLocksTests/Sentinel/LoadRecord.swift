@@ -1,8 +1,8 @@
 import DistributedLocks
 import Fencing
-import ServerKit
+import TestKit
 
-/// What processes under load have said of their grants: see ContractAgent/Load.swift. Times in nanoseconds of the boot clock.
+/// What processes under load have said of their grants: see TestAgent/Load.swift. Times in nanoseconds of the boot clock.
 struct LoadRecord {
     struct Grant {
         let name: Substring

@@ -1,7 +1,7 @@
 import DistributedLocks
 import Foundation
 import LockURLs
-import ServerKit
+import TestKit
 import Testing
 
 @testable import RedisLocks

@@ -1,7 +1,7 @@
 import DistributedLocks
 import Foundation
 import LockURLs
-import ServerKit
+import TestKit
 import Testing
 
 /// What is too long for an answer is told in part: an answer beyond the limits would end the connection that carries all locks.

@@ -1,12 +1,13 @@
 import DistributedLocks
 import Foundation
+import LockTransport
 import LockURLs
 import Logging
-import RedisLocks
-import ServerKit
 import Synchronization
+import TestKit
 import Testing
-import Transport
+
+@testable import RedisLocks
 
 /// R11: the server's wall clock steps.
 @Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(2)))
@@ -14,8 +15,7 @@ struct ClockStepTests {
     private static func withSteppedServer(
         _ body: (RedisServer, ClockShim, LockClient, Warnings) async throws -> Void
     ) async throws {
-        let folder = FileManager.default.temporaryDirectory.appending(
-            path: "dlock-clock-\(UUID().uuidString.prefix(8))")
+        let folder = temporaryFolder("clock")
         defer { try? FileManager.default.removeItem(at: folder) }
         let clock = try await onThread { try ClockShim(folder: folder) }
         try await RedisServer.withServer(RedisServer.Options(environment: clock.environment)) { server async throws in

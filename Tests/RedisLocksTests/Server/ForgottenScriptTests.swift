@@ -1,7 +1,7 @@
 import DistributedLocks
 import Foundation
 import LockURLs
-import ServerKit
+import TestKit
 import Testing
 
 @testable import RedisLocks
@@ -19,7 +19,7 @@ struct ForgottenScriptTests {
                 attempt: AttemptID(rawValue: UInt64(number) << 32), name: try LockName("lock-\(number)"), owner: owner,
                 lease: .seconds(60))
             let reply = try await backend.request(AcquireRequest(claim: claim, joinsQueue: false, deadline: nil))
-            guard case .granted = reply else { throw ServerKitError("\(reply)") }
+            guard case .granted = reply else { throw TestKitError("\(reply)") }
             renewals.append(LockRenewal(claim: claim, deadline: .now + .seconds(60)))
         }
         return renewals

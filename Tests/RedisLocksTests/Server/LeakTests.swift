@@ -1,7 +1,8 @@
 import DistributedLocks
+import LockTransport
 import Logging
 import NIOCore
-import ServerKit
+import TestKit
 import Testing
 
 @testable import RedisLocks
@@ -47,8 +48,8 @@ struct LeakTests {
                 let backend = try RedlockBackend(
                     servers, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
                 gone = Weak(backend)
-                let box = backend.core
-                core = Weak(try await backend.eventLoop.submit { UncheckedCore(box.value) }.get().core)
+                let box = backend.store.core
+                core = Weak(try await backend.store.eventLoop.submit { UncheckedCore(box.value) }.get().core)
                 try await withBackend(backend) { backend, events in
                     log = Weak(events)
                     let claim = try LockClaim(1)

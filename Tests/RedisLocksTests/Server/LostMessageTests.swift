@@ -1,6 +1,6 @@
 import DistributedLocks
 import Foundation
-import ServerKit
+import TestKit
 import Testing
 
 @testable import RedisLocks

@@ -1,7 +1,7 @@
 import DistributedLocks
 import Foundation
 import LockURLs
-import ServerKit
+import TestKit
 import Testing
 
 @Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(2)))

@@ -1,6 +1,6 @@
 import DistributedLocks
-import ServerKit
 import Synchronization
+import TestKit
 import Testing
 
 @testable import RedisLocks
@@ -139,16 +139,16 @@ struct MovedMasterTests {
         case .acquire:
             let claim = try LockClaim(4)
             let reply = try await backend.request(AcquireRequest(claim: claim, joinsQueue: false, deadline: nil))
-            guard case .granted = reply else { throw ServerKitError("\(reply)") }
+            guard case .granted = reply else { throw TestKitError("\(reply)") }
         case .touch:
             try await eventually("it has lost its place") {
                 log.events.contains { if case .gone(waiter.attempt) = $0 { true } else { false } }
             }
         case .renew:
             let renewal = LockRenewal(claim: held, deadline: .now + .seconds(20))
-            guard case .failed(let error) = await backend.renew([renewal])[0] else { throw ServerKitError("renewed") }
+            guard case .failed(let error) = await backend.renew([renewal])[0] else { throw TestKitError("renewed") }
             #expect(error.code == .unreachable)
-            guard case .lost(.notOwner) = await backend.renew([renewal])[0] else { throw ServerKitError("not lost") }
+            guard case .lost(.notOwner) = await backend.renew([renewal])[0] else { throw TestKitError("not lost") }
         case .release:
             #expect(try await backend.release(held) == .notHeld)
         case .releaseInOrder:
@@ -170,7 +170,7 @@ struct MovedMasterTests {
             #expect(try await backend.status(of: held.name).first?.holder == nil)
         case .breakLock:
             guard case .notHeld = try await backend.breakLock(held.name, immediately: true) else {
-                throw ServerKitError("held")
+                throw TestKitError("held")
             }
         }
     }

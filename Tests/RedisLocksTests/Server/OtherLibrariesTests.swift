@@ -1,6 +1,6 @@
 import DistributedLocks
 import Foundation
-import ServerKit
+import TestKit
 import Testing
 
 /// R4: the same key as everybody else.

@@ -1,7 +1,7 @@
 import DistributedLocks
 import Foundation
 import LockURLs
-import ServerKit
+import TestKit
 import Testing
 
 /// What becomes of those who hold and wait when the connection is lost, or leads nowhere.

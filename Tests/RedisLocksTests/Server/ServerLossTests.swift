@@ -1,6 +1,6 @@
 import DistributedLocks
 import Foundation
-import ServerKit
+import TestKit
 import Testing
 
 /// What happens when the server forgets, hangs, dies or refuses.

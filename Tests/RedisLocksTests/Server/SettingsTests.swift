@@ -1,6 +1,6 @@
 import DistributedLocks
 import LockURLs
-import ServerKit
+import TestKit
 import Testing
 
 @testable import RedisLocks

@@ -1,6 +1,6 @@
 import DistributedLocks
 import Foundation
-import ServerKit
+import TestKit
 import Testing
 
 /// A follower that is cut off from the quorum together with its client (Z3). It goes on answering pings and reads; a holder
@@ -16,8 +16,7 @@ struct CutOffFollowerTests {
     /// Servers 1 to 3 on hosts 1 to 3, with ticks of one second.
     private final class Ensemble {
         let hosts: NetworkNamespaces
-        let folder = FileManager.default.temporaryDirectory.appending(
-            path: "dlock-cut-off-\(UUID().uuidString.prefix(8))")
+        let folder = temporaryFolder("cut-off")
         private var servers: [ChildProcess] = []
 
         init(_ hosts: NetworkNamespaces) throws {

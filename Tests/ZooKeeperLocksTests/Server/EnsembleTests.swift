@@ -1,7 +1,7 @@
 import DistributedLocks
 import Foundation
 import LockURLs
-import ServerKit
+import TestKit
 import Testing
 
 /// Servers that die and come back, under load (Z4).

@@ -1,12 +1,11 @@
 import DistributedLocks
 import Foundation
-import Jute
+import LockTransport
 import LockURLs
 import NIOCore
-import ServerKit
 import Synchronization
+import TestKit
 import Testing
-import ZooKeeperClient
 
 @testable import ZooKeeperLocks
 
@@ -170,8 +169,8 @@ struct LeftoverTests {
         var backend: ZooKeeperLockBackend? = try self.backend(server.chroot())
         if let backend {
             try await run(backend)
-            let bound = backend.core
-            core = try await backend.eventLoop.submit { Weakly(bound.value) }.get().value
+            let bound = backend.store.core
+            core = try await backend.store.eventLoop.submit { Weakly(bound.value) }.get().value
         }
         try await eventually("its sink is freed") { sink == nil }
         #expect(backend != nil)

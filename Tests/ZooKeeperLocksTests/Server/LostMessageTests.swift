@@ -1,9 +1,9 @@
 import DistributedLocks
 import Foundation
-import Jute
+import LockTransport
 import LockURLs
 import NIOCore
-import ServerKit
+import TestKit
 import Testing
 
 @testable import ZooKeeperLocks
@@ -148,8 +148,8 @@ struct LostMessageTests {
             try await withLockClient(url) { others in
                 let holder = Holder(others, "a")
                 await holder.isHeld()
-                let core = backend.core
-                let uuid = try await backend.eventLoop.submit {
+                let core = backend.store.core
+                let uuid = try await backend.store.eventLoop.submit {
                     core.value.maker.uuid(of: AttemptID(rawValue: 1 << 40), count: 1)
                 }.get()
                 let ghost = backend.configuration.chroot + "/dlock/a/c-\(uuid)-0000000000"

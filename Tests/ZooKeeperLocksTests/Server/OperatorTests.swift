@@ -1,8 +1,7 @@
 import DistributedLocks
 import Foundation
-import Jute
 import LockURLs
-import ServerKit
+import TestKit
 import Testing
 
 @testable import ZooKeeperLocks

@@ -1,6 +1,5 @@
 import DistributedLocks
 import Fencing
-import FencingSQL
 import Foundation
 
 /// A shop in a PostgreSQL database, through PostgreSQL's own client library.

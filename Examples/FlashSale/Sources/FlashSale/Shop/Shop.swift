@@ -1,5 +1,4 @@
 import Fencing
-import FencingSQL
 
 /// What can be done in a shop.
 protocol SaleShop {

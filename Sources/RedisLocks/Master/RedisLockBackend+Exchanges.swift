@@ -1,0 +1,304 @@
+public import DistributedLocks
+import LockKernel
+import LockTransport
+import Logging
+import NIOCore
+import Synchronization
+
+extension RedisLockBackend {
+    /// Asks for a lock: one round trip.
+    public func request(_ request: AcquireRequest) async throws(LockError) -> AcquireReply {
+        let claim = request.claim
+        let key = try self.configuration.key(of: claim.name)
+        let maximumWaiters = self.configuration.maximumWaitersPerLock
+        let (suffix, times) = self.state.withLock { state in
+            state.waiting.requested(claim)
+            return (
+                state.suffixes.bytes(of: claim.owner.metadata),
+                state.times(lease: claim.lease, maximumWaiters: request.joinsQueue ? maximumWaiters : nil)
+            )
+        }
+        do {
+            let reply = try await self.call(
+                self.scripts.acquire,
+                key: key,
+                [.owner(claim.owner.secret, suffix: suffix), times],
+                deadline: self.deadline(request.latest),
+                waitsOutRefusals: true
+            )
+            let answer = try self.acquireAnswered(claim, reply)
+            if self.confirmsGrants, case .granted = answer { try await self.confirm(claim, on: reply.connection) }
+            return answer
+        } catch {
+            if error.code != .outcomeUnknown { self.ended(claim.attempt) }
+            throw error
+        }
+    }
+
+    private func acquireAnswered(_ claim: LockClaim, _ reply: RedisReply) throws(LockError) -> AcquireReply {
+        guard let answer = ClaimReply(reply) else { throw .strangeReply(.acquire) }
+        switch answer {
+        case .granted(let token):
+            self.state.withLock { state in
+                state.served()
+                _ = state.waiting.granted(claim.attempt)
+            }
+            return .granted(
+                LockGrant(
+                    token: token,
+                    tokenDomain: .clock,
+                    validity: LockValidity.deadline(lease: claim.lease, sentAt: reply.sentAt)
+                )
+            )
+        case .queued(let place):
+            let now = self.environment.now
+            let (action, pokes) = self.state.withLock { state in
+                state.served()
+                let action = state.waiting.queued(
+                    claim.attempt,
+                    place,
+                    sentAt: reply.sentAt,
+                    connection: reply.connection,
+                    now: now
+                )
+                return (action, state.needsPoke())
+            }
+            if pokes { self.alarm.poke() }
+            self.perform(action)
+            return .queued(
+                QueuePlace(waitersAhead: place.place, holders: OwnerText.holders(in: place.holder))
+            )
+        case .busy(let holder):
+            self.ended(claim.attempt)
+            return .busy(holders: OwnerText.holders(in: holder))
+        case .full(let limit):
+            throw LockError(.serverRefused, "\(limit) waiters for '\(claim.name)' are as many as may wait")
+        case .gone:
+            throw .strangeReply(.acquire)
+        }
+    }
+
+    /// Leaves the queue, or releases what was granted meanwhile: one round trip.
+    public func withdraw(_ claim: LockClaim) async throws(LockError) {
+        self.ended(claim.attempt)
+        let reply = try await self.call(
+            self.scripts.cancel,
+            key: try self.configuration.key(of: claim.name),
+            [self.owner(of: claim)],
+            deadline: self.deadline(nil)
+        )
+        guard reply.value.int != nil else { throw .strangeReply(.cancel) }
+    }
+
+    /// Renews grants: one command for each, all in one go.
+    public func renew(_ renewals: [LockRenewal]) async -> [LockRenewalReply] {
+        let commands = renewals.map { renewal in
+            guard let key = try? self.configuration.key(of: renewal.claim.name) else {
+                preconditionFailure("a grant with a name that no request can have had")
+            }
+            return RedisScript.renew.command(
+                key: key, [self.owner(of: renewal.claim), .number(renewal.claim.lease.wholeMilliseconds)])
+        }
+        // A reply after the earliest deadline would be too late for that grant, but not for the others.
+        let patience = self.patience(lease: renewals.map(\.claim.lease).min() ?? .zero, self.renewingClient)
+        let latest = renewals.map(\.latest).max()
+        let results = await self.renewingClient.send(commands, deadline: self.deadline(latest, patience: patience))
+        if results.contains(where: \.isUnanswered) { self.heardNothing(for: patience, self.renewingClient) }
+        return zip(renewals, results).map { self.renewed($0.claim, $1) }
+    }
+
+    private func renewed(_ claim: LockClaim, _ result: RedisClient.Outcome) -> LockRenewalReply {
+        switch result {
+        case .failure(let error):
+            _ = self.isElsewhere(error, self.renewingClient)
+            return .failed(LockError(error, calling: .renew))
+        case .success(let reply):
+            guard let renewal = RenewReply(reply.value) else { return .failed(.strangeReply(.renew)) }
+            self.serverTime(renewal.serverMilliseconds, sentAt: reply.sentAt)
+            switch renewal.outcome {
+            case .renewed:
+                let validUntil = LockValidity.deadline(lease: claim.lease, sentAt: reply.sentAt)
+                return .extended(until: validUntil.continuous)
+            case .notHeld:
+                return .lost(.notOwner)
+            case .broken:
+                return .lost(.broken)
+            }
+        }
+    }
+
+    private func serverTime(_ milliseconds: Int64, sentAt: BootInstant) {
+        let now = self.environment.now
+        let step = self.state.withLock {
+            $0.clock.answered(serverMilliseconds: milliseconds, sentAt: sentAt, receivedAt: now)
+        }
+        guard let step else { return }
+        self.logger.warning(
+            "the server's clock was stepped: leases end earlier or later than they should",
+            metadata: ["lock.backend": "\(self.identity)", "lock.clock.step": "\(step)"]
+        )
+    }
+
+    // MARK: - Scripts
+
+    /// Calls a script. A server that is not the master any more has refused, and done nothing: the call is made again on the next
+    /// connection, until its deadline.
+    ///
+    /// - Parameter waitsOutRefusals: what a server refuses for reasons that pass is asked twice a second until the deadline.
+    func call(
+        _ script: RedisScript,
+        key: String,
+        _ arguments: [ScriptArgument],
+        deadline: BootInstant,
+        inAnyCase: Bool = false,
+        waitsOutRefusals: Bool = false
+    ) async throws(LockError) -> RedisReply {
+        var isEpochLookedUp = false
+        while true {
+            do throws(RedisError) {
+                let command = script.command(key: key, arguments)
+                return inAnyCase
+                    ? try await self.client.sendInAnyCase(command, deadline: deadline)
+                    : try await self.client.send(command, deadline: deadline)
+            } catch {
+                if self.isWorthAnotherLookup(error, &isEpochLookedUp, deadline) { continue }
+                if waitsOutRefusals, error.isPassingRefusal {
+                    if await self.waitOut(error, deadline) { continue }
+                    if Task.isCancelled { throw Self.cancelledWhileRefused }
+                }
+                throw LockError(error, calling: script)
+            }
+        }
+    }
+
+    /// Sends a command that is no script, and is made again as a script's call is.
+    func ask(_ command: RedisCommand, deadline: BootInstant) async throws(LockError) -> RedisReply {
+        var isEpochLookedUp = false
+        while true {
+            do throws(RedisError) {
+                return try await self.client.send(command, deadline: deadline)
+            } catch {
+                if self.isWorthAnotherLookup(error, &isEpochLookedUp, deadline) { continue }
+                throw LockError(error)
+            }
+        }
+    }
+
+    /// Waits until it is time to ask a server again that has refused. False: the time is over, or the task was cancelled.
+    private func waitOut(_ error: RedisError, _ deadline: BootInstant) async -> Bool {
+        self.logRefusal(error)
+        self.state.withLock { $0.trouble = LockError(error) }
+        let now = self.environment.now
+        // A little before the caller's own deadline, so that it hears why.
+        let last = deadline - min(.milliseconds(250), (deadline - now) / 4)
+        let next = now + Self.pauseAfterRefusal
+        try? await self.environment.time.sleep(until: min(next, last))
+        return !Task.isCancelled && next < last
+    }
+
+    private static var cancelledWhileRefused: LockError {
+        LockError(.cancelled, "cancelled while the server refused")
+    }
+
+    private static let pauseAfterRefusal: Duration = .milliseconds(500)
+
+    private func isWorthAnotherLookup(_ error: RedisError, _ isEpochLookedUp: inout Bool, _ deadline: BootInstant)
+        -> Bool
+    {
+        guard self.isElsewhere(error, self.client) else { return false }
+        if error.serverCode == "DLOCKEPOCH" {
+            // An epoch that is too low after a lookup is going to stay so.
+            return !exchange(&isEpochLookedUp, with: true)
+        }
+        return self.environment.now < deadline
+    }
+
+    /// Whether a server says that it is not the master any more, as far as this client should know. Then the connection is
+    /// given up, and its place looked up anew: by the Sentinels, or a host's name, behind which another server may be by now.
+    func isElsewhere(_ error: RedisError, _ client: RedisClient) -> Bool {
+        guard error.isNoMaster || error.code == .refused && error.serverCode == "DLOCKEPOCH",
+            let connection = error.connection
+        else { return false }
+        self.state.withLock { $0.mayBeAnother = true }
+        client.reconnect(connection, error.reason)
+        return true
+    }
+
+    func owner(of claim: LockClaim) -> ScriptArgument {
+        .owner(
+            claim.owner.secret,
+            suffix: self.state.withLock { $0.suffixes.bytes(of: claim.owner.metadata) }
+        )
+    }
+
+    func deadline(_ deadline: BootInstant?, patience: Duration? = nil) -> BootInstant {
+        let now = self.environment.now
+        let latest = now + min(self.configuration.requestTimeout, patience ?? self.configuration.requestTimeout)
+        return deadline.map { min($0, latest) } ?? latest
+    }
+
+    // MARK: Silence
+
+    /// How long an answer about a claim is waited for that another question can still follow: a quarter of its lease, but never so
+    /// little that a server which is only slow would be left.
+    func patience(lease: Duration, _ client: RedisClient) -> Duration {
+        max(lease.divided(by: 4), Self.shortestPatience, client.shortestSilence)
+    }
+
+    private static let shortestPatience: Duration = .milliseconds(250)
+
+    /// No answer has come. If nothing else has come either, the connection may lead nowhere, while a new one would not.
+    func heardNothing(for patience: Duration, _ client: RedisClient) {
+        // A little less: the request was on its way to the connection for a moment.
+        client.reconnectIfSilent(for: patience * 3 / 4)
+    }
+
+    /// A claim is over as far as this client is concerned.
+    func ended(_ attempt: AttemptID) {
+        self.state.withLock { $0.waiting.ended(attempt) }
+    }
+}
+
+extension RedisLockBackend.State {
+    /// The server has done what it was asked.
+    mutating func served() {
+        self.isRefusalLogged = false
+        if self.trouble != nil { self.trouble = nil }
+    }
+
+    /// What an acquire says after the owner; most leases are those of the call before.
+    ///
+    /// - Parameter maximumWaiters: `nil` if it does not join the queue.
+    mutating func times(lease: Duration, maximumWaiters: Int?) -> ScriptArgument {
+        if let times, times.lease == lease, times.maximumWaiters == maximumWaiters { return times.arguments }
+        var arguments: [ScriptArgument] = [.number(lease.wholeMilliseconds)]
+        if let maximumWaiters {
+            arguments.append(.number(WaitingStateMachine.registration(lease: lease).wholeMilliseconds))
+            arguments.append(.number(Int64(maximumWaiters)))
+        }
+        let encoded = ScriptArgument.encoded(arguments)
+        self.times = (lease, maximumWaiters, encoded)
+        return encoded
+    }
+
+    /// Whether the timer loop sleeps longer than it may.
+    mutating func needsPoke() -> Bool {
+        guard let next = self.waiting.nextWakeup() else { return false }
+        return self.alarmSetFor.map { next < $0 } ?? true
+    }
+}
+
+extension Duration {
+    /// Rounded up: a lease is never shorter on the server than the client believes.
+    var wholeMilliseconds: Int64 {
+        let (whole, rest) = self.attoseconds.quotientAndRemainder(dividingBy: 1_000_000_000_000_000)
+        return Int64(rest > 0 ? whole + 1 : whole)
+    }
+}
+
+extension RedisClient.Outcome {
+    /// It was sent, and no answer came in time.
+    var isUnanswered: Bool {
+        if case .failure(let error) = self { error.code == .outcomeUnknown } else { false }
+    }
+}

@@ -1,0 +1,73 @@
+public import DistributedLocks
+import Synchronization
+
+extension RedisLockBackend {
+    /// Releases a lock and hands it over: one round trip.
+    public func release(_ claim: LockClaim) async throws(LockError) -> ReleaseReply {
+        self.ended(claim.attempt)
+        let reply = try await self.call(
+            self.scripts.release,
+            key: try self.configuration.key(of: claim.name),
+            [self.owner(of: claim)],
+            deadline: self.deadline(nil),
+            inAnyCase: true
+        )
+        self.releaseScriptIsKnown(on: reply.connection)
+        return try self.releaseAnswered(reply)
+    }
+
+    private func releaseAnswered(_ reply: RedisReply) throws(LockError) -> ReleaseReply {
+        switch reply.value.int {
+        case 1: return .released
+        case 0: return .notHeld
+        default: throw .strangeReply(.release)
+        }
+    }
+
+    /// After a longer hold a release waits for its answer: beside that time it costs little, and it tells whether a server that
+    /// forgets things, as a restarted one does, still knew of the lock.
+    static var longestHoldWithoutAnswer: Duration { .milliseconds(10) }
+
+    /// The requests of a connection are carried out in their order, so what this client asks next comes after the release,
+    /// and leaves in the same write. As long as the server knows the script: its text would come after what was sent meanwhile.
+    public func releaseInOrder(
+        _ claim: LockClaim,
+        heldFor: Duration,
+        ended: @escaping @Sendable (Result<ReleaseReply, LockError>) -> Void
+    ) -> Bool {
+        guard heldFor <= Self.longestHoldWithoutAnswer, let key = try? self.configuration.key(of: claim.name)
+        else { return false }
+        let suffix = self.state.withLock { state -> [UInt8]? in
+            guard let connection = state.releaseScriptIsKnownOn, state.connection == connection else { return nil }
+            state.waiting.ended(claim.attempt)
+            return state.suffixes.bytes(of: claim.owner.metadata)
+        }
+        guard let suffix else { return false }
+        let owner = ScriptArgument.owner(claim.owner.secret, suffix: suffix)
+        let deadline = self.deadline(nil)
+        self.client.submit(
+            self.scripts.release.command(key: key, [owner]), deadline: deadline, isUrgent: false
+        ) { ended(self.releaseEnded($0)) }
+        return true
+    }
+
+    private func releaseEnded(_ result: RedisClient.Outcome) -> Result<ReleaseReply, LockError> {
+        do throws(LockError) {
+            switch result {
+            case .success(let reply):
+                return .success(try self.releaseAnswered(reply))
+            case .failure(let error):
+                _ = self.isElsewhere(error, self.client)
+                throw LockError(error, calling: self.scripts.release)
+            }
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func releaseScriptIsKnown(on connection: RedisConnectionID) {
+        self.state.withLock { state in
+            if state.connection == connection { state.releaseScriptIsKnownOn = connection }
+        }
+    }
+}

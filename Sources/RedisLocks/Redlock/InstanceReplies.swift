@@ -1,0 +1,177 @@
+import DistributedLocks
+import NIOCore
+
+/// What instance-acquire.lua answers.
+struct InstanceAcquireReply: Equatable, Sendable {
+    enum Outcome: Equatable, Sendable {
+        case granted
+        case busy(holder: String)
+        /// Empty: nobody holds it there.
+        case behind(holder: String)
+        case tooFarAhead
+        /// It has restarted, or is not open: look who it is.
+        case anotherNode
+    }
+
+    var outcome: Outcome
+    var told: RedlockRoundStateMachine.Told?
+
+    /// `nil` if it is no answer of ours.
+    init?(_ value: RESPValue) {
+        if value.int == 1 {
+            self.outcome = .granted
+            return
+        }
+        guard let elements = value.elements, let code = elements.first?.int else { return nil }
+        if code == -9, elements.count == 1 {
+            self.outcome = .anotherNode
+            return
+        }
+        guard elements.count == 4, let fence = elements[1].int, let time = elements[2].int,
+            let holder = elements[3].string
+        else { return nil }
+        self.told = RedlockRoundStateMachine.Told(fence: fence, time: time)
+        switch code {
+        case 0: self.outcome = .busy(holder: holder)
+        case -1: self.outcome = .behind(holder: holder)
+        case -2: self.outcome = .tooFarAhead
+        default: return nil
+        }
+    }
+}
+
+/// What instance-wait.lua answers.
+enum InstanceWaitReply: Equatable, Sendable {
+    case turn(fence: Int64)
+    /// - Parameter remaining: how long the holder's lease still lasts, if this is the next one and it ends at all.
+    case queued(place: Int, remaining: Duration?, holder: String)
+    case full(waiters: Int)
+    case anotherNode
+
+    /// `nil` if it is no answer of ours.
+    init?(_ value: RESPValue) {
+        guard let elements = value.elements, let code = elements.first?.int else { return nil }
+        switch (code, elements.count) {
+        case (1, 2):
+            guard let fence = elements[1].int else { return nil }
+            self = .turn(fence: fence)
+        case (0, 4):
+            guard let place = elements[1].int, let remaining = elements[2].int, let holder = elements[3].string else {
+                return nil
+            }
+            self = .queued(
+                place: Int(clamping: place),
+                // Not looked up, or without end; gone meanwhile is 0.
+                remaining: remaining == -3 || remaining == -1 ? nil : .milliseconds(max(remaining, 0)),
+                holder: holder
+            )
+        case (-2, 2):
+            guard let waiters = elements[1].int else { return nil }
+            self = .full(waiters: Int(clamping: waiters))
+        case (-9, 1):
+            self = .anotherNode
+        default:
+            return nil
+        }
+    }
+}
+
+/// What instance-node.lua answers.
+struct InstanceNodeReply: Equatable, Sendable {
+    /// Empty if the instance has none.
+    var policy: String
+    /// What the other scripts compare with.
+    var node: String
+    var time: Int64
+    /// Zero: it is open.
+    var opensIn: Duration
+
+    /// Nothing was ever granted there, for all that the instance knows.
+    var wasNeverOpen: Bool { self.node.isEmpty || self.node.hasSuffix(".0") }
+
+    /// `nil` if it is no answer of ours.
+    init?(_ value: RESPValue) {
+        guard let elements = value.elements, elements.count == 4, let policy = elements[0].string,
+            let node = elements[1].string, let time = elements[2].int, let left = elements[3].int, left >= 0
+        else { return nil }
+        self.policy = policy
+        self.node = node
+        self.time = time
+        self.opensIn = .milliseconds(left)
+    }
+
+    /// Tokens up to this one may have been granted there and forgotten.
+    var floor: Int64 { Int64(self.node.split(separator: " ").dropLast().last ?? "") ?? 0 }
+}
+
+/// What a server says of itself (`INFO server replication memory`), as far as it matters here.
+struct InstanceInfo: Equatable, Sendable {
+    var runID = ""
+    var role = ""
+    /// Of a replica.
+    var master = ""
+    var evictionPolicy = ""
+
+    /// `nil` if it is no such answer.
+    init?(_ value: RESPValue) {
+        guard let text = value.string else { return nil }
+        var host = ""
+        var port = ""
+        for line in text.split(whereSeparator: \.isNewline) {
+            guard let colon = line.firstIndex(of: ":") else { continue }
+            let value = String(line[line.index(after: colon)...])
+            switch line[..<colon] {
+            case "run_id": self.runID = value
+            case "role": self.role = value
+            case "master_host": host = value
+            case "master_port": port = value
+            case "maxmemory_policy": self.evictionPolicy = value
+            default: break
+            }
+        }
+        if !host.isEmpty { self.master = "\(host):\(port)" }
+        guard !self.runID.isEmpty,
+            self.runID.utf8.allSatisfy({ ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x61 && $0 <= 0x66) })
+        else { return nil }
+    }
+
+    /// Why this server cannot be an instance.
+    var objection: String? {
+        if self.role != "master" {
+            return
+                "this is a replica of \(self.master); the instances of a Redlock are masters, independent of each other"
+        }
+        // The server must not throw locks and fences away when its memory is full.
+        if !self.evictionPolicy.isEmpty, self.evictionPolicy != "noeviction" {
+            return "its maxmemory-policy is \(self.evictionPolicy), which throws locks away: it must be noeviction"
+        }
+        return nil
+    }
+}
+
+/// What a client of a Redlock is told by a message on its channel.
+enum InstanceMessage: Equatable, Sendable {
+    case turn(Waiter, fence: Int64, key: String)
+    case broken(LockOwner.Secret)
+
+    /// Whose turn it is.
+    struct Waiter: Equatable, Sendable {
+        let key: LockOwner.Secret
+        let text: String
+    }
+
+    /// `nil` if it is no message of ours.
+    init?(_ elements: [RESPValue]) {
+        guard let (words, owner) = PushedMessage.words(of: elements, maximumCount: 4) else { return nil }
+        if words.count == 4, words[0].elementsEqual("turn".utf8) {
+            guard let fence = Int64(String(decoding: words[2], as: UTF8.self)) else { return nil }
+            let waiter = Waiter(key: owner, text: String(decoding: words[1], as: UTF8.self))
+            // The name of a lock may have spaces.
+            self = .turn(waiter, fence: fence, key: String(decoding: words[3], as: UTF8.self))
+        } else if words.count == 2, words[0].elementsEqual("revoked".utf8) {
+            self = .broken(owner)
+        } else {
+            return nil
+        }
+    }
+}

@@ -1,0 +1,305 @@
+import DistributedLocks
+import LockKernel
+import NIOCore
+
+/// Claims: what is asked for, and how it ends.
+extension RedlockCore {
+    func request(_ request: AcquireRequest, _ continuation: RequestContinuation) {
+        if self.refuseIfStopped(continuation) { return }
+        let key: String
+        do throws(LockError) {
+            key = try self.check(request.claim)
+        } catch {
+            continuation.resume(returning: .failure(error))
+            return
+        }
+        if !self.wantsLocks {
+            self.wantsLocks = true
+            self.adoptUnused()
+        }
+        let attempt = request.claim.attempt
+        let claim: Claim
+        if let over = self.claims[attempt], over.machine.state == .over {
+            // Its release is out, or was not confirmed.
+            self.flushReleases()
+            self.forget(over)
+        }
+        if let known = self.claims[attempt] {
+            claim = known
+            // A caller asks again only when it has given its first question up.
+            self.answer(claim, .failure(LockError(.outcomeUnknown, "asked again")))
+        } else {
+            claim = Claim(
+                claim: request.claim,
+                key: key,
+                joinsQueue: request.joinsQueue,
+                instanceCount: self.instances.count
+            )
+            self.claims[attempt] = claim
+        }
+        claim.request = continuation
+        if let grant = claim.grant { return self.answer(claim, .success(.granted(grant))) }
+        if claim.machine.isPromised { return self.answer(claim, .success(.queued(self.place(of: claim)))) }
+        let now = self.now
+        // A little before the caller's own deadline, so that it hears why.
+        let patience = self.deadline(request.latest, now: now)
+        let answeredBy = patience - min(now.duration(to: patience) / 4, .milliseconds(250))
+        self.timers.answer(attempt, by: answeredBy, &claim.times)
+        if case .gathering = claim.machine.state {
+            if !self.outbox.hasDelayed {
+                self.begin(claim)
+            } else {
+                // Both leave in one write.
+                for instance in self.instances { instance.client.beginGathering() }
+                self.flushReleases()
+                self.begin(claim)
+                for instance in self.instances { instance.client.endGathering() }
+            }
+        }
+        self.armTimer()
+    }
+
+    private func check(_ claim: LockClaim) throws(LockError) -> String {
+        guard claim.lease <= self.configuration.longestLease else {
+            throw LockError(
+                .invalidConfiguration,
+                "a lease here is at most \(self.configuration.longestLease.brief): \(claim.lease.brief) is more"
+            )
+        }
+        if let refusal { throw refusal }
+        return try self.key(of: claim.name)
+    }
+
+    func begin(_ claim: Claim) {
+        let now = self.now
+        guard self.hasQuorum(now: now), let gate = self.firstUsable(from: claim.home) else {
+            self.gathering.insert(claim.claim.attempt)
+            return
+        }
+        let isContended = self.recent.isContended(claim.claim.name, now: now)
+        self.perform(claim.machine.ready(isContended: isContended, gate: gate), for: claim)
+    }
+
+    func perform(_ step: RedlockClaimStateMachine.Step, for claim: Claim) {
+        switch step {
+        case .none:
+            break
+        case .round(let hasTurn):
+            self.startRound(of: claim, hasTurn: hasTurn)
+        case .wait(let gate):
+            self.wait(claim, at: gate)
+        case .pause(let longest):
+            let pause = longest * Double.random(in: 0..<1, using: &self.generator)
+            self.timers.wake(claim.claim.attempt, at: self.now + pause, &claim.times)
+            self.armTimer()
+        case .gather:
+            self.gathering.insert(claim.claim.attempt)
+            self.quorumChanged()
+        case .busy(let holder):
+            self.finish(claim, .success(.busy(holders: OwnerText.holders(in: holder ?? claim.holder))))
+        case .noQuorum:
+            self.finish(claim, .failure(self.noQuorum(for: claim)))
+        case .refusedByInstances:
+            let error = self.noQuorum(for: claim)
+            self.finish(claim, .failure(LockError(.serverRefused, error.message, nodes: error.nodes)))
+        case .refuse(let reason):
+            self.finish(claim, .failure(LockError(.serverRefused, reason)))
+        }
+    }
+
+    // MARK: Waiting
+
+    private func wait(_ claim: Claim, at gate: Int) {
+        let attempt = claim.claim.attempt
+        let instance = self.instances[gate]
+        self.register(claim, at: instance)
+        let arguments: [ScriptArgument] = [
+            .text(instance.machine.node), self.owner(claim.claim.owner.secret, of: claim.claim),
+            .number(WaitingStateMachine.registration(lease: claim.claim.lease).wholeMilliseconds),
+            claim.reservation ?? .number(1_000),
+            .number(Int64(self.configuration.maximumWaitersPerLock)),
+        ]
+        let deadline = self.now + self.configuration.timeout(lease: claim.claim.lease)
+        self.submit(
+            .instanceWait,
+            to: instance,
+            key: claim.key,
+            arguments,
+            deadline: deadline,
+            // If a round has begun meanwhile, its request is out: the text would come after it, and join the queue once more.
+            isWanted: { self.claims[attempt] === claim && claim.machine.state == .queued(gate: gate) }
+        ) { result in
+            guard self.claims[attempt] === claim else { return }
+            self.waited(claim, at: instance, result)
+        }
+    }
+
+    private func waited(_ claim: Claim, at instance: Instance, _ result: Exchange) {
+        let attempt = claim.claim.attempt
+        var answer = RedlockClaimStateMachine.WaitAnswer.failed
+        switch result {
+        case .failure(let error):
+            self.heard(error, from: instance)
+            if error.code == .refused { answer = .refused }
+        case .success(let reply):
+            self.answered(instance, reply)
+            switch InstanceWaitReply(reply.value) {
+            case .turn(let fence):
+                self.told(fence, to: claim)
+                answer = .turn
+            case .queued(let place, let remaining, let holder):
+                claim.holder = holder
+                self.recent.contended(claim.claim.name, now: self.now)
+                if claim.machine.state == .queued(gate: instance.index) {
+                    // The next one looks when the holder's lease must have passed: the holder may have died.
+                    let usual = WaitingStateMachine.touchInterval(lease: claim.claim.lease)
+                    let next = remaining.map { min(usual, $0 + .milliseconds(1)) } ?? usual
+                    self.timers.wake(attempt, at: self.now + next, &claim.times)
+                    self.armTimer()
+                }
+                let answer = RedlockClaimStateMachine.WaitAnswer.queued(isFirst: place == 0)
+                self.perform(claim.machine.waitAnswered(answer, from: instance.index, gate: nil), for: claim)
+                if claim.request != nil, claim.machine.isPromised {
+                    self.answer(claim, .success(.queued(self.place(of: claim, ahead: place))))
+                }
+                return
+            case .full(let waiters): answer = .full(waiters)
+            case .anotherNode:
+                instance.machine.foundAnotherNode()
+                self.look(instance)
+            case nil: break
+            }
+        }
+        let step = claim.machine.waitAnswered(answer, from: instance.index, gate: self.gate(of: claim))
+        self.perform(step, for: claim)
+    }
+
+    /// The token has to be above this fence. Unless it is wild: so far ahead of the clock that nobody would grant it.
+    func told(_ fence: Int64, to claim: Claim) {
+        guard let time = self.times.estimate(now: self.now), fence <= time + self.skew
+        else {
+            return
+        }
+        claim.lowestToken = max(claim.lowestToken, fence)
+    }
+
+    func turn(_ claim: Claim, at index: Int) {
+        let instance = self.instances[index]
+        // It must not vote before it is known who it is. And who needs no turn any more gives it back.
+        guard instance.machine.isOpen, claim.machine.isTrying else { return self.leaveQueue(claim, on: instance) }
+        if let round = claim.round {
+            // The round goes on where it was refused before.
+            if round.machine.turn(index) { self.ask(instance, round, claim) }
+            return
+        }
+        self.timers.stopWaking(claim.claim.attempt, &claim.times)
+        self.perform(claim.machine.turn(), for: claim)
+    }
+
+    func place(of claim: Claim, ahead: Int? = nil) -> QueuePlace {
+        QueuePlace(waitersAhead: ahead, holders: OwnerText.holders(in: claim.holder))
+    }
+
+    // MARK: Time
+
+    func wakeUp(_ attempt: AttemptID, now: Instant) {
+        // What was done for another one that was due may have set it anew.
+        guard let claim = self.claims[attempt], claim.times.wokeUp(now: now) else { return }
+        if let round = claim.round {
+            self.perform(round.machine.timeIsOver(), round, claim)
+        } else {
+            self.perform(claim.machine.timerFired(gate: self.gate(of: claim)), for: claim)
+        }
+    }
+
+    /// It was released, and no quorum has confirmed it: its keys have ended by now.
+    func hasEnded(_ attempt: AttemptID, now: Instant) {
+        guard let claim = self.claims[attempt], claim.times.ended(now: now) else { return }
+        self.forget(claim)
+    }
+
+    func patienceIsOver(_ attempt: AttemptID, now: Instant) {
+        guard let claim = self.claims[attempt], claim.times.patienceEnded(now: now) else { return }
+        guard claim.request != nil else { return }
+        if claim.machine.patienceIsOver() {
+            self.answer(claim, .success(.queued(self.place(of: claim))))
+        } else {
+            self.finish(claim, .failure(self.refusal ?? self.noQuorum(for: claim)))
+        }
+    }
+
+    func requestCancelled(_ attempt: AttemptID) {
+        guard let claim = self.claims[attempt], claim.request != nil else { return }
+        if claim.machine.state == .gathering {
+            self.finish(claim, .failure(LockError(.cancelled, "cancelled before it was sent")))
+        } else {
+            self.answer(claim, .failure(LockError(.outcomeUnknown, "cancelled while it was out")))
+        }
+    }
+
+    // MARK: Ends
+
+    func answer(_ claim: Claim, _ reply: @autoclosure () -> Result<AcquireReply, LockError>) {
+        self.timers.answered(claim.claim.attempt, &claim.times)
+        guard let request = claim.request else { return }
+        claim.request = nil
+        request.resume(returning: reply())
+    }
+
+    /// A claim ends without a grant: nothing of it is left.
+    func finish(_ claim: Claim, _ reply: Result<AcquireReply, LockError>) {
+        self.forget(claim)
+        self.leave(claim)
+        if claim.request == nil, case .failure(let error) = reply {
+            // Its caller was told that it waits.
+            self.tell(.failed(claim.claim.attempt, error))
+        }
+        self.answer(claim, reply)
+    }
+
+    func forget(_ claim: Claim) {
+        let attempt = claim.claim.attempt
+        claim.machine.ended()
+        // It may have been asked for anew since then.
+        if self.claims[attempt] === claim {
+            self.claims[attempt] = nil
+            if claim.isWaiter { self.waiters[claim.claim.owner.secret] = nil }
+        }
+        if !self.gathering.isEmpty { self.gathering.remove(attempt) }
+        self.timers.forget(attempt, &claim.times)
+        // A round has its claim.
+        claim.won = nil
+    }
+
+    /// Takes back what a claim may have on the instances, apart from a lock that it holds.
+    func leave(_ claim: Claim) {
+        if let round = claim.round {
+            claim.round = nil
+            _ = round.machine.timeIsOver()
+            self.giveUp(round, claim)
+        }
+        for index in claim.registered { self.leaveQueue(claim, on: self.instances[index]) }
+        claim.registered = []
+    }
+
+    /// From now on the claim may stand in the queue of this instance, which names it when it is its turn.
+    func register(_ claim: Claim, at instance: Instance) {
+        claim.registered.insert(instance.index)
+        guard !claim.isWaiter else { return }
+        claim.isWaiter = true
+        self.waiters[claim.claim.owner.secret] = claim.claim.attempt
+    }
+
+    func leaveQueue(_ claim: Claim, on instance: Instance) {
+        claim.registered.remove(instance.index)
+        let release = Release(
+            claim.key,
+            owner: nil,
+            waiter: self.owner(claim.claim.owner.secret, of: claim.claim),
+            reservation: claim.reservation,
+            lasts: WaitingStateMachine.registration(lease: claim.claim.lease),
+            core: self
+        )
+        self.send(release, to: instance)
+    }
+}

@@ -1,0 +1,239 @@
+import DistributedLocks
+import LockKernel
+import Logging
+import NIOCore
+
+extension RedlockCore {
+    /// One instance, as this client sees it.
+    final class Instance {
+        let index: Int
+        let name: String
+        let client: RedisClient
+        var machine = RedlockInstanceStateMachine()
+        /// What has to be released there as soon as it can be reached: owners of rounds whose outcome is not known.
+        var leftovers = Leftovers<Release>()
+        /// The one of them that is tried again although the instance has refused it.
+        var probe: Release?
+        /// What it is asked with every time, while it is open: its node, as a bulk string.
+        var nodeArgument = ByteBuffer()
+        var isConnected = false
+        /// What was logged of it last.
+        var loggedRefusal: RedlockInstanceStateMachine.Refusal?
+        /// How many times somebody has looked at it: late answers of earlier looks are of no interest.
+        var looks = 0
+        /// What was found, when nothing but looking was asked for.
+        var found: InstanceNodeReply?
+
+        init(index: Int, name: String, client: RedisClient) {
+            self.index = index
+            self.name = name
+            self.client = client
+        }
+
+        /// Why it cannot be asked now; `nil` if it can.
+        func reason(now: BootInstant) -> String? {
+            guard let reason = self.machine.reason(now: now) else { return nil }
+            // As long as the first attempt goes on, the connection knows more.
+            return self.machine.isUntried ? self.client.silence ?? reason : reason
+        }
+    }
+
+    // MARK: Connections
+
+    func connected(_ index: Int) {
+        let instance = self.instances[index]
+        instance.isConnected = true
+        instance.machine.connected()
+        self.introduce(instance)
+        // So that the server knows the script before it is needed: the text of a release that is not known would come after the
+        // requests that were sent meanwhile. It releases nothing.
+        self.submit(
+            .instanceRelease, to: instance, key: "dlock.node", [.text("")], deadline: self.deadline(nil)
+        ) { _ in }
+        self.releaseLeftovers(of: instance)
+    }
+
+    /// Asks an instance who it is.
+    func introduce(_ instance: Instance) {
+        instance.looks += 1
+        let look = instance.looks
+        self.send(RedisCommand("INFO", "server", "replication", "memory"), to: instance) { result in
+            guard instance.looks == look else { return }
+            self.introduced(instance, result)
+        }
+    }
+
+    private func introduced(_ instance: Instance, _ result: Exchange) {
+        let reply: RedisReply
+        switch result {
+        case .success(let success): reply = success
+        case .failure(let error): return self.lookFailed(instance, error)
+        }
+        guard let info = InstanceInfo(reply.value) else {
+            instance.machine.lookFailed("its answer to INFO makes no sense", isRefusal: true, now: self.now)
+            return self.settled()
+        }
+        guard instance.machine.introduced(info, now: self.now) else { return self.settled() }
+        for other in self.instances where other !== instance && other.machine.runID == info.runID {
+            // Unless the other one was that server before, and is another one now.
+            guard other.isConnected else { continue }
+            instance.machine.isTwin(of: other.name, now: self.now)
+            return self.settled()
+        }
+        self.look(instance)
+    }
+
+    /// Looks at the node of an instance.
+    func look(_ instance: Instance, adopting: Bool = false) {
+        instance.looks += 1
+        let look = instance.looks
+        self.askNode(of: instance, self.onlyLooks ? "look" : adopting ? "adopt" : "check") { result in
+            guard instance.looks == look else { return }
+            self.looked(instance, result)
+        }
+    }
+
+    /// - Parameter mode: what to do about the node: see Scripts/instance-node.lua.
+    func askNode(of instance: Instance, _ mode: String, then: @escaping (Exchange) -> Void) {
+        self.submit(
+            .instanceNode,
+            to: instance,
+            key: "dlock.node",
+            [
+                .text(instance.machine.runID), .text(self.policy),
+                .number(self.configuration.closedTime.wholeMilliseconds), .number(self.skew), .text(mode),
+            ],
+            deadline: self.deadline(nil),
+            then: then
+        )
+    }
+
+    private func looked(_ instance: Instance, _ result: Exchange) {
+        let reply: RedisReply
+        switch result {
+        case .success(let success): reply = success
+        case .failure(let error): return self.lookFailed(instance, error, calling: .instanceNode)
+        }
+        guard let node = InstanceNodeReply(reply.value) else {
+            instance.machine.lookFailed("its answer makes no sense", isRefusal: true, now: self.now)
+            return self.settled()
+        }
+        instance.found = node
+        self.times.told(node.time, by: instance.index, sentAt: reply.sentAt)
+        instance.machine.looked(node, policy: self.policy, now: self.now)
+        instance.nodeArgument.clear()
+        instance.nodeArgument.writeRESPBulk(instance.machine.node)
+        self.settled()
+    }
+
+    /// Gives new instances this client's policy. It does so only when it has reached a quorum, these among them, of which none has
+    /// another one: a client with a wrong policy must not give it to an instance that has lost its data.
+    func adoptUnused() {
+        let unused = self.instances.filter(\.machine.isUnused)
+        guard !unused.isEmpty, self.wantsLocks, !self.onlyLooks, self.isSettled else { return }
+        let ours = self.instances.count(where: \.machine.hasOurPolicy)
+        let isDisputed = self.instances.contains { $0.machine.refusal?.isPolicy == true }
+        // Where a quorum has this client's policy, the instance with another one is the wrong one.
+        guard (isDisputed ? ours : ours + unused.count) >= self.configuration.quorum else { return }
+        for instance in unused {
+            instance.machine.isAdopted()
+            self.look(instance, adopting: true)
+        }
+    }
+
+    /// Once for each instance, until something else is wrong with it.
+    func logRefusals() {
+        for instance in self.instances {
+            guard let refusal = instance.machine.refusal, refusal != instance.loggedRefusal else { continue }
+            instance.loggedRefusal = refusal
+            self.logger.warning(
+                "an instance cannot be used",
+                metadata: ["redlock.instance": "\(instance.name)", "redlock.reason": "\(refusal.reason)"])
+        }
+    }
+
+    private func lookFailed(_ instance: Instance, _ error: RedisError, calling script: RedisScript? = nil) {
+        let described = script.map { LockError(error, calling: $0) } ?? LockError(error)
+        instance.machine.lookFailed(
+            described.message,
+            isRefusal: error.code == .refused && described.code == .serverRefused
+                && !error.isPassingRefusal,
+            now: self.now
+        )
+        self.settled()
+    }
+
+    /// A connection has ended, or none could be made.
+    func disconnected(_ index: Int, _ error: RedisError) {
+        let instance = self.instances[index]
+        instance.looks += 1
+        instance.isConnected = false
+        instance.machine.disconnected(error.reason, isRefusal: error.code == .unusableServer)
+        self.cannotBeAsked(index)
+    }
+
+    /// What an instance has not done, it may not do for others either.
+    func heard(_ error: RedisError, from instance: Instance) {
+        if error.code == .outcomeUnknown {
+            instance.machine.wasLate()
+            // The connection may lead nowhere, while a new one would not.
+            instance.client.reconnectIfSilent(for: max(self.configuration.instanceTimeout, Self.shortestSilence))
+        }
+        self.refused(error, by: instance)
+        // A master no more: the next connection finds out what it is.
+        if error.isNoMaster, let connection = error.connection {
+            instance.client.reconnect(connection, error.reason)
+        }
+    }
+
+    private static let shortestSilence: Duration = .milliseconds(250)
+
+    /// An instance that answers and refuses is done without until it does again what it is asked.
+    private func refused(_ error: RedisError, by instance: Instance) {
+        let isPassing = error.isPassingRefusal
+        // One that refuses for good is told of where there is no quorum without it.
+        guard isPassing || error.isPermission && self.openCount > self.configuration.quorum,
+            instance.machine.refusedToWrite(LockError(error).message, isPassing: isPassing, now: self.now)
+        else { return }
+        self.logger.warning(
+            "an instance refuses what it is asked; it is done without until it does not",
+            metadata: ["redlock.instance": "\(instance.name)", "redis.error": "\(error.message)"])
+        // Not in the middle of what was answered.
+        let core = NIOLoopBound(self, eventLoop: self.eventLoop)
+        let index = instance.index
+        self.eventLoop.execute { core.value.cannotBeAsked(index) }
+    }
+
+    /// Those who wait there go elsewhere. They keep their places: they are left when they are not needed any more.
+    private func cannotBeAsked(_ index: Int) {
+        for claim in self.claims.values {
+            self.perform(claim.machine.lost(index, gate: self.gate(of: claim)), for: claim)
+        }
+        self.settled()
+    }
+
+    func pushed(_ elements: [RESPValue], from index: Int) {
+        guard let message = InstanceMessage(elements) else { return }
+        switch message {
+        case .turn(let waiter, let fence, let key):
+            guard let attempt = self.waiters[waiter.key], let claim = self.claims[attempt] else {
+                // Nobody wants it any more: the next one is not to be kept waiting.
+                let release = Release(
+                    key, owner: nil, waiter: .text(waiter.text), reservation: nil, lasts: .seconds(1), core: self
+                )
+                return self.send(release, to: self.instances[index])
+            }
+            self.told(fence, to: claim)
+            self.turn(claim, at: index)
+        case .broken(let owner):
+            guard let claim = self.claims.values.first(where: { $0.owner == owner }) else { return }
+            self.tell(.lost(claim.claim.attempt, .broken))
+        }
+    }
+}
+
+extension RedisClientState {
+    var isConnected: Bool {
+        if case .connected = self { true } else { false }
+    }
+}

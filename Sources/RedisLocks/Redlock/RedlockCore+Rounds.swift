@@ -1,0 +1,183 @@
+import DistributedLocks
+import LockKernel
+import NIOCore
+
+/// Rounds: what is asked of all instances, and what comes of it.
+extension RedlockCore.Claim {
+    /// Whether this round is under way, or was granted and is still held.
+    func isOf(_ round: RedlockCore.Round) -> Bool {
+        self.round === round || self.won === round && self.machine.state == .held
+    }
+}
+
+extension RedlockCore {
+    func startRound(of claim: Claim, hasTurn: Bool) {
+        let now = self.now
+        let timeout = self.configuration.timeout(lease: claim.claim.lease)
+        let time = self.times.estimate(now: now) ?? 1
+        let instances = self.instances
+        var reasons: [String?] = []
+        var isLate: [Bool] = []
+        reasons.reserveCapacity(instances.count)
+        isLate.reserveCapacity(instances.count)
+        // Of instances that have been open for a short time; the others' are below the clock. A wild one is left out.
+        var floor: Int64 = 0
+        for instance in instances {
+            let isOpen = instance.machine.isOpen
+            reasons.append(isOpen ? nil : instance.machine.reason(now: now))
+            isLate.append(instance.machine.isLate)
+            let own = instance.machine.floor
+            if isOpen, own > floor, own <= time + self.skew { floor = own }
+        }
+        let round = Round(
+            RedlockRoundStateMachine(
+                instances: reasons,
+                isLate: isLate,
+                token: max(claim.lowestToken + 1, self.recent[claim.claim.name].token + 1, floor + 1, time),
+                lease: claim.claim.lease,
+                minimumValidity: claim.claim.lease / 2,
+                failsEarly: claim.machine.joinsQueue,
+                startedAt: now
+            ),
+            of: claim,
+            owner: LockOwner.Secret(using: &self.generator),
+            deadline: now + timeout,
+            hasTurn: hasTurn,
+            core: self
+        )
+        claim.round = round
+        self.timers.wake(claim.claim.attempt, at: round.deadline, &claim.times)
+        for instance in instances where round.machine.isAsked(instance.index) {
+            // A connection may be found lost while it is written to, and with it the round.
+            guard claim.round === round else { break }
+            self.ask(instance, round, claim)
+        }
+        if hasTurn { self.armTimer() }
+    }
+
+    func ask(_ instance: Instance, _ round: Round, _ claim: Claim) {
+        guard round.mayAsk(instance) else {
+            // As its script would answer.
+            let told = RedlockRoundStateMachine.Told(fence: instance.machine.floor, time: 0)
+            return self.take(.behind(holder: ""), told: told, from: instance, round, claim)
+        }
+        if round.isQueued { self.register(claim, at: instance) }
+        round.submit(to: instance)
+    }
+
+    func answered(_ instance: Instance, _ round: Round, _ claim: Claim, _ result: Exchange) {
+        let answer: RedlockRoundStateMachine.Answer
+        var told: RedlockRoundStateMachine.Told?
+        switch result {
+        case .failure(let error):
+            self.heard(error, from: instance)
+            let reason = LockError(error, calling: .instanceAcquire).message
+            answer = error.isLastingRefusal ? .refused(reason) : .failed(reason)
+        case .success(let reply):
+            self.answered(instance, reply)
+            guard let acquired = InstanceAcquireReply(reply.value) else {
+                answer = .failed("its answer makes no sense")
+                break
+            }
+            told = acquired.told
+            if let told { self.times.told(told.time, by: instance.index, sentAt: reply.sentAt) }
+            switch acquired.outcome {
+            case .granted:
+                // The same script took it out of the queue there, unless it has been asked for again since then.
+                if round.hasTurn, claim.isOf(round) { claim.registered.remove(instance.index) }
+                answer = .granted
+            case .behind(let holder): answer = .behind(holder: holder)
+            case .tooFarAhead: answer = .tooFarAhead
+            case .anotherNode:
+                answer = .failed("not open: it has restarted")
+                instance.machine.foundAnotherNode()
+                self.look(instance)
+            case .busy(let holder):
+                claim.holder = holder
+                answer = .busy(holder: holder, isQueued: round.isQueued)
+            }
+        }
+        self.take(answer, told: told, from: instance, round, claim)
+    }
+
+    private func take(
+        _ answer: RedlockRoundStateMachine.Answer,
+        told: RedlockRoundStateMachine.Told?,
+        from instance: Instance,
+        _ round: Round,
+        _ claim: Claim
+    ) {
+        let action = round.machine.answered(instance.index, answer, told: told, now: self.now)
+        guard claim.round === round else {
+            // The lock was granted by others before this one said that the round is queued.
+            if claim.machine.state == .held, claim.registered.contains(instance.index) {
+                self.leaveQueue(claim, on: instance)
+            }
+            return
+        }
+        self.perform(action, round, claim)
+    }
+
+    func perform(_ action: RedlockRoundStateMachine.Action, _ round: Round, _ claim: Claim) {
+        switch action {
+        case .none:
+            break
+        case .granted(let validUntil, _):
+            claim.round = nil
+            self.granted(claim, round, validUntil: validUntil)
+        case .failed:
+            claim.round = nil
+            self.failed(claim, round)
+        }
+    }
+
+    private func granted(_ claim: Claim, _ round: Round, validUntil: Instant) {
+        guard let token = FencingToken(rawValue: round.machine.token) else { preconditionFailure("a token of 0") }
+        let attempt = claim.claim.attempt
+        claim.machine.granted()
+        claim.won = round
+        self.timers.stopWaking(attempt, &claim.times)
+        self.timers.answered(attempt, &claim.times)
+        self.recent.granted(claim.claim.name, token: token.rawValue)
+        if round.hasTurn { self.recent.contended(claim.claim.name, now: self.now) }
+        // Where it waited and is not needed any more. Where an answer is out, the grant takes it out of the queue.
+        for index in claim.registered where !round.machine.isOutstanding(index) {
+            self.leaveQueue(claim, on: self.instances[index])
+        }
+        let grant = LockGrant(token: token, tokenDomain: .clock, validity: validUntil)
+        claim.grant = grant
+        if claim.request != nil {
+            self.answer(claim, .success(.granted(grant)))
+        } else {
+            self.tell(.granted(attempt, grant))
+        }
+    }
+
+    private func failed(_ claim: Claim, _ round: Round) {
+        self.timers.stopWaking(claim.claim.attempt, &claim.times)
+        self.giveUp(round, claim)
+        self.told(round.machine.nextToken() - 1, to: claim)
+        let failure = round.machine.failure
+        claim.failures = failure.reasons
+        if failure.isBusy { self.recent.contended(claim.claim.name, now: self.now) }
+        self.perform(claim.machine.roundFailed(failure, gate: self.gate(of: claim)), for: claim)
+    }
+
+    /// An instance has answered. Only an answer that came in time shows that it is not late any more.
+    func answered(_ instance: Instance, _ reply: RedisReply) {
+        guard instance.machine.isLate else { return }
+        if reply.sentAt.duration(to: self.now) <= self.configuration.instanceTimeout { instance.machine.wasPrompt() }
+    }
+
+    /// Releases a lost round wherever it may have been granted, also where no answer has come.
+    func giveUp(_ round: Round, _ claim: Claim) {
+        let release = Release(
+            claim.key,
+            owner: self.owner(round.owner, of: claim.claim),
+            reservation: claim.reservation,
+            lasts: claim.claim.lease,
+            core: self
+        )
+        for instance in self.instances where round.machine.mayHold(instance.index) { self.send(release, to: instance) }
+    }
+}

@@ -1,0 +1,60 @@
+import Foundation
+import TestKit
+import Testing
+
+/// dlock against five independent redis-servers.
+@Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(2)))
+struct RedlockToolTests {
+    @Test func `init, run, status and break work on a URL, with one instance killed in the middle`() async throws {
+        try await RedlockServers.withServers { servers async throws in
+            try await Shell.with { shell async throws in
+                let pid = servers[0].pid
+                let output = try await shell.run(
+                    """
+                    export DLOCK_BACKEND=\(servers.url)
+                    $D init; echo $?
+                    $D init; echo $?
+                    $D run a -- sh -c 'echo token $DLOCK_FENCING_TOKEN $DLOCK_TOKEN_DOMAIN'
+                    $D run a -- sh -c 'kill -9 \(pid); $D status a; DLOCK_HELD= $D run --no-wait a -- true; echo busy $?'
+                    $D run a -- sh -c 'echo token $DLOCK_FENCING_TOKEN $DLOCK_TOKEN_DOMAIN'
+                    $D status --json a | grep -c 127.0.0.1; $D break --yes a; echo not held $?
+                    $D run --wait 2s --backend redlock://127.0.0.1:1,127.0.0.1:2,127.0.0.1:3 a -- true; echo down $?
+                    $D run --backend redlock://127.0.0.1:1,127.0.0.1:2 a -- true; echo two $?
+                    """
+                )
+                let lines = output.out.split(separator: "\n").map(String.init)
+                #expect(output.out.hasPrefix("5 instances are open\n0\n64\n"), "\(output.out) \(output.error)")
+                let tokens = lines.filter { $0.hasPrefix("token ") && $0.hasSuffix(" clock") }
+                    .compactMap { Int64($0.split(separator: " ")[1]) }
+                try #require(tokens.count == 2, "\(output.out) \(output.error)")
+                #expect(tokens[0] < tokens[1])
+                #expect(lines.contains { $0.contains("held by pid") && $0.hasPrefix("a:") })
+                // Each instance has a line of its own, the dead one with its reason.
+                for server in servers.servers {
+                    #expect(lines.contains { $0.hasPrefix("  127.0.0.1:\(server.port): ") }, "\(output.out)")
+                }
+                #expect(lines.contains("busy 75"))
+                #expect(lines.contains("not held 1"))
+                #expect(lines.contains("down 69"))
+                #expect(lines.contains("two 64"))
+                #expect(output.error.contains("127.0.0.1:1: "))
+            }
+        }
+    }
+
+    @Test func `a command is stopped when the lock's quorum is gone`() async throws {
+        try await RedlockServers.withServers(3) { servers async throws in
+            try await Shell.with { shell async throws in
+                let pids = [servers[0].pid, servers[1].pid]
+                let output = try await shell.run(
+                    """
+                    export DLOCK_BACKEND=\(servers.url)
+                    $D init
+                    $D run --lease 2s a -- sh -c 'kill -9 \(pids[0]) \(pids[1]); sleep 60'; echo lost $?
+                    """
+                )
+                #expect(output.out.contains("lost 79"), "\(output.out) \(output.error)")
+            }
+        }
+    }
+}
