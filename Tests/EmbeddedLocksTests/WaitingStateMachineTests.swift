@@ -84,6 +84,27 @@ import Testing
         #expect(machine.foundGone(claims[3].attempt).looks.isEmpty)
     }
 
+    @Test(arguments: [true, false])
+    func `whose request or look is being done when another has lost its place looks once more`(isLook: Bool) throws {
+        var machine = WaitingStateMachine(own: Self.own)
+        let (gone, other) = (try Self.claim(1), try Self.claim(2))
+        let behind = Self.place(2, behind: Self.own, holder: Self.other)
+        _ = machine.requested(gone)
+        _ = machine.placed(
+            gone.attempt, Self.place(1, behind: nil, holder: Self.other), leaseEnd: now + .seconds(5), now: now)
+        _ = machine.requested(other)
+        if isLook {
+            _ = machine.placed(other.attempt, behind, leaseEnd: now + .seconds(5), now: now)
+            #expect(machine.noticed(other.attempt) != nil)
+        }
+        // What it has read of the file may be from before.
+        #expect(machine.foundGone(gone.attempt).looks.isEmpty)
+        let late = machine.placed(other.attempt, behind, leaseEnd: now + .seconds(5), now: now)
+        #expect(late.look?.claim.attempt == other.attempt)
+        let last = machine.placed(other.attempt, behind, leaseEnd: now + .seconds(5), now: now)
+        #expect(last.look == nil)
+    }
+
     @Test func `a lost place concerns those alone that wait for the same lock`() throws {
         var machine = WaitingStateMachine(own: Self.own)
         let (gone, other) = (try Self.claim(1), try Self.claim(2, of: "b"))

@@ -10,7 +10,8 @@ import LockKernel
 ///
 /// A claim watches its predecessor's client: the waiter ahead, or the holder if there is none. If that is this client
 /// itself, there is nothing to watch: it tells itself. But what it would tell may have been told by others meanwhile, and
-/// not have arrived: so these look, too, after a long while, and all at once when one of them has lost its place.
+/// not have arrived: so these look, too, after a long while, and all at once when one of them has lost its place. For one
+/// whose request or look is being done just then, that may have read the file before: it looks once more when it is done.
 struct WaitingStateMachine: Sendable {
     private enum State: Sendable {
         case requesting(noticed: Bool)
@@ -25,6 +26,8 @@ struct WaitingStateMachine: Sendable {
         var watches: ParticipantID?
         /// When to look without being told.
         var lookAt: BootInstant?
+        /// How many claims had lost their place when its request or look began.
+        var lostPlacesBefore: UInt64
     }
 
     /// A look at the file.
@@ -49,6 +52,8 @@ struct WaitingStateMachine: Sendable {
     /// The claims in the state *waiting*, by the lock that they wait for.
     private var waiting: [LockName: Set<AttemptID>] = [:]
     private var timers = Deadlines()
+    /// How many claims have lost their place so far.
+    private var lostPlaces: UInt64 = 0
 
     /// The first waiter looks right after the holder's lease has ended. Those behind look later: they are only there in
     /// case those ahead are stopped.
@@ -73,7 +78,8 @@ struct WaitingStateMachine: Sendable {
     /// A request is about to be done. True if the same claim was requested before, with an unknown outcome.
     mutating func requested(_ claim: LockClaim) -> Bool {
         if self.entries[claim.attempt] != nil { return true }
-        self.entries[claim.attempt] = Entry(claim: claim, state: .requesting(noticed: false))
+        self.entries[claim.attempt] = Entry(
+            claim: claim, state: .requesting(noticed: false), lostPlacesBefore: self.lostPlaces)
         return false
     }
 
@@ -87,7 +93,7 @@ struct WaitingStateMachine: Sendable {
         guard var entry = self.entries[attempt] else { return PlaceAction() }
         let noticed: Bool
         switch entry.state {
-        case .requesting(let flag), .checking(let flag): noticed = flag
+        case .requesting(let flag), .checking(let flag): noticed = flag || entry.lostPlacesBefore != self.lostPlaces
         case .waiting: noticed = false
         }
         entry.place = place.place
@@ -111,6 +117,7 @@ struct WaitingStateMachine: Sendable {
         }
         if noticed {
             entry.state = .checking(noticed: false)
+            entry.lostPlacesBefore = self.lostPlaces
             action.look = Look(claim: entry.claim, place: entry.place)
         } else {
             entry.state = .waiting
@@ -136,6 +143,7 @@ struct WaitingStateMachine: Sendable {
     /// that wait for the same lock: what made this one lose its place may have passed by them, too.
     mutating func foundGone(_ attempt: AttemptID) -> (unwatch: ParticipantID?, looks: [Look]) {
         let name = self.entries[attempt]?.claim.name
+        self.lostPlaces += 1
         let unwatch = self.ended(attempt)
         guard let name, let others = self.waiting[name] else { return (unwatch, []) }
         return (unwatch, others.sorted().compactMap { self.noticed($0) })
@@ -154,6 +162,7 @@ struct WaitingStateMachine: Sendable {
             return nil
         case .waiting:
             entry.state = .checking(noticed: false)
+            entry.lostPlacesBefore = self.lostPlaces
             return Look(claim: entry.claim, place: entry.place)
         }
     }
