@@ -187,7 +187,7 @@ let package = Package(
             dependencies: [
                 "DistributedLocks", "LockKernel", "LockTransport", "LockURLs", "TestKit", "ZooKeeperLocks",
                 "test-agent",
-                nio("NIOCore"),
+                nio("NIOCore"), nio("NIOPosix"),
             ]
         ),
         .testTarget(

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Writes the public API of each library to api/MODULE.txt, a line for each declaration; with --check tells what differs from
-# what is written there. A change of the API shows in the review of its commit so.
+# Writes the public API of each library to api/MODULE.txt, a line for each declaration and each conformance; with --check tells
+# what differs from what is written there. A change of the API shows in the review of its commit so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 modules=(DistributedLocks EmbeddedLocks RedisLocks ZooKeeperLocks LockURLs LockTesting Fencing FencingGRDB FencingHummingbird)
 
-swift package --enable-all-traits dump-symbol-graph --minimum-access-level public --skip-synthesized-members >/dev/null
 graphs="$(swift build --enable-all-traits --show-bin-path)/../symbolgraph"
+# It keeps the graphs of modules that are no more.
+rm -rf "$graphs"
+swift package --enable-all-traits dump-symbol-graph --minimum-access-level public --skip-synthesized-members >/dev/null
 exec python3 - "${1:-}" "$graphs" "${modules[@]}" <<'PYTHON'
 import difflib, json, pathlib, sys
 
@@ -19,14 +21,27 @@ for module in sys.argv[3:]:
         if not file.exists():
             sys.exit(f"{file} is missing")
         owner = file.name.removesuffix(".symbols.json").partition("@")[2]
-        for symbol in json.loads(file.read_text())["symbols"]:
+        graph = json.loads(file.read_text())
+        paths = {}
+        for symbol in graph["symbols"]:
             text = "".join(part["spelling"] for part in symbol.get("declarationFragments", []))
             path = ".".join(([owner] if owner else []) + symbol["pathComponents"])
+            paths[symbol["identifier"]["precise"]] = path
             lines.add(f"{path}: {' '.join(text.split())}")
+        for relation in graph["relationships"]:
+            path = paths.get(relation["source"])
+            if relation["kind"] != "conformsTo" or path is None:
+                continue
+            other = relation.get("targetFallback") or paths.get(relation["target"], relation["target"])
+            # Follows from Sendable.
+            if other != "Swift.SendableMetatype":
+                lines.add(f"{path} conforms to {other}")
     new = sorted(lines)
     target = pathlib.Path("api") / f"{module}.txt"
     if check:
-        old = target.read_text().splitlines() if target.exists() else []
+        if not target.exists():
+            sys.exit(f"{target} is missing: run ./scripts/api.sh, and commit it")
+        old = target.read_text().splitlines()
         change = [line for line in difflib.unified_diff(old, new, lineterm="", n=0) if line[:2] not in ("--", "++", "@@")]
         if change:
             differs = True

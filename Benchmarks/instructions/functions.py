@@ -1,6 +1,6 @@
 """Counts the functions of this package that every cycle on one Redis passes through, in a debug build.
 
-    python3 functions.py [--list] DEBUG-DLOCK
+    PYTHONPATH=../peers/redis /usr/bin/python3 functions.py [--list] DEBUG-DLOCK
 
 A function counts once, however often it is called, and a closure as the function that it stands in. What is called in every
 cycle is what two runs that differ in their number of cycles alone call more often. `--list` names them.

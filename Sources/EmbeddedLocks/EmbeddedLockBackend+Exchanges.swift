@@ -86,15 +86,12 @@ extension EmbeddedLockBackend {
         return result
     }
 
-    /// Nothing is left of a claim in the file.
-    private func left(_ claim: LockClaim) { self.state.withLock { $0.inFile[claim.attempt] = nil } }
-
     /// Leaves the queue, or releases what was granted meanwhile.
     public func withdraw(_ claim: LockClaim) async throws(LockError) {
-        try await self.transactions.transaction(deadline: self.deadline(nil)) { table in
+        let found = try await self.transactions.transaction(deadline: self.deadline(nil)) { table in
             try table.withdraw(claim)
         }
-        self.left(claim)
+        self.left(claim, found: found)
         self.ended(claim.attempt)
     }
 
@@ -109,7 +106,7 @@ extension EmbeddedLockBackend {
                 try table.release(claim)
             }
         }
-        self.left(claim)
+        self.left(claim, found: wasHeld)
         return wasHeld ? .released : .notHeld
     }
 
@@ -122,6 +119,7 @@ extension EmbeddedLockBackend {
             let results = try await self.transactions.transaction(deadline: deadline, isOnQueue: true) { table in
                 try renewals.map { try table.renew($0.claim) }
             }
+            for case (let renewal, .lost) in zip(renewals, results) { self.foundGone(renewal.claim) }
             return zip(renewals, results).map { renewal, result in
                 switch result {
                 case .extended(let time):
@@ -145,7 +143,7 @@ extension EmbeddedLockBackend {
         }
         return found.map { entry in
             var status = entry.status
-            if let holder = entry.holder, self.isDead(holder) { status.holder = nil }
+            if let holder = entry.holder, self.isDead(holder) { status.holders = [] }
             return status
         }.filter { name != nil || $0.holder != nil || !$0.waiters.isEmpty }
     }

@@ -146,13 +146,9 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
             case .success(.waiting(let place)):
                 self.placed(claim.attempt, place)
             case .success(.gone):
-                let (unwatch, looks) = self.state.withLock { state in
-                    state.inFile[claim.attempt] = nil
-                    return state.waiting.foundGone(claim.attempt)
-                }
-                if let unwatch { self.unwatch(unwatch) }
+                self.state.withLock { $0.inFile[claim.attempt] = nil }
+                self.foundGone(claim)
                 self.tell(.gone(claim.attempt))
-                for look in looks { self.look(look, isOnQueue: true) }
             case .failure(let error) where error.code == .invalidConfiguration:
                 // It will be the same the next time.
                 self.ended(claim.attempt)
@@ -165,6 +161,21 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
                 if poke { self.alarm.poke() }
             }
         }
+    }
+
+    /// Nothing is left of a claim in the file.
+    ///
+    /// - Parameter found: it was this client that removed it.
+    func left(_ claim: LockClaim, found: Bool) {
+        let wasInFile = self.state.withLock { $0.inFile.removeValue(forKey: claim.attempt) != nil }
+        if wasInFile && !found { self.foundGone(claim) }
+    }
+
+    /// Another one has removed a claim from the file.
+    func foundGone(_ claim: LockClaim) {
+        let (unwatch, looks) = self.state.withLock { $0.waiting.foundGone(claim) }
+        if let unwatch { self.unwatch(unwatch) }
+        for look in looks { self.look(look, isOnQueue: true) }
     }
 
     private func tell(_ event: LockEvent) {

@@ -31,7 +31,8 @@ package struct EventLoopStore<Core>: Sendable {
 
     /// Asks, and waits for the answer.
     ///
-    /// - Parameter cancelled: called if the task is cancelled, after the question and once or twice: it has the answer given.
+    /// - Parameter cancelled: called if the task is cancelled, once or twice: after the question, and maybe before it as well. It has
+    ///   the answer given.
     @inlinable
     package func ask<Answer: Sendable>(
         isolation: isolated (any Actor)? = #isolation,

@@ -115,7 +115,7 @@ extension RedisLockConfiguration: CustomStringConvertible, CustomReflectable {
 }
 
 extension RedisLockConfiguration {
-    /// The prefixes of the keys that stand beside a lock's. See Scripts/common.lua.
+    /// The prefixes of the keys that stand beside a lock's. See Scripts/Lua/common.lua.
     static let reservedPrefixes = [
         "dlock.fence:", "dlock.queue:", "dlock.waiters:", "dlock.push:", "dlock.node", "dlock.epoch",
     ]

@@ -149,6 +149,8 @@ struct FaultTests {
                 mayEnd.withLock { $0 = true }
                 let error = await #expect(throws: LockError.self) { try await holder.value }
                 #expect(error?.code == .lost && error?.lossReason == .broken)
+                // What the body waited for has come.
+                #expect(error?.bodyOutcome?.isCompleted == true)
                 try await next.value.release()
             }
         }
@@ -224,12 +226,19 @@ struct FaultTests {
                 try await next.release()
                 let error = await #expect(throws: LockError.self) { try await hung.value }
                 #expect(error?.lossReason == .clientStopped)
+                #expect(error?.bodyOutcome?.isCompleted == true)
                 _ = await running.result
                 #expect(try await other.statusOfAll().isEmpty)
                 let late = await #expect(throws: LockError.self) { try await client.acquire("c") }
                 #expect(late?.code == .clientNotRunning)
             }
         }
+    }
+}
+
+extension LockError.BodyOutcome {
+    fileprivate var isCompleted: Bool {
+        if case .completed = self { true } else { false }
     }
 }
 

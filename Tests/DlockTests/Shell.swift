@@ -117,7 +117,9 @@ struct Shell {
         let output = try await self.run("exec \"$D\" status --json '\(name)'")
         try #require(output.status == 0, "\(output.error)")
         let report = try JSONDecoder().decode(Report.self, from: Data(output.out.utf8))
-        return try #require(report.locks.first)
+        let status = try #require(report.locks.first)
+        #expect(status.holders.map(\.token) == (status.holder.map { [$0.token] } ?? []))
+        return status
     }
 
     struct Report: Decodable { let locks: [Status] }
@@ -131,7 +133,9 @@ struct Shell {
             let token: String?
         }
         struct Waiter: Decodable { let owner: Owner? }
+        /// The first of `holders`.
         let holder: Holder?
+        let holders: [Holder]
         let waiters: [Waiter]
         let lastToken: String?
     }

@@ -73,15 +73,15 @@ import Testing
         // One of them is being looked for already.
         #expect(machine.noticed(claims[2].attempt) != nil)
         #expect(machine.noticed(claims[0].attempt) != nil)
-        let (unwatch, looks) = machine.foundGone(claims[0].attempt)
+        let (unwatch, looks) = machine.foundGone(claims[0])
         #expect(unwatch == Self.other)
         #expect(looks.map(\.claim.attempt) == [claims[1].attempt, claims[3].attempt])
         // They are all being looked for now, and each is looked for once.
-        #expect(machine.foundGone(claims[1].attempt).looks.isEmpty)
-        #expect(machine.foundGone(claims[2].attempt).looks.isEmpty)
-        #expect(machine.foundGone(claims[3].attempt).looks.isEmpty)
+        #expect(machine.foundGone(claims[1]).looks.isEmpty)
+        #expect(machine.foundGone(claims[2]).looks.isEmpty)
+        #expect(machine.foundGone(claims[3]).looks.isEmpty)
         #expect(machine.count == 0 && machine.nextWakeup() == nil)
-        #expect(machine.foundGone(claims[3].attempt).looks.isEmpty)
+        #expect(machine.foundGone(claims[3]).looks.isEmpty)
     }
 
     @Test(arguments: [true, false])
@@ -98,7 +98,7 @@ import Testing
             #expect(machine.noticed(other.attempt) != nil)
         }
         // What it has read of the file may be from before.
-        #expect(machine.foundGone(gone.attempt).looks.isEmpty)
+        #expect(machine.foundGone(gone).looks.isEmpty)
         let late = machine.placed(other.attempt, behind, leaseEnd: now + .seconds(5), now: now)
         #expect(late.look?.claim.attempt == other.attempt)
         let last = machine.placed(other.attempt, behind, leaseEnd: now + .seconds(5), now: now)
@@ -113,8 +113,21 @@ import Testing
             _ = machine.placed(
                 claim.attempt, Self.place(1, behind: nil, holder: Self.other), leaseEnd: now + .seconds(5), now: now)
         }
-        let (unwatch, looks) = machine.foundGone(gone.attempt)
+        let (unwatch, looks) = machine.foundGone(gone)
         #expect(unwatch == nil && looks.isEmpty)
+    }
+
+    @Test func `when a claim has lost what it held those look that wait for the same lock`() throws {
+        var machine = WaitingStateMachine(own: Self.own)
+        let (holder, behind, other) = (try Self.claim(1), try Self.claim(2), try Self.claim(3, of: "b"))
+        _ = machine.requested(holder)
+        #expect(machine.ended(holder.attempt) == nil)
+        for claim in [behind, other] {
+            _ = machine.requested(claim)
+            _ = machine.placed(
+                claim.attempt, Self.place(1, behind: nil, holder: Self.own), leaseEnd: now + .seconds(5), now: now)
+        }
+        #expect(machine.foundGone(holder).looks.map(\.claim.attempt) == [behind.attempt])
     }
 
     @Test func `a notice during a request or a look is not lost`() throws {

@@ -2,7 +2,7 @@
 ///
 /// - Throws: when it does not come true.
 package func eventually(
-    within limit: Duration = .seconds(20),
+    within limit: Duration = .seconds(30),
     _ what: String,
     isolation: isolated (any Actor)? = #isolation,
     file: StaticString = #fileID,

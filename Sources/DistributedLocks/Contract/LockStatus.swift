@@ -81,10 +81,7 @@ public struct LockStatus: Sendable {
     /// Who holds it: nobody, or one, as long as locks are exclusive.
     public var holders: [Holder]
     /// The first of ``holders``: who holds an exclusive lock, if anybody does.
-    public var holder: Holder? {
-        get { self.holders.first }
-        set { self.holders = newValue.map { [$0] } ?? [] }
-    }
+    public var holder: Holder? { self.holders.first }
     /// Who waits for it, the next one first. A backend may leave out those far behind: ``waiterCount`` tells how many there are.
     public var waiters: [Waiter]
     /// How many wait for it. Where `waiters` does not have them all, some of the others may have gone without a word.

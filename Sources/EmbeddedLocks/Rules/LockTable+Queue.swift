@@ -18,13 +18,13 @@ extension LockTable {
         return .waiting(try self.place(place, name: claim.name, row: row))
     }
 
-    /// Leaves the queue, or releases what was granted meanwhile.
-    func withdraw(_ claim: LockClaim) throws {
-        if try self.release(claim) { return }
+    /// Leaves the queue, or releases what was granted meanwhile. False if there was nothing of the claim.
+    func withdraw(_ claim: LockClaim) throws -> Bool {
+        if try self.release(claim) { return true }
         let find = self.statements.findWaiter
         find.bind(1, claim.name)
         find.bind(2, claim.owner.secret)
-        guard try find.step() else { return }
+        guard try find.step() else { return false }
         let place = find.int(0)
         find.reset()
         try self.removeWaiter(claim.name, place: place)
@@ -42,6 +42,7 @@ extension LockTable {
             )
             next.reset()
         }
+        return true
     }
 
     /// Removes a dead client from one lock: hands over what it held, and takes it out of the queue.

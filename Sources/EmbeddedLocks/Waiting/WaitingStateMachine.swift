@@ -10,8 +10,9 @@ import LockKernel
 ///
 /// A claim watches its predecessor's client: the waiter ahead, or the holder if there is none. If that is this client
 /// itself, there is nothing to watch: it tells itself. But what it would tell may have been told by others meanwhile, and
-/// not have arrived: so these look, too, after a long while, and all at once when one of them has lost its place. For one
-/// whose request or look is being done just then, that may have read the file before: it looks once more when it is done.
+/// not have arrived: so these look, too, after a long while, and all at once when a claim of this client has lost its place
+/// or what it held. One whose request or look is being done just then may have read the file before: it looks once more
+/// when that is done, whatever lock it waits for.
 struct WaitingStateMachine: Sendable {
     private enum State: Sendable {
         case requesting(noticed: Bool)
@@ -26,7 +27,7 @@ struct WaitingStateMachine: Sendable {
         var watches: ParticipantID?
         /// When to look without being told.
         var lookAt: BootInstant?
-        /// How many claims had lost their place when its request or look began.
+        /// ``lostPlaces`` when its request or look began.
         var lostPlacesBefore: UInt64
     }
 
@@ -52,7 +53,7 @@ struct WaitingStateMachine: Sendable {
     /// The claims in the state *waiting*, by the lock that they wait for.
     private var waiting: [LockName: Set<AttemptID>] = [:]
     private var timers = Deadlines()
-    /// How many claims have lost their place so far.
+    /// How many claims have lost their place or what they held so far.
     private var lostPlaces: UInt64 = 0
 
     /// The first waiter looks right after the holder's lease has ended. Those behind look later: they are only there in
@@ -139,13 +140,13 @@ struct WaitingStateMachine: Sendable {
         if self.waiting.values[index].isEmpty { self.waiting.remove(at: index) }
     }
 
-    /// A look found that the claim has lost its place. Returns whom nobody waits for any more, and looks for the others
-    /// that wait for the same lock: what made this one lose its place may have passed by them, too.
-    mutating func foundGone(_ attempt: AttemptID) -> (unwatch: ParticipantID?, looks: [Look]) {
-        let name = self.entries[attempt]?.claim.name
+    /// The claim has lost its place, or what it held: the file has nothing of it any more, and it was not this client that
+    /// removed it. Returns whom nobody waits for any more, and looks for the others that wait for the same lock: what was
+    /// told of them meanwhile may have been lost, too.
+    mutating func foundGone(_ claim: LockClaim) -> (unwatch: ParticipantID?, looks: [Look]) {
         self.lostPlaces += 1
-        let unwatch = self.ended(attempt)
-        guard let name, let others = self.waiting[name] else { return (unwatch, []) }
+        let unwatch = self.ended(claim.attempt)
+        guard let others = self.waiting[claim.name] else { return (unwatch, []) }
         return (unwatch, others.sorted().compactMap { self.noticed($0) })
     }
 

@@ -188,7 +188,6 @@ struct RedisConnectionStateMachine<Completion>: ~Copyable {
                 case .sendAgain(let request, let error): return .sendAgain(request, error)
                 }
             default:
-                self.slots.taken(slot)
                 return .complete(
                     completion,
                     .success(RedisReply(value: value, sentAt: slot.sentAt, connection: self.id, tag: self.tag))

@@ -48,6 +48,9 @@ struct RequestSlots<Completion> {
         } else {
             self.earliestDeadline = self.earliestDeadline.map { min($0, deadline) } ?? deadline
         }
+        if request.command.again?.hasText == true, let script = request.command.script {
+            self.texts.sent(script, number: self.answeredCount + UInt64(self.slots.count))
+        }
         self.slots.append(
             Slot(
                 id: request.id, deadline: deadline, sentAt: now, completion: request.completion,
@@ -89,29 +92,12 @@ struct RequestSlots<Completion> {
 
     // MARK: Scripts
 
-    /// The reply to the request that was taken out last is no error.
-    @inline(__always)
-    mutating func taken(_ slot: Slot) {
-        if let call = slot.call, call.again?.hasText == true, let script = call.script {
-            self.texts.answered(script, refusal: nil)
-        }
-    }
-
     /// The reply to the request that was taken out last is an error.
-    mutating func refused(_ slot: Slot, _ completion: Completion, _ error: RedisError) -> Refusal {
-        guard let call = slot.call, let script = call.script else { return .complete(completion, error) }
-        guard error.serverCode == "NOSCRIPT" else {
-            if call.again?.hasText == true { self.texts.answered(script, refusal: error) }
-            return .complete(completion, error)
-        }
-        let tries = call.again?.tries ?? 0
-        let next = self.answeredCount + UInt64(self.slots.count)
-        let withText: Bool
-        switch self.texts.unknown(script, number: self.answeredCount - 1, tries: tries, next: next) {
-        case .byHash: withText = false
-        case .withText: withText = true
-        case .no: return .complete(completion, self.texts.refusal(of: script) ?? error)
-        }
+    func refused(_ slot: Slot, _ completion: Completion, _ error: RedisError) -> Refusal {
+        guard let call = slot.call, let script = call.script, call.again?.hasText != true,
+            error.serverCode == "NOSCRIPT"
+        else { return .complete(completion, error) }
+        let withText = self.texts.takesText(script, number: self.answeredCount - 1, tries: call.again?.tries ?? 0)
         let request = RedisRequest(
             id: slot.id, command: call.again(script, withText: withText), deadline: slot.deadline,
             completion: completion)

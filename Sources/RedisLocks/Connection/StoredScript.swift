@@ -46,48 +46,32 @@ extension RedisCommand {
     }
 }
 
-/// What follows when a server does not know a script, on one connection.
+/// Who takes the text of a script to a server that does not know it, on one connection.
 ///
 /// A call that is refused for that is made again. The first one takes the text with it. Those that were sent before the text are
-/// made again by their hash, which follows it: a text is as long as forty calls. Pure.
+/// made again by their hash, which follows it: a text is as long as forty calls. One that has followed often enough takes the text
+/// itself, and hears what the server says to it. Pure.
 struct ScriptTexts {
-    enum Again: Equatable {
-        case byHash
-        case withText
-        /// It has been tried often enough.
-        case no
+    /// A text that is followed may be refused, or be forgotten again.
+    static var maximumTriesByHash: Int { 2 }
+
+    /// The numbers of the requests that had a text last.
+    private var numbers: [ObjectIdentifier: UInt64] = [:]
+
+    /// A call with the text is sent.
+    ///
+    /// - Parameter number: the request's. They count up in the order in which they are sent.
+    mutating func sent(_ script: StoredScript, number: UInt64) {
+        self.numbers[ObjectIdentifier(script)] = number
     }
 
-    private struct Text {
-        /// The number of the request that had it last.
-        var number: UInt64
-        /// Why the server has not taken it.
-        var refusal: RedisError?
-    }
-
-    /// A server may forget a script again before the call comes that follows its text.
-    static var maximumTries: Int { 3 }
-
-    private var texts: [ObjectIdentifier: Text] = [:]
-
-    /// A call was refused as the server does not know the script.
+    /// Whether a call that was refused, as the server does not know the script, takes the text when it is made again.
     ///
     /// - Parameters:
-    ///   - number: the request's, which count up in the order in which they were sent.
-    ///   - tries: how often it was made again before.
-    ///   - next: the number of the request that is made next.
-    mutating func unknown(_ script: StoredScript, number: UInt64, tries: Int, next: UInt64) -> Again {
-        guard tries < Self.maximumTries else { return .no }
-        if let text = self.texts[ObjectIdentifier(script)], text.number > number { return .byHash }
-        self.texts[ObjectIdentifier(script), default: Text(number: next)].number = next
-        return .withText
+    ///   - number: the request's.
+    ///   - tries: how often it was made again before, by its hash.
+    func takesText(_ script: StoredScript, number: UInt64, tries: Int) -> Bool {
+        guard tries < Self.maximumTriesByHash, let last = self.numbers[ObjectIdentifier(script)] else { return true }
+        return last <= number
     }
-
-    /// A call with the text was answered.
-    mutating func answered(_ script: StoredScript, refusal: RedisError?) {
-        self.texts[ObjectIdentifier(script)]?.refusal = refusal
-    }
-
-    /// Why the text was not taken, if it was not: others that wanted the script should hear that.
-    func refusal(of script: StoredScript) -> RedisError? { self.texts[ObjectIdentifier(script)]?.refusal }
 }

@@ -80,7 +80,7 @@ final class RedlockCore {
     ///
     /// - Parameters:
     ///   - command: the call, if it was encoded before.
-    ///   - isWanted: asked if the script has to be called again with its text. What has been taken back meanwhile must not come
+    ///   - isWanted: asked if the script has to be called again. What has been taken back meanwhile must not come
     ///     after that.
     func submit(
         _ script: RedisScript,
@@ -314,7 +314,7 @@ final class RedlockCore {
             self.logger.warning(
                 "locks may be left on an instance until their leases end",
                 metadata: [
-                    "redlock.instance": "\(instance.name)", "redlock.locks": "\(instance.leftovers.count)",
+                    "redlock.instance": "\(instance.name)", "redlock.locks": "\(instance.leftovers.count(at: now))",
                     "redlock.reason": "\(instance.machine.reason(now: now) ?? "it has not confirmed their release")",
                 ]
             )

@@ -57,9 +57,9 @@ struct Leftovers<Release> {
 
     init() {}
 
-    var count: Int { self.entries.count }
+    /// How many are left that have not ended by themselves.
+    func count(at now: Instant) -> Int { self.entries.count { $0.until > now } }
 
-    /// Whether something is left that has not ended by itself.
     func isEmpty(at now: Instant) -> Bool { self.entries.allSatisfy { $0.until <= now } }
 
     /// False: it is over already, or there are too many.

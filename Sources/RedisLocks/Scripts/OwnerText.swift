@@ -5,7 +5,7 @@ import NIOCore
 /// An owner as it stands in Redis: `secret:client:pid:host:label`.
 ///
 /// The secret has 27 characters (160 bits, base64url), the client 16 (96 bits): the scripts take them apart by position.
-/// The rest is for people, without the `+` that begins a mark (see Scripts/base.lua). The client names the channel by
+/// The rest is for people, without the `+` that begins a mark (see Scripts/Lua/base.lua). The client names the channel by
 /// which the owner is told of its grant.
 struct OwnerText {
     static let secretLength = 27
@@ -42,7 +42,7 @@ struct OwnerText {
     /// Who holds a lock, by what its key says, as far as people may see it.
     static func holders(in text: String) -> [OwnerMetadata] { Self.metadata(of: text).map { [$0] } ?? [] }
 
-    /// Whether it is a holder that hears messages on its channel: see `isOurs` in Scripts/base.lua.
+    /// Whether it is a holder that hears messages on its channel: see `isOurs` in Scripts/Lua/base.lua.
     static func isOurs(_ text: String) -> Bool {
         let bytes = Array(text.utf8.prefix(Self.secretLength + Self.clientLength + 2))
         guard bytes.count == Self.secretLength + Self.clientLength + 2 else { return false }

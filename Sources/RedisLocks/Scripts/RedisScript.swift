@@ -12,7 +12,7 @@ final class RedisScript: Sendable {
     var text: String { self.stored.text }
     var hash: String { self.stored.hash }
 
-    /// Its last argument is the epoch of the connection that carries the call: see Scripts/epoch.lua.
+    /// Its last argument is the epoch of the connection that carries the call: see Scripts/Lua/epoch.lua.
     let takesEpoch: Bool
 
     /// How a call by hash begins, by the number of its arguments. They are encoded once, as calls are most of the work.

@@ -1,7 +1,7 @@
 import DistributedLocks
 import NIOCore
 
-/// What acquire and touch answer (see Scripts/acquire.lua and Scripts/touch.lua).
+/// What acquire and touch answer (see Scripts/Lua/acquire.lua and Scripts/Lua/touch.lua).
 enum ClaimReply: Equatable, Sendable {
     /// The lock is the owner's.
     case granted(FencingToken)

@@ -39,7 +39,8 @@ import Testing
         for number in 1...3 {
             #expect(leftovers.keep(number, until: self.now + .seconds(number), now: self.now) == true)
         }
-        #expect(leftovers.count == 3)
+        #expect(leftovers.count(at: self.now) == 3)
+        #expect(leftovers.count(at: self.now + .seconds(1)) == 2)
         #expect(!leftovers.isEmpty(at: self.now))
         #expect(leftovers.takeFirst(at: self.now + .seconds(1)) == 2)
         #expect(leftovers.takeAll(at: self.now + .seconds(2)) == [3])
@@ -52,7 +53,7 @@ import Testing
         #expect(leftovers.keep(-1, until: self.now + .seconds(9), now: self.now) == false)
         // Those whose leases are over make room.
         #expect(leftovers.keep(-1, until: self.now + .seconds(9), now: self.now + .seconds(1)) == true)
-        #expect(leftovers.count == 1)
+        #expect(leftovers.count(at: self.now + .seconds(1)) == 1)
     }
 }
 

@@ -59,23 +59,39 @@ import Testing
         #expect(talk.server(refusal) == "y: refused: h:1: NOPERM no permission to run the 'eval' command")
     }
 
-    @Test func `what follows a text that is refused again and again is given up with the reason`() {
+    @Test func `what has followed refused texts often enough takes the text itself, and hears why`() {
         let talk = ConnectionTalk.active()
-        // "x" always comes first, and takes the text; "y" hears every time that there is no script.
-        _ = talk.call(self.script, "y")
-        for _ in 0..<ScriptTexts.maximumTries {
-            #expect(talk.server(self.unknown).hasPrefix("write y"))
+        for name in ["x", "y", "z", "last"] { _ = talk.call(self.script, name) }
+        let refusal = RESPValue.refusal("OOM command not allowed")
+        for (first, others) in [("x", ["y", "z", "last"]), ("y", ["z", "last"])] {
+            #expect(talk.server(self.unknown) == "write \(first) as \(self.withText) \(first)")
+            for name in others { #expect(talk.server(self.unknown) == "write \(name) as \(self.byHash) \(name)") }
+            #expect(talk.server(refusal) == "\(first): refused: h:1: OOM command not allowed")
         }
-        #expect(talk.server(self.unknown) == "y: refused: h:1: NOSCRIPT No matching script")
+        for name in ["z", "last"] {
+            #expect(talk.server(self.unknown) == "write \(name) as \(self.withText) \(name)")
+        }
+        for name in ["z", "last"] { #expect(talk.server(refusal) == "\(name): refused: h:1: OOM command not allowed") }
+        #expect(talk.inFlightCount == 0)
+    }
 
-        var texts = ScriptTexts()
-        #expect(texts.unknown(self.script, number: 0, tries: 0, next: 2) == .withText)
-        let error = RedisError(.refused, serverCode: "OOM", "OOM")
-        texts.answered(self.script, refusal: error)
-        #expect(texts.unknown(self.script, number: 1, tries: ScriptTexts.maximumTries, next: 3) == .no)
-        #expect(texts.refusal(of: self.script)?.serverCode == "OOM")
-        texts.answered(self.script, refusal: nil)
-        #expect(texts.refusal(of: self.script) == nil)
+    @Test func `a call with the text that hears of no script is not made again`() {
+        let talk = ConnectionTalk.active()
+        _ = talk.call(self.script, "x")
+        #expect(talk.server(self.unknown) == "write x as \(self.withText) x")
+        #expect(talk.server(self.unknown) == "x: refused: h:1: NOSCRIPT No matching script")
+    }
+
+    @Test func `a text counts when it is sent, and not when it could have been`() {
+        let talk = ConnectionTalk.active()
+        _ = talk.call(self.script, "late", within: .milliseconds(100))
+        for name in ["given up", "x", "y"] { _ = talk.call(self.script, name) }
+        talk.wait(.milliseconds(200))
+        #expect(talk.server(self.unknown).hasPrefix("late: notSent"))
+        talk.isWanted = { $0 != "given up" }
+        #expect(talk.server(self.unknown) == "given up is not wanted")
+        #expect(talk.server(self.unknown) == "write x as \(self.withText) x")
+        #expect(talk.server(self.unknown) == "write y as \(self.byHash) y")
     }
 
     @Test func `what was cancelled meanwhile, or has no time left, is not called again`() {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import RedisLocks
 
-/// What a later version writes, as Scripts/base.lua reserves it: what is not known counts as an exclusive holder, or as a waiter
+/// What a later version writes, as Scripts/Lua/base.lua reserves it: what is not known counts as an exclusive holder, or as a waiter
 /// ahead, and is neither dropped nor passed over.
 @Suite(.enabled(if: RedisServer.isRequired), .timeLimit(.minutes(2)))
 struct LaterVersionTests {

@@ -14,6 +14,8 @@ final class ConnectionTalk {
     private var ids: [String: RequestID] = [:]
     /// For what the timer is armed, as the shell would have it.
     private(set) var timer: Duration?
+    /// Whether a call is made again, as the shell would ask.
+    var isWanted: (String) -> Bool = { _ in true }
 
     init(
         _ configure: (inout RedisClientConfiguration) -> Void = { _ in },
@@ -85,6 +87,7 @@ final class ConnectionTalk {
         return switch self.machine.received(value) {
         case .nothing: "nothing"
         case .complete(let name, let outcome): "\(name): \(self.text(outcome))"
+        case .sendAgain(let request, _) where !self.isWanted(request.completion): "\(request.completion) is not wanted"
         case .sendAgain(let request, _):
             self.send(request) + " as " + (request.command.words ?? []).joined(separator: " ")
         case .push(let elements): "push \(self.text(elements))"
