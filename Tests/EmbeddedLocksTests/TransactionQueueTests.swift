@@ -201,15 +201,15 @@ private func takeAndLeave(_ table: LockTable) throws {
     _ = try table.release(claim)
 }
 
-/// Does something while another connection holds the file for writing.
 /// What one who waits hears when the file cannot be looked at in the end.
 @Suite(.timeLimit(.minutes(1))) struct TroubleTests {
     @Test func `who waits in vain for a file that another process goes on writing hears so`() async throws {
         try await withFolder { folder in
             let path = folder.path + "/locks.db"
+            // Less than the waiter's patience, and more than a busy machine takes for a turn.
             var options = EmbeddedLockBackend.Options()
-            options.busyTimeout = .milliseconds(300)
-            try await withClient(path, options: options) { holder in
+            options.busyTimeout = .seconds(1)
+            try await withClient(path) { holder in
                 let handle = try await holder.acquire("a", lease: .seconds(2))
                 try await withClient(path, options: options) { locks in
                     let waiting = Task { try await locks.acquire("a", waitingAtMost: .seconds(5)) }
@@ -225,7 +225,7 @@ private func takeAndLeave(_ table: LockTable) throws {
                     // A wait that is over, and another one beside a file that can be looked at.
                     let other = try await holder.acquire("b", lease: .seconds(60), waitingAtMost: .seconds(10))
                     let busy = await #expect(throws: LockError.self) {
-                        _ = try await locks.acquire("b", waitingAtMost: .milliseconds(300))
+                        _ = try await locks.acquire("b", waitingAtMost: .seconds(2))
                     }
                     #expect(busy?.code == .timedOut)
                     try await other.release()
@@ -236,6 +236,7 @@ private func takeAndLeave(_ table: LockTable) throws {
     }
 }
 
+/// Does something while another connection holds the file for writing.
 private func whileWriting(_ path: String, _ body: () throws -> Void) throws {
     try DatabaseQueue(path: path).writeWithoutTransaction { db in
         try db.inTransaction(.immediate) {
