@@ -171,7 +171,7 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
         if wasInFile && !found { self.foundGone(claim) }
     }
 
-    /// Another one has removed a claim from the file.
+    /// A claim has lost its place or what it held.
     func foundGone(_ claim: LockClaim) {
         let (unwatch, looks) = self.state.withLock { $0.waiting.foundGone(claim) }
         if let unwatch { self.unwatch(unwatch) }

@@ -163,6 +163,15 @@ struct TransactionQueueTests {
         }
     }
 
+    @Test func `work that gets no turn in time does not blame another process`() async throws {
+        try await withQueue { queue, _ in
+            try await opened(queue)
+            let error = await #expect(throws: LockError.self) { try await queue.transaction(deadline: .now) { _ in } }
+            #expect(error?.code == .unreachable)
+            #expect(error?.message.contains("this process did not get to look at") == true, "\(error as Any)")
+        }
+    }
+
     @Test func `work that fails leaves nothing behind, and lets others work`() async throws {
         struct Failed: Error {}
         try await withQueue { queue, _ in

@@ -15,13 +15,14 @@ protocol TransactionQueueOwner: AnyObject, Sendable {
 /// Work that was submitted. It is begun once, or given up before.
 final class TransactionJob: Sendable {
     enum State {
-        case waiting
+        /// Whether it was tried while another process was writing.
+        case waiting(metWriter: Bool)
         case begun
         case givenUp
     }
 
     let deadline: BootInstant
-    let state = Mutex(State.waiting)
+    let state = Mutex(State.waiting(metWriter: false))
     let run: @Sendable (LockTable) throws -> @Sendable (LockError?) -> Void
     let fail: @Sendable (LockError) -> Void
 
@@ -45,6 +46,23 @@ final class TransactionJob: Sendable {
             state = .begun
             return true
         }
+    }
+
+    /// It could not be begun, as another process was writing.
+    func metWriter() {
+        self.state.withLock { if case .waiting = $0 { $0 = .waiting(metWriter: true) } }
+    }
+
+    /// Its deadline has passed: it fails, if it has not been begun.
+    func expire(path: String) {
+        let metWriter = self.state.withLock { if case .waiting(let metWriter) = $0 { metWriter } else { false } }
+        guard self.begin() else { return }
+        self.fail(
+            LockError(
+                .unreachable,
+                metWriter
+                    ? "\(path) is being written by another process that does not end"
+                    : "this process did not get to look at \(path) in time"))
     }
 
     /// False if it has been begun.

@@ -237,6 +237,7 @@ final class TransactionQueue: Sendable {
                     if inline { return false }
                 case .busy(let unbegun):
                     tries += 1
+                    for job in unbegun { job.metWriter() }
                     self.putBack(unbegun)
                     if inline {
                         if tries > Self.inlineTries { return false }
@@ -260,14 +261,10 @@ final class TransactionQueue: Sendable {
 
     private func run(_ jobs: [Job], inline: Bool) throws(LockError) -> RunResult {
         let now = self.environment.now
-        for job in jobs where job.deadline <= now && job.begin() {
-            job.fail(LockError(.unreachable, "\(self.path) is being written by another process that does not end"))
-        }
+        for job in jobs where job.deadline <= now { job.expire(path: self.path) }
         let jobs = jobs.filter(\.isWaiting)
         guard let latest = jobs.map(\.deadline).max() else { return .done }
-        guard let file = try self.openFile(now: now, deadline: latest, inline: inline) else {
-            return .mustWait(jobs)
-        }
+        guard let file = try self.openFile(now: now, deadline: latest, inline: inline) else { return .mustWait(jobs) }
         do {
             return try self.run(jobs, in: file, inline: inline)
         } catch {

@@ -140,9 +140,8 @@ struct WaitingStateMachine: Sendable {
         if self.waiting.values[index].isEmpty { self.waiting.remove(at: index) }
     }
 
-    /// The claim has lost its place, or what it held: the file has nothing of it any more, and it was not this client that
-    /// removed it. Returns whom nobody waits for any more, and looks for the others that wait for the same lock: what was
-    /// told of them meanwhile may have been lost, too.
+    /// The claim has lost its place or what it held, and this client did not do that. Returns whom nobody waits for any more,
+    /// and looks for the others that wait for the same lock: what was told of them meanwhile may have been lost, too.
     mutating func foundGone(_ claim: LockClaim) -> (unwatch: ParticipantID?, looks: [Look]) {
         self.lostPlaces += 1
         let unwatch = self.ended(claim.attempt)

@@ -24,8 +24,8 @@ extension RedisClientDelegate {
 /// One server, reached over one connection at a time, which carries requests and pushes and is made anew when it is lost.
 ///
 /// Requests that are submitted together leave in one write. Each has a deadline: a request that ends before its reply
-/// comes, because of the deadline or of cancellation, harms no other. A request that was written is not
-/// sent again, but for the call of a script that the server says it does not know.
+/// comes, because of the deadline or of cancellation, harms no other. A request that was written is not sent
+/// again, but for the call of a script that the server says it does not know.
 final class RedisClient: Sendable {
     typealias Outcome = Result<RedisReply, RedisError>
 

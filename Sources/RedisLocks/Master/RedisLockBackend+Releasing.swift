@@ -29,8 +29,8 @@ extension RedisLockBackend {
     static var longestHoldWithoutAnswer: Duration { .milliseconds(10) }
 
     /// The requests of a connection are carried out in their order, so what this client asks next comes after the release,
-    /// and leaves in the same write. The server has known the script on this
-    /// connection; should it have forgotten it since, the release comes after what was sent meanwhile.
+    /// and leaves in the same write. The server has known the script on this connection; should it have forgotten it since, the
+    /// release comes after what was sent meanwhile.
     public func releaseInOrder(
         _ claim: LockClaim,
         heldFor: Duration,
