@@ -64,7 +64,13 @@ export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=${SWT_EXPERIMENTAL_MAXIMUM
 
 # All traits: FencingHummingbird is tested here, and built by nobody else unless asked for.
 swift build --build-tests --enable-all-traits
-swift test --skip-build --enable-all-traits "$@"
+# What was red is said again at the end: the rest is thousands of lines, of which often only the last are kept.
+if ! swift test --skip-build --enable-all-traits "$@" 2>&1 | tee "$TMPDIR/tests.log"; then
+    echo
+    echo "what was red:"
+    grep -a -A 4 -E '^✘ .*recorded an issue|^✘ Test .* failed after|(error|Fatal error): ' "$TMPDIR/tests.log" | tail -n 80 || true
+    exit 1
+fi
 if [ "$is_local" ]; then
     echo "left out: what needs Redis, ZooKeeper, PostgreSQL or root. ./scripts/test.sh runs all tests"
 fi
