@@ -18,6 +18,17 @@ public struct LockOwner: Sendable {
             self.low = generator.next()
         }
 
+        private init(high: UInt64, using generator: inout some RandomNumberGenerator) {
+            self.high = high
+            self.middle = generator.next()
+            self.low = generator.next()
+        }
+
+        /// Makes another one, for the same claim: 96 bits are new, and the first 64 stay.
+        package func next(using generator: inout some RandomNumberGenerator) -> Self {
+            Self(high: self.high, using: &generator)
+        }
+
         /// Reads the bytes of ``withUnsafeBytes(_:)``.
         package init(bytes: [UInt8]) {
             precondition(bytes.count == Self.lengthInBytes)

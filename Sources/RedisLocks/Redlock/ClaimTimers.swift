@@ -8,11 +8,13 @@ struct ClaimTimers {
     /// What one claim is set to. It belongs to the claim, and is passed in whenever that is changed.
     struct Times {
         fileprivate var wakeup: Instant?
+        fileprivate var turn: Instant?
         fileprivate var ending: Instant?
         fileprivate var patience: Instant?
 
         /// A wake-up is due. False: it was set to a later instant, or to none, since.
         mutating func wokeUp(now: Instant) -> Bool { Self.passed(&self.wakeup, now) }
+        mutating func turnIsDue(now: Instant) -> Bool { Self.passed(&self.turn, now) }
         mutating func ended(now: Instant) -> Bool { Self.passed(&self.ending, now) }
         mutating func patienceEnded(now: Instant) -> Bool { Self.passed(&self.patience, now) }
 
@@ -26,16 +28,19 @@ struct ClaimTimers {
     struct Due {
         let patience: [AttemptID]
         let wakeups: [AttemptID]
+        let turns: [AttemptID]
         let endings: [AttemptID]
     }
 
     private var wakeups = Deadlines()
+    private var turns = Deadlines()
     private var endings = Deadlines()
     private var patience = Deadlines()
 
     mutating func next() -> Instant? {
         var next = self.wakeups.next()
         if let ending = self.endings.next() { next = next.map { min($0, ending) } ?? ending }
+        if let turn = self.turns.next() { next = next.map { min($0, turn) } ?? turn }
         if let patience = self.patience.next() { next = next.map { min($0, patience) } ?? patience }
         return next
     }
@@ -43,7 +48,7 @@ struct ClaimTimers {
     mutating func takeDue(at now: Instant) -> Due {
         Due(
             patience: self.patience.popDue(at: now), wakeups: self.wakeups.popDue(at: now),
-            endings: self.endings.popDue(at: now))
+            turns: self.turns.popDue(at: now), endings: self.endings.popDue(at: now))
     }
 
     /// When the claim has something to do.
@@ -53,6 +58,11 @@ struct ClaimTimers {
 
     mutating func stopWaking(_ attempt: AttemptID, _ times: inout Times) {
         self.wakeups.remove(attempt, knownAs: &times.wakeup)
+    }
+
+    /// When the claim shows at its gate that it is alive.
+    mutating func askForTurn(_ attempt: AttemptID, at instant: Instant, _ times: inout Times) {
+        self.turns.set(attempt, to: instant, knownAs: &times.turn)
     }
 
     /// When the keys of a released claim have ended, whatever the instances say.
@@ -71,6 +81,7 @@ struct ClaimTimers {
 
     mutating func forget(_ attempt: AttemptID, _ times: inout Times) {
         self.wakeups.remove(attempt, knownAs: &times.wakeup)
+        self.turns.remove(attempt, knownAs: &times.turn)
         self.endings.remove(attempt, knownAs: &times.ending)
         self.patience.remove(attempt, knownAs: &times.patience)
     }

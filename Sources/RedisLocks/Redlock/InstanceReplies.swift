@@ -15,6 +15,8 @@ struct InstanceAcquireReply: Equatable, Sendable {
 
     var outcome: Outcome
     var told: RedlockRoundStateMachine.Told?
+    /// How long the holder's lease still lasts there, if it ends at all and who asks has the turn.
+    var remaining: Duration?
 
     /// `nil` if it is no answer of ours.
     init?(_ value: RESPValue) {
@@ -27,51 +29,19 @@ struct InstanceAcquireReply: Equatable, Sendable {
             self.outcome = .anotherNode
             return
         }
-        guard elements.count == 4, let fence = elements[1].int, let time = elements[2].int,
-            let holder = elements[3].string
+        guard elements.count == 4 || elements.count == 5, let fence = elements[1].int,
+            let time = elements[2].int, let holder = elements[3].string
         else { return nil }
+        if elements.count == 5 {
+            guard let left = elements[4].int else { return nil }
+            if left >= 0 { self.remaining = .milliseconds(left) }
+        }
         self.told = RedlockRoundStateMachine.Told(fence: fence, time: time)
         switch code {
         case 0: self.outcome = .busy(holder: holder)
         case -1: self.outcome = .behind(holder: holder)
         case -2: self.outcome = .tooFarAhead
         default: return nil
-        }
-    }
-}
-
-/// What instance-wait.lua answers.
-enum InstanceWaitReply: Equatable, Sendable {
-    case turn(fence: Int64)
-    /// - Parameter remaining: how long the holder's lease still lasts, if this is the next one and it ends at all.
-    case queued(place: Int, remaining: Duration?, holder: String)
-    case full(waiters: Int)
-    case anotherNode
-
-    /// `nil` if it is no answer of ours.
-    init?(_ value: RESPValue) {
-        guard let elements = value.elements, let code = elements.first?.int else { return nil }
-        switch (code, elements.count) {
-        case (1, 2):
-            guard let fence = elements[1].int else { return nil }
-            self = .turn(fence: fence)
-        case (0, 4):
-            guard let place = elements[1].int, let remaining = elements[2].int, let holder = elements[3].string else {
-                return nil
-            }
-            self = .queued(
-                place: Int(clamping: place),
-                // Not looked up, or without end; gone meanwhile is 0.
-                remaining: remaining == -3 || remaining == -1 ? nil : .milliseconds(max(remaining, 0)),
-                holder: holder
-            )
-        case (-2, 2):
-            guard let waiters = elements[1].int else { return nil }
-            self = .full(waiters: Int(clamping: waiters))
-        case (-9, 1):
-            self = .anotherNode
-        default:
-            return nil
         }
     }
 }
@@ -151,23 +121,22 @@ struct InstanceInfo: Equatable, Sendable {
 
 /// What a client of a Redlock is told by a message on its channel.
 enum InstanceMessage: Equatable, Sendable {
-    case turn(Waiter, fence: Int64, key: String)
+    /// It has the turn now.
+    ///
+    /// - Parameter time: the instance's clock, or a little more, in the units of tokens.
+    case turn(LockOwner.Secret, time: Int64)
+    /// The lock is free there.
+    case freed(LockOwner.Secret, fence: Int64)
     case broken(LockOwner.Secret)
-
-    /// Whose turn it is.
-    struct Waiter: Equatable, Sendable {
-        let key: LockOwner.Secret
-        let text: String
-    }
 
     /// `nil` if it is no message of ours.
     init?(_ elements: [RESPValue]) {
-        guard let (words, owner) = PushedMessage.words(of: elements, maximumCount: 4) else { return nil }
-        if words.count == 4, words[0].elementsEqual("turn".utf8) {
-            guard let fence = Int64(String(decoding: words[2], as: UTF8.self)) else { return nil }
-            let waiter = Waiter(key: owner, text: String(decoding: words[1], as: UTF8.self))
-            // The name of a lock may have spaces.
-            self = .turn(waiter, fence: fence, key: String(decoding: words[3], as: UTF8.self))
+        guard let (words, owner) = PushedMessage.words(of: elements) else { return nil }
+        let number = words.count == 3 ? Int64(String(decoding: words[2], as: UTF8.self)) : nil
+        if let number, words[0].elementsEqual("free".utf8) {
+            self = .freed(owner, fence: number)
+        } else if let number, words[0].elementsEqual("granted".utf8) {
+            self = .turn(owner, time: number)
         } else if words.count == 2, words[0].elementsEqual("revoked".utf8) {
             self = .broken(owner)
         } else {

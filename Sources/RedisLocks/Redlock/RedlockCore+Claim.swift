@@ -20,10 +20,12 @@ extension RedlockCore {
         var won: Round?
         /// The next token has to be above this.
         var lowestToken: Int64 = 0
-        /// The instances in whose queue it may stand, or that may have reserved the lock for it.
-        var registered: Set<Int> = []
-        /// It has been in a queue, so messages may name it.
+        /// The instances that it has asked for the turn.
+        var askedForTurn: Set<Int> = []
+        /// It has asked for a turn, so messages may name it.
         var isWaiter = false
+        /// How long the lock may still be held by others, by what instances said in the last round.
+        var remaining: Duration?
         var holder = ""
         /// Why instances were of no use in the last round.
         var failures: [(instance: Int, reason: String)] = []
@@ -38,10 +40,11 @@ extension RedlockCore {
             self.machine = RedlockClaimStateMachine(joinsQueue: joinsQueue)
         }
 
-        /// For how long the lock is reserved for the one whose turn it is. `nil`: as long as the scripts do by themselves.
-        var reservation: ScriptArgument? {
-            self.leaseInMilliseconds < 1_000 ? .number(self.leaseInMilliseconds) : nil
-        }
+        /// The lock that is the turn: see Scripts/Lua/instance-common.lua.
+        var turnKey: String { RedlockCore.turnKey(self.key) }
+
+        /// The lease of the turn. Who dies with it keeps the others waiting for no longer.
+        var turnLease: Duration { min(max(self.claim.lease, .milliseconds(200)), .seconds(1)) }
     }
 
     /// One round of a claim. It takes the answers of all instances, by their indices.
@@ -52,9 +55,8 @@ extension RedlockCore {
         let owner: LockOwner.Secret
         /// When the instances must have answered.
         let deadline: Instant
-        let hasTurn: Bool
-        /// It is put into an instance's queue where it is refused. The others go to the gate.
-        let isQueued: Bool
+        /// The claim has the turn: where the lock is held, the instance tells it when that is over.
+        let isTold: Bool
         // The core has the clients, whose requests have this. All of those have ended before it is gone.
         private unowned let core: RedlockCore
         /// Whose round this is. Until it is forgotten, the claim has the round, too.
@@ -77,19 +79,14 @@ extension RedlockCore {
             self.claim = claim
             self.owner = owner
             self.deadline = deadline
-            self.hasTurn = hasTurn
             self.core = core
-            self.isQueued = hasTurn && claim.machine.joinsQueue
+            self.isTold = hasTurn
             var arguments = [
                 core.owner(owner, of: claim.claim), .number(machine.token), .number(claim.leaseInMilliseconds),
             ]
-            if self.isQueued || core.skew != Self.scriptsSkew { arguments.append(.number(core.skew)) }
-            if self.isQueued {
-                arguments += [
-                    core.owner(claim.claim.owner.secret, of: claim.claim),
-                    .number(WaitingStateMachine.registration(lease: claim.claim.lease).wholeMilliseconds),
-                    .number(Int64(core.configuration.maximumWaitersPerLock)),
-                ]
+            if self.isTold || core.skew != Self.scriptsSkew { arguments.append(.number(core.skew)) }
+            if self.isTold {
+                arguments.append(core.owner(claim.claim.owner.secret, of: claim.claim))
             }
             self.command = RedisScript.instanceAcquire.command(key: claim.key, arguments, tailCount: 1)
         }

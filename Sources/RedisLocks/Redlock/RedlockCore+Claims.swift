@@ -86,8 +86,17 @@ extension RedlockCore {
             break
         case .round(let hasTurn):
             self.startRound(of: claim, hasTurn: hasTurn)
-        case .wait(let gate):
-            self.wait(claim, at: gate)
+        case .ask(let gate):
+            self.askForTurn(claim, at: gate)
+        case .keepTurn(let gate):
+            self.keepTurn(claim, at: gate)
+        case .watch:
+            // The holder may have died, or a release may not have come to the gate.
+            let usual = WaitingStateMachine.touchInterval(lease: claim.claim.lease)
+            let next = claim.remaining.map { min(usual, $0 + .milliseconds(1)) } ?? usual
+            self.timers.wake(claim.claim.attempt, at: self.now + next, &claim.times)
+            self.armTimer()
+            self.answer(claim, .success(.queued(self.place(of: claim, ahead: 0))))
         case .pause(let longest):
             let pause = longest * Double.random(in: 0..<1, using: &self.generator)
             self.timers.wake(claim.claim.attempt, at: self.now + pause, &claim.times)
@@ -107,71 +116,109 @@ extension RedlockCore {
         }
     }
 
-    // MARK: Waiting
+    // MARK: The turn
 
-    private func wait(_ claim: Claim, at gate: Int) {
+    static func turnKey(_ key: String) -> String { key + "\tturn" }
+
+    private func askForTurn(_ claim: Claim, at gate: Int) {
+        let attempt = claim.claim.attempt
+        claim.askedForTurn.insert(gate)
+        if !claim.isWaiter {
+            claim.isWaiter = true
+            self.waiters[claim.claim.owner.secret] = attempt
+        }
+        self.callForTurn(
+            .acquire, claim, at: gate,
+            [.number(Int64(self.configuration.maximumWaitersPerLock))],
+            // If a round has begun meanwhile, its request is out: the text would come after it, and ask once more.
+            isWanted: { self.claims[attempt] === claim && claim.machine.state == .queued(gate: gate) })
+    }
+
+    private func keepTurn(_ claim: Claim, at gate: Int) {
+        let attempt = claim.claim.attempt
+        self.callForTurn(
+            .touch, claim, at: gate, [],
+            isWanted: { self.claims[attempt] === claim && claim.machine.turn == .owned(gate: gate) })
+    }
+
+    private func callForTurn(
+        _ script: RedisScript, _ claim: Claim, at gate: Int, _ more: [ScriptArgument], isWanted: @escaping () -> Bool
+    ) {
         let attempt = claim.claim.attempt
         let instance = self.instances[gate]
-        self.register(claim, at: instance)
-        let arguments: [ScriptArgument] = [
-            .text(instance.machine.node), self.owner(claim.claim.owner.secret, of: claim.claim),
-            .number(WaitingStateMachine.registration(lease: claim.claim.lease).wholeMilliseconds),
-            claim.reservation ?? .number(1_000),
-            .number(Int64(self.configuration.maximumWaitersPerLock)),
-        ]
-        let deadline = self.now + self.configuration.timeout(lease: claim.claim.lease)
         self.submit(
-            .instanceWait,
+            script,
             to: instance,
-            key: claim.key,
-            arguments,
-            deadline: deadline,
-            // If a round has begun meanwhile, its request is out: the text would come after it, and join the queue once more.
-            isWanted: { self.claims[attempt] === claim && claim.machine.state == .queued(gate: gate) }
+            key: claim.turnKey,
+            [
+                self.owner(claim.claim.owner.secret, of: claim.claim), .number(claim.turnLease.wholeMilliseconds),
+                .number(WaitingStateMachine.registration(lease: claim.claim.lease).wholeMilliseconds),
+            ] + more,
+            deadline: self.now + self.configuration.timeout(lease: claim.claim.lease),
+            isWanted: isWanted
         ) { result in
             guard self.claims[attempt] === claim else { return }
-            self.waited(claim, at: instance, result)
+            self.answeredTurn(claim, at: instance, result)
         }
     }
 
-    private func waited(_ claim: Claim, at instance: Instance, _ result: Exchange) {
-        let attempt = claim.claim.attempt
-        var answer = RedlockClaimStateMachine.WaitAnswer.failed
+    private func answeredTurn(_ claim: Claim, at instance: Instance, _ result: Exchange) {
+        var answer = RedlockClaimStateMachine.TurnAnswer.failed
+        var ahead: Int?
         switch result {
         case .failure(let error):
             self.heard(error, from: instance)
             if error.code == .refused { answer = .refused }
         case .success(let reply):
             self.answered(instance, reply)
-            switch InstanceWaitReply(reply.value) {
-            case .turn(let fence):
-                self.told(fence, to: claim)
-                answer = .turn
-            case .queued(let place, let remaining, let holder):
-                claim.holder = holder
+            switch ClaimReply(reply.value) {
+            case .granted:
+                answer = .granted
+                self.showTurn(of: claim, in: claim.turnLease.divided(by: 3))
+            case .queued(let queue):
+                answer = .queued(isFirst: queue.place == 0)
+                ahead = queue.place
+                // Who has the turn has the lock, as a rule.
+                if claim.holder.isEmpty { claim.holder = queue.holder }
                 self.recent.contended(claim.claim.name, now: self.now)
-                if claim.machine.state == .queued(gate: instance.index) {
-                    // The next one looks when the holder's lease must have passed: the holder may have died.
-                    let usual = WaitingStateMachine.touchInterval(lease: claim.claim.lease)
-                    let next = remaining.map { min(usual, $0 + .milliseconds(1)) } ?? usual
-                    self.timers.wake(attempt, at: self.now + next, &claim.times)
-                    self.armTimer()
-                }
-                let answer = RedlockClaimStateMachine.WaitAnswer.queued(isFirst: place == 0)
-                self.perform(claim.machine.waitAnswered(answer, from: instance.index, gate: nil), for: claim)
-                if claim.request != nil, claim.machine.isPromised {
-                    self.answer(claim, .success(.queued(self.place(of: claim, ahead: place))))
-                }
-                return
+                let usual = WaitingStateMachine.touchInterval(lease: claim.claim.lease)
+                // The next one asks when the turn must be free: who has it may have died.
+                var next = usual
+                if case .milliseconds(let left) = queue.remaining { next = min(usual, .milliseconds(left + 1)) }
+                self.showTurn(of: claim, in: next)
             case .full(let waiters): answer = .full(waiters)
-            case .anotherNode:
-                instance.machine.foundAnotherNode()
-                self.look(instance)
-            case nil: break
+            case .gone: answer = .gone
+            case .busy, nil: break
             }
         }
-        let step = claim.machine.waitAnswered(answer, from: instance.index, gate: self.gate(of: claim))
+        self.turnAnswered(answer, claim, at: instance, ahead: ahead)
+    }
+
+    private func showTurn(of claim: Claim, in time: Duration) {
+        self.timers.askForTurn(claim.claim.attempt, at: self.now + time, &claim.times)
+        self.armTimer()
+    }
+
+    private func turnAnswered(
+        _ answer: RedlockClaimStateMachine.TurnAnswer, _ claim: Claim, at instance: Instance, ahead: Int? = nil
+    ) {
+        let step = claim.machine.turnAnswered(answer, from: instance.index, gate: self.gate(of: claim))
+        if case .round = step { self.timers.stopWaking(claim.claim.attempt, &claim.times) }
         self.perform(step, for: claim)
+        if claim.request != nil, claim.machine.isPromised {
+            self.answer(claim, .success(.queued(self.place(of: claim, ahead: ahead))))
+        }
+    }
+
+    func turnIsDue(_ attempt: AttemptID, now: Instant) {
+        guard let claim = self.claims[attempt], claim.times.turnIsDue(now: now) else { return }
+        self.perform(claim.machine.turnTimerFired(gate: self.gate(of: claim)), for: claim)
+    }
+
+    /// An instance says by a push that the claim has the turn.
+    func hasTurn(_ claim: Claim, at index: Int) {
+        self.showTurn(of: claim, in: claim.turnLease.divided(by: 3))
+        self.turnAnswered(.granted, claim, at: self.instances[index])
     }
 
     /// The token has to be above this fence. Unless it is wild: so far ahead of the clock that nobody would grant it.
@@ -183,17 +230,19 @@ extension RedlockCore {
         claim.lowestToken = max(claim.lowestToken, fence)
     }
 
-    func turn(_ claim: Claim, at index: Int) {
+    /// The lock is free on an instance.
+    func freed(_ claim: Claim, at index: Int) {
         let instance = self.instances[index]
-        // It must not vote before it is known who it is. And who needs no turn any more gives it back.
-        guard instance.machine.isOpen, claim.machine.isTrying else { return self.leaveQueue(claim, on: instance) }
+        // It must not vote before it is known who it is.
+        guard instance.machine.isOpen else { return }
         if let round = claim.round {
             // The round goes on where it was refused before.
-            if round.machine.turn(index) { self.ask(instance, round, claim) }
-            return
+            if round.machine.turn(index) { return self.ask(instance, round, claim) }
         }
+        let step = claim.machine.freed()
+        guard step != .none else { return }
         self.timers.stopWaking(claim.claim.attempt, &claim.times)
-        self.perform(claim.machine.turn(), for: claim)
+        self.perform(step, for: claim)
     }
 
     func place(of claim: Claim, ahead: Int? = nil) -> QueuePlace {
@@ -278,28 +327,21 @@ extension RedlockCore {
             _ = round.machine.timeIsOver()
             self.giveUp(round, claim)
         }
-        for index in claim.registered { self.leaveQueue(claim, on: self.instances[index]) }
-        claim.registered = []
+        self.leaveTurns(of: claim)
     }
 
-    /// From now on the claim may stand in the queue of this instance, which names it when it is its turn.
-    func register(_ claim: Claim, at instance: Instance) {
-        claim.registered.insert(instance.index)
-        guard !claim.isWaiter else { return }
-        claim.isWaiter = true
-        self.waiters[claim.claim.owner.secret] = claim.claim.attempt
-    }
-
-    func leaveQueue(_ claim: Claim, on instance: Instance) {
-        claim.registered.remove(instance.index)
-        let release = Release(
-            claim.key,
-            owner: nil,
-            waiter: self.owner(claim.claim.owner.secret, of: claim.claim),
-            reservation: claim.reservation,
-            lasts: WaitingStateMachine.registration(lease: claim.claim.lease),
-            core: self
-        )
-        self.send(release, to: instance)
+    /// Gives its turn back, or does not wait for it any more.
+    ///
+    /// - Parameter kept: but for the turn at this gate.
+    func leaveTurns(of claim: Claim, but kept: Int? = nil) {
+        if claim.askedForTurn.isEmpty { return }
+        for index in claim.askedForTurn where index != kept {
+            self.send(
+                Release(
+                    .cancel, claim.turnKey, owner: self.owner(claim.claim.owner.secret, of: claim.claim),
+                    lasts: WaitingStateMachine.registration(lease: claim.claim.lease), core: self),
+                to: self.instances[index])
+        }
+        claim.askedForTurn = kept.map { claim.askedForTurn.contains($0) ? [$0] : [] } ?? []
     }
 }

@@ -24,7 +24,9 @@ extension RedlockCore {
         claim.machine.ended()
         claim.grant = nil
         // With other locks about, requests share their writes anyway; with others who want this one, it leaves at once.
-        if continuation == nil, self.claims.count == 1, !self.recent.isContended(claim.claim.name, now: self.now) {
+        if continuation == nil, self.claims.count == 1, claim.askedForTurn.isEmpty,
+            !self.recent.isContended(claim.claim.name, now: self.now)
+        {
             self.delayRelease(of: claim)
         } else {
             self.release(claim, owner, continuation)
@@ -55,35 +57,18 @@ extension RedlockCore {
         self.armTimer()
         let instances = self.instances
         let election = Election(claim, count: instances.count, continuation: continuation)
-        let release = self.release(of: claim, owner, election, waiter: nil)
+        let release = Release(
+            .instanceRelease, claim.key, owner: self.owner(owner, of: claim.claim), lasts: claim.claim.lease,
+            election: election, core: self)
         let won = claim.won
-        // The gate last: who has its turn next finds the others free.
+        // The gate last, and the turn behind it: who has it next finds the lock free.
         let gate = self.firstUsable(from: claim.home) ?? 0
         for step in 1...instances.count {
             let instance = instances[(gate + step) % instances.count]
-            // An instance that has not answered yet may put the claim into its queue before it hears of the release.
-            if claim.registered.remove(instance.index) != nil {
-                let waiter = self.owner(claim.claim.owner.secret, of: claim.claim)
-                self.send(self.release(of: claim, owner, election, waiter: waiter), to: instance)
-            } else {
-                // An instance that was away all the time has nothing of it.
-                self.send(release, to: instance, isKept: won?.machine.mayHold(instance.index) != false)
-            }
+            // An instance that was away all the time has nothing of it.
+            self.send(release, to: instance, isKept: won?.machine.mayHold(instance.index) != false)
         }
-    }
-
-    private func release(
-        of claim: Claim, _ owner: LockOwner.Secret, _ election: Election, waiter: ScriptArgument?
-    ) -> Release {
-        Release(
-            claim.key,
-            owner: self.owner(owner, of: claim.claim),
-            waiter: waiter,
-            reservation: claim.reservation,
-            lasts: claim.claim.lease,
-            election: election,
-            core: self
-        )
+        self.leaveTurns(of: claim)
     }
 
     /// - Parameter timeout: how long an instance may take.

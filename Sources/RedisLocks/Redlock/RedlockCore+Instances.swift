@@ -215,16 +215,15 @@ extension RedlockCore {
     func pushed(_ elements: [RESPValue], from index: Int) {
         guard let message = InstanceMessage(elements) else { return }
         switch message {
-        case .turn(let waiter, let fence, let key):
-            guard let attempt = self.waiters[waiter.key], let claim = self.claims[attempt] else {
-                // Nobody wants it any more: the next one is not to be kept waiting.
-                let release = Release(
-                    key, owner: nil, waiter: .text(waiter.text), reservation: nil, lasts: .seconds(1), core: self
-                )
-                return self.send(release, to: self.instances[index])
-            }
+        case .turn(let owner, let time):
+            guard let attempt = self.waiters[owner], let claim = self.claims[attempt] else { return }
+            // Who had it before took its lock before that.
+            self.told(time, to: claim)
+            self.hasTurn(claim, at: index)
+        case .freed(let owner, let fence):
+            guard let attempt = self.waiters[owner], let claim = self.claims[attempt] else { return }
             self.told(fence, to: claim)
-            self.turn(claim, at: index)
+            self.freed(claim, at: index)
         case .broken(let owner):
             guard let claim = self.claims.values.first(where: { $0.owner == owner }) else { return }
             self.tell(.lost(claim.claim.attempt, .broken))

@@ -3,8 +3,7 @@ import LockKernel
 import NIOCore
 
 extension RedlockCore {
-    /// What is taken back on instances: the key of a round, a place in a queue. It takes the answers of all of them, by their
-    /// indices.
+    /// What is taken back on instances: the key of a round, a turn. It takes the answers of all of them, by their indices.
     ///
     /// Made and called on the event loop only.
     final class Release: RedisOutcomeHandler, @unchecked Sendable {
@@ -14,33 +13,28 @@ extension RedlockCore {
         let deadline: Instant
         /// Who wants to know what becomes of it.
         let election: Election?
+        private let script: RedisScript
         private let owner: ScriptArgument
-        private let reservation: ScriptArgument?
-        /// A waiter that leaves the queue, or gives back its turn.
-        private let waiter: ScriptArgument?
         // The core has the clients, whose requests have this. All of those have ended before it is gone.
         private unowned let core: RedlockCore
         /// What is sent to more than one instance, encoded once.
-        private lazy var command = RedisScript.instanceRelease.command(key: self.key, self.arguments)
+        private lazy var command = self.script.command(key: self.key, [self.owner])
 
         /// - Parameters:
-        ///   - owner: `nil`: only a waiter leaves.
-        ///   - reservation: `nil`: as the script does by itself.
+        ///   - script: `instanceRelease`, or `cancel` for a turn.
         ///   - lasts: the key has ended after this in any case.
         init(
+            _ script: RedisScript,
             _ key: String,
-            owner: ScriptArgument?,
-            waiter: ScriptArgument? = nil,
-            reservation: ScriptArgument?,
+            owner: ScriptArgument,
             lasts: Duration,
             election: Election? = nil,
             core: RedlockCore
         ) {
             let now = core.now
+            self.script = script
             self.key = key
-            self.owner = owner ?? .text("")
-            self.waiter = waiter
-            self.reservation = reservation
+            self.owner = owner
             self.until = now + lasts
             self.deadline = core.deadline(nil, now: now)
             self.election = election
@@ -49,20 +43,7 @@ extension RedlockCore {
 
         /// The same for an instance that has not answered. What it answers now decides nothing any more.
         func again(now: Instant) -> Release {
-            Release(
-                self.key,
-                owner: self.owner,
-                waiter: self.waiter,
-                reservation: self.reservation,
-                lasts: self.until - now,
-                core: self.core
-            )
-        }
-
-        private var arguments: [ScriptArgument] {
-            if let reservation { return [self.owner, self.waiter ?? .text(""), reservation] }
-            if let waiter { return [self.owner, waiter] }
-            return [self.owner]
+            Release(self.script, self.key, owner: self.owner, lasts: self.until - now, core: self.core)
         }
 
         func submit(to instance: Instance) {

@@ -33,19 +33,22 @@ extension RedlockCore {
             RedlockRoundStateMachine(
                 instances: reasons,
                 isLate: isLate,
-                token: max(claim.lowestToken + 1, self.recent[claim.claim.name].token + 1, floor + 1, time),
+                token: max(
+                    claim.lowestToken + 1, self.recent[claim.claim.name].token + 1,
+                    Self.token(above: floor, time: time, skew: self.skew)),
                 lease: claim.claim.lease,
                 minimumValidity: claim.claim.lease / 2,
                 failsEarly: claim.machine.joinsQueue,
                 startedAt: now
             ),
             of: claim,
-            owner: LockOwner.Secret(using: &self.generator),
+            owner: claim.claim.owner.secret.next(using: &self.generator),
             deadline: now + timeout,
             hasTurn: hasTurn,
             core: self
         )
         claim.round = round
+        claim.remaining = nil
         self.timers.wake(claim.claim.attempt, at: round.deadline, &claim.times)
         for instance in instances where round.machine.isAsked(instance.index) {
             // A connection may be found lost while it is written to, and with it the round.
@@ -55,13 +58,21 @@ extension RedlockCore {
         if hasTurn { self.armTimer() }
     }
 
+    /// What to propose, by the clocks and the floors of the instances alone.
+    ///
+    /// A floor is ahead of the clocks for as long as the skew, and all clients would propose the same token above it: then who has
+    /// its turn would have to be told the last one. So above a floor tokens go on with the clock, at an eighth of its pace, until
+    /// the clock is above them.
+    static func token(above floor: Int64, time: Int64, skew: Int64) -> Int64 {
+        max(time, floor + 1 + max(time - (floor - skew), 0) / 8)
+    }
+
     func ask(_ instance: Instance, _ round: Round, _ claim: Claim) {
         guard round.mayAsk(instance) else {
             // As its script would answer.
             let told = RedlockRoundStateMachine.Told(fence: instance.machine.floor, time: 0)
             return self.take(.behind(holder: ""), told: told, from: instance, round, claim)
         }
-        if round.isQueued { self.register(claim, at: instance) }
         round.submit(to: instance)
     }
 
@@ -80,12 +91,10 @@ extension RedlockCore {
                 break
             }
             told = acquired.told
+            if let left = acquired.remaining { claim.remaining = max(left, claim.remaining ?? .zero) }
             if let told { self.times.told(told.time, by: instance.index, sentAt: reply.sentAt) }
             switch acquired.outcome {
-            case .granted:
-                // The same script took it out of the queue there, unless it has been asked for again since then.
-                if round.hasTurn, claim.isOf(round) { claim.registered.remove(instance.index) }
-                answer = .granted
+            case .granted: answer = .granted
             case .behind(let holder): answer = .behind(holder: holder)
             case .tooFarAhead: answer = .tooFarAhead
             case .anotherNode:
@@ -94,7 +103,7 @@ extension RedlockCore {
                 self.look(instance)
             case .busy(let holder):
                 claim.holder = holder
-                answer = .busy(holder: holder, isQueued: round.isQueued)
+                answer = .busy(holder: holder, isQueued: round.isTold)
             }
         }
         self.take(answer, told: told, from: instance, round, claim)
@@ -108,13 +117,7 @@ extension RedlockCore {
         _ claim: Claim
     ) {
         let action = round.machine.answered(instance.index, answer, told: told, now: self.now)
-        guard claim.round === round else {
-            // The lock was granted by others before this one said that the round is queued.
-            if claim.machine.state == .held, claim.registered.contains(instance.index) {
-                self.leaveQueue(claim, on: instance)
-            }
-            return
-        }
+        guard claim.round === round else { return }
         self.perform(action, round, claim)
     }
 
@@ -139,11 +142,8 @@ extension RedlockCore {
         self.timers.stopWaking(attempt, &claim.times)
         self.timers.answered(attempt, &claim.times)
         self.recent.granted(claim.claim.name, token: token.rawValue)
-        if round.hasTurn { self.recent.contended(claim.claim.name, now: self.now) }
-        // Where it waited and is not needed any more. Where an answer is out, the grant takes it out of the queue.
-        for index in claim.registered where !round.machine.isOutstanding(index) {
-            self.leaveQueue(claim, on: self.instances[index])
-        }
+        if claim.machine.hasWaited { self.recent.contended(claim.claim.name, now: self.now) }
+        self.leaveTurns(of: claim, but: claim.machine.turn.gate)
         let grant = LockGrant(token: token, tokenDomain: .clock, validity: validUntil)
         claim.grant = grant
         if claim.request != nil {
@@ -172,12 +172,8 @@ extension RedlockCore {
     /// Releases a lost round wherever it may have been granted, also where no answer has come.
     func giveUp(_ round: Round, _ claim: Claim) {
         let release = Release(
-            claim.key,
-            owner: self.owner(round.owner, of: claim.claim),
-            reservation: claim.reservation,
-            lasts: claim.claim.lease,
-            core: self
-        )
+            .instanceRelease, claim.key, owner: self.owner(round.owner, of: claim.claim), lasts: claim.claim.lease,
+            core: self)
         for instance in self.instances where round.machine.mayHold(instance.index) { self.send(release, to: instance) }
     }
 }

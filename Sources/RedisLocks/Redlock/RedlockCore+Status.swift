@@ -56,7 +56,10 @@ extension RedlockCore {
             guard answers.count(where: { $0.isSuccess }) >= self.configuration.quorum else {
                 return then(.failure(self.noQuorum(answers)))
             }
-            then(.success(self.status(of: name, key: key, answers)))
+            // Who waits stands with the turn.
+            self.askAll(.status, key: Self.turnKey(key), [.number(Int64(StatusReply.maximumWaiters))]) { turns in
+                then(.success(self.status(of: name, key: key, answers, turns)))
+            }
         }
     }
 
@@ -83,11 +86,12 @@ extension RedlockCore {
     }
 
     /// What most instances say; and what each of them says.
-    private func status(of name: LockName, key: String, _ answers: [Result<RESPValue, LockError>]) -> LockStatus {
+    private func status(
+        of name: LockName, key: String, _ answers: [Result<RESPValue, LockError>],
+        _ turns: [Result<RESPValue, LockError>]
+    ) -> LockStatus {
         var byHolder: [String: [LockStatus]] = [:]
         var nodes: [LockStatus.Node] = []
-        var waiters: [LockStatus.Waiter] = []
-        var waiterCount = 0
         var lastToken: FencingToken?
         var obstacles: [LockStatus.Obstacle] = []
         let now = self.now
@@ -107,14 +111,14 @@ extension RedlockCore {
                     state: Self.text(one, isReserved: isReserved, closed: instance.machine.reason(now: now))
                 )
             )
-            if one.waiterCount > waiterCount { (waiters, waiterCount) = (one.waiters, one.waiterCount) }
             lastToken = max(lastToken, one.lastToken)
             if !isReserved, one.holder != nil {
                 byHolder[String(reply.holder.prefix(OwnerText.secretLength)), default: []].append(one)
             }
         }
         // One that has no quorum is not the holder: it tries, or it has failed a moment ago.
-        let held = byHolder.values.first { $0.count >= self.configuration.quorum }
+        let (owner, held) = byHolder.first { $0.value.count >= self.configuration.quorum } ?? (nil, nil)
+        let queue = self.queue(of: name, key: key, holder: owner, turns)
         var holder = held?.first?.holder
         if let held, holder != nil {
             // It is held for as long as a quorum has it, a key that never ends the longest; with the token that they agree on.
@@ -127,13 +131,34 @@ extension RedlockCore {
         return LockStatus(
             name: name,
             holders: holder.map { [$0] } ?? [],
-            waiters: waiters,
+            waiters: queue.waiters,
             lastToken: lastToken,
             tokenDomain: .clock,
             nodes: nodes,
-            waiterCount: waiterCount,
+            waiterCount: queue.count,
             obstacles: obstacles
         )
+    }
+
+    /// Who waits, by the instance that knows of most. Who has the turn waits, unless the lock is its own.
+    ///
+    /// - Parameter holder: what the lock's key says.
+    private func queue(
+        of name: LockName, key: String, holder: String?, _ turns: [Result<RESPValue, LockError>]
+    ) -> (waiters: [LockStatus.Waiter], count: Int) {
+        var most: (waiters: [LockStatus.Waiter], count: Int) = ([], 0)
+        for answer in turns {
+            guard case .success(let value) = answer, let reply = StatusReply(value) else { continue }
+            let turn = reply.status(of: name, key: Self.turnKey(key))
+            var queue = (waiters: turn.waiters, count: turn.waiterCount)
+            if let owner = turn.holder, holder.map({ OwnerText.isOfSameClaim($0, reply.holder) }) != true {
+                queue.waiters.insert(
+                    LockStatus.Waiter(metadata: owner.metadata, waitingFor: owner.heldFor), at: 0)
+                queue.count += 1
+            }
+            if queue.count > most.count { most = queue }
+        }
+        return most
     }
 
     private func max(_ left: FencingToken?, _ right: FencingToken?) -> FencingToken? {
@@ -206,7 +231,7 @@ extension RedlockCore {
         } catch {
             return then(.failure(error))
         }
-        self.askAll(.instanceBreak, key: key, [.number(immediately ? 1 : 0), .number(1_000)]) { answers in
+        self.askAll(.instanceBreak, key: key, [.number(immediately ? 1 : 0)]) { answers in
             guard answers.count(where: { $0.isSuccess }) >= self.configuration.quorum else {
                 return then(.failure(self.noQuorum(answers)))
             }

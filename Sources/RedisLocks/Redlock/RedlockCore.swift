@@ -28,7 +28,7 @@ final class RedlockCore {
     var wantsLocks = false
 
     var claims: [AttemptID: Claim] = [:]
-    /// By what waiters are named in the instances' messages.
+    /// By what those who have asked for a turn are named in the instances' messages.
     var waiters: [LockOwner.Secret: AttemptID] = [:]
     /// Claims that wait until a quorum can be asked.
     var gathering: Set<AttemptID> = []
@@ -249,6 +249,7 @@ final class RedlockCore {
         let due = self.timers.takeDue(at: now)
         for attempt in due.patience { self.patienceIsOver(attempt, now: now) }
         for attempt in due.wakeups { self.wakeUp(attempt, now: now) }
+        for attempt in due.turns { self.turnIsDue(attempt, now: now) }
         for attempt in due.endings { self.hasEnded(attempt, now: now) }
         for instance in self.instances {
             if let opensAt = instance.machine.opensAt, opensAt <= now {

@@ -57,10 +57,18 @@ struct OwnerText {
         Self.isMarked(text, "r")
     }
 
-    /// Whether an instance of a Redlock keeps the lock for this waiter, whose turn it is.
+    /// Whether an earlier version has reserved the lock on an instance of a Redlock for this waiter.
     static func isReserved(_ text: String) -> Bool {
         Self.isMarked(text, "t")
     }
+
+    /// Whether the owner of a turn and that of a round belong to one claim: see `LockOwner.Secret.next(using:)`.
+    static func isOfSameClaim(_ text: String, _ other: String) -> Bool {
+        text.utf8.prefix(Self.claimLength).elementsEqual(other.utf8.prefix(Self.claimLength))
+    }
+
+    /// The characters of a secret that the 64 bits of its claim fill.
+    private static let claimLength = 10
 
     /// As the scripts look: marks are a `+` and a letter each, come in any order, and stand behind the owner.
     private static func isMarked(_ text: String, _ letter: Character) -> Bool {

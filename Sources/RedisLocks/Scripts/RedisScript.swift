@@ -97,9 +97,8 @@ final class RedisScript: Sendable {
         }
     }
 
-    // Of one instance of a Redlock; `status` serves both.
+    // Of one instance of a Redlock; `acquire`, `touch` and `cancel` serve for the turn there, and `status` serves both.
     static let instanceAcquire = RedisScript("instance-acquire", PackageResources.instance_acquire_lua)
-    static let instanceWait = RedisScript("instance-wait", PackageResources.instance_wait_lua)
     static let instanceRelease = RedisScript("instance-release", PackageResources.instance_release_lua)
     static let instanceRenew = RedisScript("instance-renew", PackageResources.instance_renew_lua)
     static let instanceBreak = RedisScript("instance-break", PackageResources.instance_break_lua)
@@ -107,7 +106,7 @@ final class RedisScript: Sendable {
 
     /// Those of an instance of a Redlock.
     static let allOfInstance = [
-        instanceAcquire, instanceWait, instanceRelease, instanceRenew, instanceBreak, instanceNode, status,
+        instanceAcquire, instanceRelease, instanceRenew, instanceBreak, instanceNode, acquire, touch, cancel, status,
     ]
 }
 

@@ -132,19 +132,14 @@ enum PushedMessage: Equatable, Sendable {
 
 extension PushedMessage {
     /// The words of what was published, and the owner that it names; `nil` if it is no message of ours.
-    ///
-    /// - Parameter maximumCount: the last of so many words is all the rest.
-    static func words(
-        of elements: [RESPValue],
-        maximumCount: Int = .max
-    ) -> (words: [ByteBufferView], owner: LockOwner.Secret)? {
+    static func words(of elements: [RESPValue]) -> (words: [ByteBufferView], owner: LockOwner.Secret)? {
         guard elements.count == 3, elements[0].string == "message" else { return nil }
         let payload: ByteBuffer
         switch elements[2] {
         case .bulkString(let buffer), .simpleString(let buffer): payload = buffer
         default: return nil
         }
-        let words = payload.readableBytesView.split(separator: UInt8(ascii: " "), maxSplits: maximumCount - 1)
+        let words = payload.readableBytesView.split(separator: UInt8(ascii: " "))
         guard words.count >= 2, let owner = LockOwner.Secret(text: words[1]) else { return nil }
         return (words, owner)
     }

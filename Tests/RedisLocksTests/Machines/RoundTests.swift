@@ -215,4 +215,22 @@ import Testing
         // Nothing was told: it rises all the same.
         #expect(self.round().nextToken() == 101)
     }
+    @Test func `above a floor tokens go on with the clock, at a slower pace, until the clock is above them`() {
+        let (skew, second): (Int64, Int64) = (625_000, 62_500)
+        let opened: Int64 = 1_000 * second
+        let floor = opened + skew
+        func token(_ time: Int64) -> Int64 { RedlockCore.token(above: floor, time: time, skew: skew) }
+        var last = floor
+        for step in 0..<2_000 {
+            let time = opened + Int64(step) * second / 100
+            #expect(token(time) > last)
+            // No instance refuses it for being too far ahead.
+            #expect(token(time + 1) <= time + 1 + skew)
+            last = token(time)
+        }
+        // Below the clock it is of no use, and before it was opened nobody asks.
+        #expect(token(opened + 12 * second) == opened + 12 * second)
+        #expect(token(opened - second) == floor + 1)
+        #expect(RedlockCore.token(above: 0, time: opened, skew: skew) == opened)
+    }
 }

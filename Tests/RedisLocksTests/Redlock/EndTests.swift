@@ -115,7 +115,7 @@ struct RedlockEndTests {
                 await holder.isHeld()
                 let waiter = Task { try await clients[1].withLock("a", lease: .seconds(30)) { _ in } }
                 try await eventually("it waits") {
-                    try servers.allLockKeys().contains("dlock.queue:{dlock:a}")
+                    try servers.allLockKeys().contains("dlock:a\tturn")
                 }
                 for server in servers.servers {
                     try server.withConnection { connection in

@@ -49,7 +49,7 @@ struct InstanceFaultTests {
                     let waiter = Holder(clients[1], name, lease: .seconds(30))
                     if !isRefusedBefore {
                         try await eventually("it waits") {
-                            try servers.allLockKeys().contains { $0.hasPrefix("dlock.queue:") }
+                            try servers.allLockKeys().contains { $0.hasSuffix("\tturn") }
                         }
                         try Self.cause(.refusing, servers, proxies)
                     }
@@ -94,7 +94,7 @@ struct InstanceFaultTests {
                         var gates: [Int] = []
                         try await eventually("it waits at a gate") {
                             gates = try (0..<3).filter {
-                                try servers[$0].command("EXISTS", "dlock.queue:{dlock:\(name)}").integer == 1
+                                try servers[$0].command("EXISTS", "dlock:\(name)\tturn").integer == 1
                             }
                             return !gates.isEmpty
                         }

@@ -147,7 +147,9 @@ struct RandomInstanceTests {
             let index = message.instance
             switch message.kind {
             case .acquire:
-                let ahead = self.chance(2) ? ["\(World.skew)"] : []
+                let asker = String(repeating: "w", count: 27) + ":cccccccccccccccc:1:host:"
+                let ahead =
+                    [[], ["\(World.skew)"], ["\(World.skew)", asker]].randomElement(using: &self.generator) ?? []
                 let answer = try self.call(
                     "instance-acquire", [round.owner, "\(round.token)", "60000"] + ahead + [round.nodes[index]],
                     at: index)
@@ -155,7 +157,7 @@ struct RandomInstanceTests {
                 if answer.integer == 1, !self.chance(8) { try self.voted(message.round, index) }
                 if let refusal = answer.list, let code = refusal.first?.integer {
                     if code == -9 { self.instances[index].node = "" }
-                    if refusal.count == 4 { self.told = max(self.told, refusal[1].integer ?? 0) }
+                    if refusal.count >= 4 { self.told = max(self.told, refusal[1].integer ?? 0) }
                 }
             case .release:
                 _ = try self.call("instance-release", [round.owner], at: index)
@@ -289,7 +291,7 @@ struct RandomInstanceTests {
         LoadedScripts.Mutant(
             "instance-acquire", "~= ARGV[count] then return { -9 } end", "== 'x' then return { -9 } end"),
         LoadedScripts.Mutant(
-            "instance-release", "ARGV[1] ~= '' and isOwner(holder, ARGV[1])", "holder and ARGV[1] ~= ''"),
+            "instance-release", "if not isOwner(holder, ARGV[1]) then return 0 end", ""),
         LoadedScripts.Mutant(
             "instance-acquire", "if not fence or token - token % 225000000 ~= last - last % 225000000 then",
             "if false then"),

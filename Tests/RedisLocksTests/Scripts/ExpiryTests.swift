@@ -173,33 +173,27 @@ struct ExpiryTests {
                     "init",
                 ]).list?[1].string ?? ""
             let floor = try #require(Int64(node.split(separator: " ")[6]))
-            let (w, v) = (ScriptHarness.owner("W", client: "d"), ScriptHarness.owner("V", client: "e"))
+            let w = ScriptHarness.owner("W", client: "d")
             func acquire(_ owner: String, _ token: Int64) throws {
                 try watched.call(.instanceAcquire, owner, "\(floor + token)", Self.lease, node)
             }
-            func wait(_ waiter: String) throws { try watched.call(.instanceWait, node, waiter, "6000", "1000", "3") }
+            func ask(_ owner: String, _ token: Int64) throws {
+                try watched.call(.instanceAcquire, owner, "\(floor + token)", Self.lease, "625000", w, node)
+            }
             try acquire(Self.a, 1)
-            try wait(w)
-            try wait(v)
+            try ask(Self.b, 2)
             try watched.call(.instanceRenew, Self.a, Self.lease)
-            // Nobody can be reached.
+            // Nobody can be told.
             try watched.call(.instanceRelease, Self.a)
-            #expect(try redis.waiters() == [w, v])
-            try acquire(Self.b, 2)
-            try redis.listening("e") { _ throws in try watched.call(.instanceRelease, Self.b) }
-            #expect(try redis.waiters() == [w])
-            try watched.call(.instanceRelease, "", v)
-            try watched.del(redis.waitersKey, redis.key)
-            try wait(v)
-            try watched.call(.instanceBreak, "1", "1000")
-            try watched.call(.instanceRelease, "", w)
-            try watched.call(.instanceRelease, "", v)
-            try watched.del(redis.fence, redis.queueKey)
+            try ask(Self.b, 2)
+            try ask(Self.c, 3)
+            try redis.listening("d") { _ throws in try watched.call(.instanceRelease, Self.b) }
+            try watched.del(redis.fence)
             try acquire(Self.c, 3)
-            try watched.call(.instanceAcquire, Self.a, "\(floor + 4)", Self.lease, "625000", w, "6000", "3", node)
-            #expect(try redis.waiters() == [w])
-            try watched.call(.instanceBreak, "1", "1000")
-            #expect(try redis.waiters() == [w])
+            try watched.call(.instanceBreak, "0")
+            try ask(Self.a, 4)
+            try watched.call(.instanceBreak, "1")
+            try acquire(Self.a, 4)
         }
     }
 

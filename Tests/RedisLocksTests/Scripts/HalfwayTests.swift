@@ -114,19 +114,18 @@ struct HalfwayTests {
         }
     }
 
-    @Test(arguments: Trouble.allCases)
+    // Who waits stands with the turn, which is served by one master's scripts.
+    @Test(arguments: [Trouble.fenceOfAnotherType, .noRightToFence, .noRightToChannels])
     func `an error of an instance's scripts leaves no key behind and drops nobody`(trouble: Trouble) async throws {
         try await ScriptHarness.run { redis async throws in
             var failures = 0
             let floor = try redis.ticks() + 100
             let calls: [(RedisScript, [String])] = [
                 (.instanceAcquire, [Self.d, "\(floor + 9)", "30000", "n"]),
-                (.instanceAcquire, [Self.d, "\(floor + 9)", "30000", "625000", Self.b, "6000", "9", "n"]),
-                (.instanceWait, ["n", Self.d, "6000", "1000", "9"]),
-                (.instanceWait, ["n", Self.b, "6000", "1000", "9"]),
-                (.instanceRelease, [Self.a]), (.instanceRelease, [Self.a, Self.b]),
+                (.instanceAcquire, [Self.d, "\(floor + 9)", "30000", "625000", Self.b, "n"]),
+                (.instanceRelease, [Self.a]),
                 (.instanceRenew, [Self.a, "30000"]),
-                (.instanceBreak, ["1", "1000"]),
+                (.instanceBreak, ["1"]),
             ]
             for start in Start.allCases {
                 for (script, arguments) in calls {
@@ -134,11 +133,10 @@ struct HalfwayTests {
                     _ = try redis.server.command("SET", "dlock.node", "n", "PX", "60000")
                     if start != .free { try redis.call(.instanceAcquire, Self.a, "\(floor + 1)", "30000", "n") }
                     if start == .waitedFor || start == .diedAndWaitedFor {
-                        try redis.call(.instanceWait, "n", Self.b, "6000", "1000", "9")
+                        try redis.call(.instanceAcquire, Self.d, "\(floor + 2)", "30000", "625000", Self.b, "n")
                     }
                     if start == .diedAndWaitedFor { _ = try redis.server.command("DEL", redis.key) }
                     let before = try redis.holder()
-                    let waiting = try redis.waiters()
                     let fence = try redis.get(redis.fence)
                     try trouble.begin(redis)
                     if !trouble.isOfType { _ = try redis.server.command("ACL", "SETUSER", "poor", "~dlock.node") }
@@ -157,17 +155,12 @@ struct HalfwayTests {
                     } else {
                         #expect(after == before, what)
                     }
-                    if trouble.side != .queue {
-                        let leaves =
-                            script.name == "instance-release" && arguments.last == Self.b && trouble.side != .waiters
-                        #expect(try redis.waiters() == (leaves ? [] : waiting), what)
-                    }
                     if trouble.side != .fence {
                         #expect(try redis.get(redis.fence)?.prefix(13) == fence?.prefix(13), what)
                     }
                 }
             }
-            #expect(failures >= 4)
+            #expect(failures >= 2)
         }
     }
 }

@@ -129,34 +129,6 @@ struct LaterVersionTests {
         }
     }
 
-    @Test(arguments: Self.waiters.filter { $0.text != ScriptHarness.owner("L", client: "l") })
-    func `an instance of a Redlock reserves the lock for nobody behind a waiter of a later version`(
-        waiter: Waiter
-    ) async throws {
-        try await ScriptHarness.run { redis async throws in
-            let floor = try redis.ticks()
-            _ = try redis.server.command("SET", "dlock.node", "n")
-            func acquire(_ owner: String, _ token: Int64) throws -> RedisAnswer {
-                try redis.call(.instanceAcquire, owner, "\(floor + token)", "30000", "n")
-            }
-            _ = try acquire(Self.a, 1)
-            _ = try redis.call(.instanceWait, "n", Self.b, "6000", "1000", "9")
-            try Self.enqueue(waiter, redis)
-            _ = try redis.call(.instanceWait, "n", Self.c, "6000", "1000", "9")
-            try redis.listening("d", "l") { next throws in
-                #expect(try redis.call(.instanceRelease, Self.a) == .integer(1))
-                if waiter.isTold { #expect(try next() == "look " + String(repeating: "L", count: 27)) }
-                #expect(try redis.holder() == nil)
-                let refused = try acquire(Self.n, 2).list
-                #expect(refused?[0] == .integer(0) && refused?[3] == .text(""))
-                let waits = try redis.call(.instanceWait, "n", Self.c, "6000", "1000", "9").list
-                #expect(waits?[0] == .integer(0) && waits?[1] == .integer(2))
-                #expect(try redis.holder() == nil)
-                #expect(try redis.waiters() == [Self.b, waiter.text, Self.c])
-            }
-        }
-    }
-
     @Test func `a node of a later form is another policy, and is left as it is`() async throws {
         try await ScriptHarness.run { redis async throws in
             _ = try redis.server.command("SET", "dlock.node", "2 abc generation 7")

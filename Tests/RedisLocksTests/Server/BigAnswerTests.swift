@@ -55,7 +55,7 @@ struct BigAnswerTests {
     @Test func `on a Redlock, too`() async throws {
         try await RedlockServers.withServers(3) { servers async throws in
             try await LockBackends.initialize(url: LockURL(servers.url))
-            for server in servers.servers { try Self.fill(server, key: "dlock:a", 10_000) }
+            for server in servers.servers { try Self.fill(server, key: "dlock:a\tturn", 10_000) }
             try servers[1].command("SET", "dlock:big", String(repeating: "x", count: 2 << 20), "PX", "60000")
             try servers[2].command("HSET", "dlock:big", "a", "b")
             try await withLocks(servers.url) { locks async throws in

@@ -6,16 +6,15 @@
 --       3 the lease in milliseconds
 --       then, if more than four arguments are given:
 --       4 how many ticks a token may be ahead of this server's clock (10 s of them if it is not given)
---       and, if eight are given:
---       5 the waiter whose turn it is, for whom the lock may be reserved
---       6 how long its registration in the queue lasts, in milliseconds, if the lock is held
---       7 how many may wait
+--       and, if six are given:
+--       5 who waits and has the turn: it is told when the lock is free here, if it is held now
 --       always the last one: what dlock.node must be. Another value means that this instance has restarted or is not open.
 --       Whoever proposes has seen what the node promises, so it proposes no token that may have been granted here and forgotten.
 --
 -- Returns 1 if the lock is the owner's now; otherwise a list that begins with
 --       0 held by another, -1 the token is not above the fence, -2 it is too far ahead, -9 another node (and nothing else)
--- and goes on with the fence, the server's clock in ticks, and the holder, of which at most 400 bytes ('' if none).
+-- and goes on with the fence, the server's clock in ticks, and the holder, of which at most 400 bytes ('' if none); if it is held, and
+-- who asks has the turn, the remaining lease in milliseconds follows (-1: no expiry).
 --
 -- A round that asks again with the same owner and token is answered with the same grant, its lease set anew.
 
@@ -48,7 +47,7 @@ if token > floor and token <= ceiling then
         -- The fence has another type, or this user may not write it.
         if type(fence) == 'table' then return fence end
         if fence then call('SET', key, fence, 'KEEPTTL') else call('DEL', key) end
-    elseif count < 8 then
+    elseif count < 6 then
         local last = tonumber(call('GET', 'dlock.fence:{' .. KEYS[1] .. '}') or '0')
         if last and token > last then return { 0, last > floor and last or floor, ticks, string.sub(holder, 1, 400) } end
     end
@@ -58,12 +57,18 @@ end
 --@include instance-common
 
 local owner, lease = ARGV[1], ARGV[3]
-local waiter = count == 8 and ARGV[5]
+local asker = count == 6 and ARGV[5]
 local holder = call('GET', KEYS[1])
 local last = lastToken()
 
 local function refuse(code)
-    return { code, math.max(last, floor), ticks, shown(holder) }
+    local answer = { code, math.max(last, floor), ticks, shown(holder) }
+    if holder and asker then
+        -- Whatever is wrong with the token: the next one is proposed when the lock is free. Another library's value is its own.
+        if isOurs(holder) then mark(holder, asker) end
+        answer[5] = call('PTTL', KEYS[1])
+    end
+    return answer
 end
 
 if isOwner(holder, owner) then
@@ -73,23 +78,7 @@ if isOwner(holder, owner) then
 end
 if token <= last or token <= floor then return refuse(-1) end
 if token > ceiling then return refuse(-2) end
-
-local isMine = waiter and isOwner(holder, waiter) and isMarked(holder, 't')
-if not holder and call('EXISTS', queue) == 1 then
-    -- Free, but somebody has waited longer. It is given a second, as by a release.
-    local next, isUnknown = reserve(1000)
-    if isUnknown then call('DEL', KEYS[1]) end
-    -- Nobody's name stands for one of a kind that is not known here.
-    holder = next and next .. '+q+t' or isUnknown and ''
-    isMine = waiter and isOwner(holder, waiter)
-end
-if holder and not isMine then
-    if waiter then enqueue(waiter, tonumber(ARGV[6]), tonumber(ARGV[7]), holder) end
-    return refuse(0)
-end
-
-if waiter then leaveQueue(waiter) end
-local isWaitedFor = call('EXISTS', queue) == 1
-setFence(token, isWaitedFor and 'q' or '')
-call('SET', KEYS[1], owner .. (isWaitedFor and '+q' or ''), 'PX', lease)
+if holder then return refuse(0) end
+setFence(token)
+call('SET', KEYS[1], owner, 'PX', lease)
 return 1

@@ -2,7 +2,6 @@
 --
 -- KEYS  1 the lock
 -- ARGV  1 "1": it is free at once; "0": when the holder has released it or its lease has passed
---       2 for how long the lock is reserved for the next one, in milliseconds
 --
 -- Returns the holder, of which at most 400 bytes; nil if there was none. The fence keeps the last token in any case.
 
@@ -13,13 +12,13 @@ if not holder then return false end
 --@include base
 --@include instance-common
 
--- Another library's holder hears nothing. A reservation is nobody's lock.
+-- Another library's holder hears nothing. An earlier version's reservation is nobody's lock.
 if isOurs(holder) then
     if isMarked(holder, 't') then return false end
     call('PUBLISH', channel(holder), 'revoked ' .. string.sub(holder, 1, 27))
 end
 if ARGV[1] == '1' then
-    giveAway(ARGV[2])
+    giveAway(holder)
 elseif isOurs(holder) and not isMarked(holder, 'r') then
     call('APPEND', KEYS[1], '+r')
 end

@@ -2,16 +2,16 @@
 -- is redis.call.
 --
 -- The keys of a lock K, which is always KEYS[1]:
---   K                    a string with an expiry: the owner; then "+q" if somebody may be waiting here, "+r" if the grant was
---                        revoked, "+t" if the lock is only reserved for a waiter whose turn it is
---   dlock.fence:{K}      the highest token granted here, in decimal digits; then "q" if somebody may be waiting here
---   dlock.queue:{K}      a list of owners, the next one first
---   dlock.waiters:{K}    a hash: owner -> the end of its registration and when it joined (server milliseconds, 13 digits each)
+--   K                    a string with an expiry: the owner; then "+r" if the grant was revoked, and "+n" with the secret and the client of
+--                        who is to be told when the lock is free here
+--   dlock.fence:{K}      the highest token granted here, in decimal digits
 -- and one key for the whole instance:
 --   dlock.node           who this instance is and what it promises: see instance-node.lua
+-- Who waits has, or waits for, the turn: an ordinary lock by the scripts of one master, whose key is K, a tab and "turn": no lock's
+-- name has a tab, and who may use the keys of K may use those. It grants nothing: it decides who tries next, and only ever that.
 --
--- A reservation grants nothing: it keeps others out until the waiter has asked a quorum with a token of its own. So queues
--- decide who tries next, and only ever that. What else may stand there: see base.lua.
+-- Versions before this one kept a queue of their own for K (dlock.queue:{K}), and reserved the lock there: "+q" says that somebody may
+-- wait in it, "+t" that K is only a reservation, and a "q" stands behind the fence. What else may stand there: see base.lua.
 
 -- 0 if there is none, or none is known.
 local function lastToken()
@@ -19,48 +19,31 @@ local function lastToken()
 end
 
 -- A token is at most a bounded skew ahead of the clock, so a day and a bit from now is a day after it.
-local function setFence(token, marks)
-    call('SET', fenceKey, string.format('%d', token) .. marks, 'PX', '90000000')
+local function setFence(token)
+    call('SET', fenceKey, string.format('%d', token), 'PX', '90000000')
 end
 
--- Reserves the lock for the next waiter, and tells it so. Returns its owner. If there is none it returns nil, and true if a
--- waiter of a kind that is not known here comes first. The lock's key may then be as it was or gone. An error leaves no key.
-local function reserve(milliseconds)
-    local last
-    local function offer(owner)
-        last = last or lastToken()
-        call('SET', KEYS[1], owner .. '+q+t', 'PX', milliseconds)
-        return 'turn ' .. string.sub(owner, 1, 27) .. ' ' .. string.format('%d', last) .. ' ' .. KEYS[1]
-    end
-    return findNext(26, offer)
+-- Where the mark of whom to tell begins; nil if there is none.
+local function askerAt(holder)
+    return isOurs(holder) and string.find(holder, '+n', 45, true)
 end
 
--- The lock is its holder's to give away: reserves it for the next one, or deletes its key. True if somebody is next.
-local function giveAway(milliseconds)
-    if reserve(milliseconds) then return true end
+-- The release is to tell this one. One has the turn, so the last one that asks is who is to be told.
+local function mark(holder, asker)
+    local at = askerAt(holder)
+    if at then holder = string.sub(holder, 1, at - 1) .. string.sub(holder, at + 47) end
+    call('SET', KEYS[1], holder .. '+n' .. string.sub(asker, 1, 45), 'KEEPTTL')
+end
+
+-- The lock is its holder's to give away: deletes its key, and tells who waits for that. True if somebody is told.
+local function giveAway(holder)
     call('DEL', KEYS[1])
-    if call('EXISTS', queue) == 0 then
-        local last = lastToken()
-        if last > 0 then setFence(last, '') end
-    end
-    return false
-end
-
--- Puts a waiter into the queue, or sets its registration anew. Returns its place; nothing if the queue is full.
-local function enqueue(owner, registration, maximum, holder)
-    local ms = now().milliseconds
-    local entry = call('HGET', waiters, owner)
-    local place = entry and call('LPOS', queue, owner)
-    if not place then
-        place = call('LLEN', queue)
-        if place >= maximum then return nil end
-        if not isMarked(holder, 'q') then
-            setFence(lastToken(), 'q')
-            if isOurs(holder) then call('APPEND', KEYS[1], '+q') end
-        end
-        call('RPUSH', queue, owner)
-    end
-    call('HSET', waiters, owner, digits(ms + registration) .. (entry and string.sub(entry, 14, 26) or digits(ms)))
-    keepQueue()
-    return place
+    local at = askerAt(holder)
+    if not at then return false end
+    local asker = string.sub(holder, at + 2, at + 46)
+    -- Whether it can be told or not, the lock is free.
+    local fence = redis.pcall('GET', fenceKey)
+    fence = type(fence) == 'string' and tokenOf(fence) or 0
+    redis.pcall('PUBLISH', channel(asker), 'free ' .. string.sub(asker, 1, 27) .. ' ' .. string.format('%d', fence))
+    return true
 end
