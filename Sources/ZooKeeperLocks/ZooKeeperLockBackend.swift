@@ -4,6 +4,7 @@ package import LockTransport
 public import Logging
 public import NIOCore
 import NIOPosix
+import Synchronization
 
 /// Locks on a ZooKeeper ensemble.
 ///
@@ -18,7 +19,7 @@ public final class ZooKeeperLockBackend: OrderedRelease {
     public let identity: String
     let configuration: ZooKeeperLockConfiguration
     let facts = SessionFacts()
-    let store: EventLoopStore<ZooKeeperLockCore>
+    let store: EventLoopStore<ZooKeeperShell>
 
     /// Uses an ensemble. Nothing is connected before ``run()``.
     ///
@@ -48,7 +49,7 @@ public final class ZooKeeperLockBackend: OrderedRelease {
         self.identity = configuration.description
         let eventLoop = (eventLoopGroup ?? MultiThreadedEventLoopGroup.singleton).any()
         self.store = EventLoopStore(
-            ZooKeeperLockCore(
+            ZooKeeperShell(
                 configuration: configuration,
                 eventLoop: eventLoop,
                 environment: environment,
@@ -71,26 +72,25 @@ public final class ZooKeeperLockBackend: OrderedRelease {
 
     /// Why the session cannot be used.
     public func trouble() async -> LockError? {
-        await self.store.ask { core, answer in
-            answer.resume(returning: core.client.isOpen ? nil : LockError(core.refusal ?? core.client.notConnected))
+        let answer = await self.store.ask { $0.inquire(.trouble, $1) }
+        guard case .trouble(let trouble) = answer else {
+            preconditionFailure("who asks what is wrong was answered with \(answer)")
         }
+        return trouble.map { LockError($0) }
     }
 
     /// Sets where events go.
     public func start(delivering sink: any LockEventSink) {
-        self.store.execute { $0.sink = sink }
+        self.store.execute { $0.start(delivering: sink) }
     }
 
     /// Connects, keeps the session alive, and attaches it to another server whenever a connection is lost, until it is
     /// cancelled. Then the session is ended, so that nothing of it is left.
     public func run() async throws {
-        await self.store.ask { (core, gone: WaitContinuation<Void>) in
-            core.client.start {
-                core.stopped()
-                gone.resume()
-            }
+        await self.store.ask {
+            $0.run($1)
         } cancelled: {
-            $0.stop()
+            $0.end()
         }
     }
 
@@ -101,7 +101,7 @@ public final class ZooKeeperLockBackend: OrderedRelease {
         return try await self.store.ask {
             $0.request(request, $1)
         } cancelled: {
-            $0.requestCancelled(attempt)
+            $0.cancel(attempt)
         }.get()
     }
 
@@ -122,13 +122,14 @@ public final class ZooKeeperLockBackend: OrderedRelease {
         heldFor: Duration,
         ended: @escaping @Sendable (Result<ReleaseReply, LockError>) -> Void
     ) -> Bool {
-        self.store.execute { $0.withdraw(claim) }
+        let attempt = claim.attempt
+        self.store.execute { $0.withdraw(attempt) }
         ended(.success(.released))
         return true
     }
 
     private func leave(_ claim: LockClaim) async throws(LockError) -> Bool {
-        try await self.store.ask { $0.withdraw(claim, $1) }.get()
+        try await self.store.ask { $0.withdraw(claim.attempt, $1) }.get()
     }
 
     /// Never called: the session keeps all locks.
@@ -138,11 +139,10 @@ public final class ZooKeeperLockBackend: OrderedRelease {
 
     /// Tells who holds and who waits, in their order.
     public func status(of name: LockName?) async throws(LockError) -> [LockStatus] {
-        if let name { return [try await self.ask { $0.status(of: name, then: $1) }] }
-        let names = try await self.ask { $0.names(then: $1) }
+        if let name { return [try await self.status(name)] }
         var all: [LockStatus] = []
-        for name in names {
-            let status = try await self.ask { $0.status(of: name, then: $1) }
+        for name in try await self.names() {
+            let status = try await self.status(name)
             if status.holder != nil || !status.obstacles.isEmpty { all.append(status) }
         }
         return all
@@ -151,49 +151,50 @@ public final class ZooKeeperLockBackend: OrderedRelease {
     /// Breaks a lock by hand. A node of another kind, or of another program, cannot be told; it stays as it is, unless
     /// `immediately` is set.
     public func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply {
-        try await self.ask { $0.breakLock(name, immediately: immediately, then: $1) }
+        switch try await self.ask(.breakLock(lock: self.paths.lock(name), immediately: immediately)) {
+        case .broken(let holder): return .broken(holder)
+        case .cannotBeTold: return .cannotBeTold(remainingLease: nil)
+        case .notHeld: return .notHeld
+        case let answer: preconditionFailure("who breaks a lock was answered with \(answer)")
+        }
     }
 
-    // MARK: The event loop
+    // MARK: What people ask
+
+    private func status(_ name: LockName) async throws(LockError) -> LockStatus {
+        let answer = try await self.ask(.status(lock: self.paths.lock(name)))
+        guard case .status(let standing) = answer else {
+            preconditionFailure("who asks for a status was answered with \(answer)")
+        }
+        return LockStatus(name, standing)
+    }
+
+    /// All names that have contenders.
+    private func names() async throws(LockError) -> [LockName] {
+        let answer = try await self.ask(.names)
+        guard case .names(let nodes) = answer else {
+            preconditionFailure("who asks for names was answered with \(answer)")
+        }
+        return nodes.compactMap { NodeName.lockName(of: $0) }
+    }
 
     /// One question that is not asked again, within the configured time.
-    private func ask<Answer: Sendable>(
-        _ question:
-            @escaping @Sendable (
-                ZooKeeperLockCore, @escaping (Result<Answer, ZooKeeperError>) -> Void
-            ) -> Void
-    ) async throws(LockError) -> Answer {
-        let patience = self.configuration.requestTimeout
-        return try await self.store.ask { (core, continuation: WaitContinuation<Result<Answer, LockError>>) in
-            let once = NIOLoopBound(Once(continuation), eventLoop: core.eventLoop)
-            let deadline = core.now + patience
-            core.whenOpen(within: patience) { error in
-                if let error { return once.value.resume(.failure(error)) }
-                let left = max(.zero, core.now.duration(to: deadline))
-                let timer = core.eventLoop.scheduleTask(in: TimeAmount(left)) {
-                    once.value.resume(
-                        .failure(LockError(.unreachable, "the ensemble did not answer within \(patience.brief)"))
-                    )
-                }
-                question(core) { answer in
-                    timer.cancel()
-                    once.value.resume(answer.mapError { LockError($0) })
-                }
-            }
-        }.get()
+    private func ask(_ inquiry: Inquiry) async throws(LockError) -> ZooKeeperMachine.Answer {
+        let answer = await self.store.ask { $0.inquire(inquiry, $1) }
+        if case .failed(let failure) = answer { throw LockError(failure) }
+        return answer
     }
+
+    private var paths: NodePaths { NodePaths(chroot: self.configuration.chroot) }
 }
 
-/// Resumes a continuation with whatever comes first. Used on one event loop only.
-private final class Once<Value: Sendable> {
-    private var continuation: WaitContinuation<Result<Value, LockError>>?
+/// What other threads see of the session.
+final class SessionFacts: Sendable {
+    private let values = Mutex<Duration?>(nil)
 
-    init(_ continuation: WaitContinuation<Result<Value, LockError>>) {
-        self.continuation = continuation
-    }
-
-    func resume(_ result: Result<Value, LockError>) {
-        self.continuation?.resume(returning: result)
-        self.continuation = nil
+    /// The timeout that was negotiated last.
+    var timeout: Duration? {
+        get { self.values.withLock { $0 } }
+        set { self.values.withLock { $0 = newValue } }
     }
 }

@@ -43,6 +43,9 @@ struct FoldersStateMachine {
         self.folders[lock].map { $0.isThere && !$0.isOthers } ?? false
     }
 
+    /// Whether room has to be made for this one before it is noted.
+    func isFull(for lock: String) -> Bool { self.folders.count >= Self.maximumCount && self.folders[lock] == nil }
+
     /// The folder is there, or has been asked for.
     ///
     /// - Parameter inUse: The folders in which this client has a contender.

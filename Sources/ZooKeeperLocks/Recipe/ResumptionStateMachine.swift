@@ -13,17 +13,15 @@ struct ResumptionStateMachine {
 
     /// The session is attached.
     ///
-    /// - Parameters:
-    ///   - state: what the claim is in.
-    ///   - random: from 0 to below 1.
+    /// - Parameter state: what the claim is in.
     /// - Returns: how long to wait before it asks; `nil`: not at all.
-    mutating func attached(in state: ContenderStateMachine.State, random: Double) -> Duration? {
+    mutating func attached(in state: ContenderStateMachine.State) -> ZooKeeperMachine.Pause? {
         self.standstills = self.before == state ? self.standstills + 1 : 0
         self.before = state
         guard self.standstills > Self.mostAtOnce else { return nil }
         let doublings = min(self.standstills - Self.mostAtOnce - 1, 10)
         let longest = min(.milliseconds(500) * (1 << doublings), Self.longestPause)
-        return longest * (0.5 + random / 2)
+        return ZooKeeperMachine.Pause(shortest: longest / 2, longest: longest)
     }
 
     /// A claim that waits or holds, and has nothing to ask, does not stand still.

@@ -17,28 +17,29 @@ struct WriteBatch<Write> {
     /// At most so many parts are in one `multi`: with the longest names that is far below a server's limit for a request.
     static var maximumParts: Int { 128 }
 
-    private var writes: [(write: Write, creates: String?)] = []
+    private var writes: [(write: Write, creates: String?, isKnown: Bool)] = []
     private var isDueAtEndOfTurn = false
 
     init() {}
 
     /// - Parameters:
     ///   - lock: the lock whose contender is created; `nil` for a delete.
+    ///   - isKnown: whether the lock's folder was there a moment ago. Otherwise the others of its group would have to wait until it
+    ///     has been made.
     ///   - canWait: nobody waits for it.
-    /// - Returns: when to call ``taken(isKnown:)``; `nil` if that is settled already.
-    mutating func added(_ write: Write, creates lock: String?, canWait: Bool) -> Schedule? {
-        self.writes.append((write, lock))
+    /// - Returns: when to call ``taken()``; `nil` if that is settled already.
+    mutating func added(_ write: Write, creates lock: String?, isKnown: Bool, canWait: Bool) -> Schedule? {
+        self.writes.append((write, lock, isKnown))
         if canWait { return self.writes.count == 1 ? .soon : nil }
         guard !self.isDueAtEndOfTurn else { return nil }
         self.isDueAtEndOfTurn = true
         return .atEndOfTurn
     }
 
+    var isEmpty: Bool { self.writes.isEmpty }
+
     /// What has gathered, in groups that are sent one after another, each as one `multi`; a group of one by itself.
-    ///
-    /// - Parameter isKnown: whether the folder of a lock was there a moment ago. Otherwise the others of its group would have to wait
-    ///   until it has been made.
-    mutating func taken(isKnown: (String) -> Bool) -> [[Write]] {
+    mutating func taken() -> [[Write]] {
         self.isDueAtEndOfTurn = false
         if self.writes.isEmpty { return [] }
         let writes = self.writes
@@ -50,9 +51,9 @@ struct WriteBatch<Write> {
             if !group.isEmpty { groups.append(group) }
             (group, locks) = ([], [])
         }
-        for (write, creates) in writes {
+        for (write, creates, isKnown) in writes {
             if let lock = creates {
-                guard isKnown(lock) else {
+                guard isKnown else {
                     close()
                     groups.append([write])
                     continue

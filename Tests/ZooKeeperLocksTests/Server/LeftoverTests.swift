@@ -100,8 +100,8 @@ struct LeftoverTests {
         let folder = try self.backend(url).configuration.chroot + "/dlock/a"
         let ledger = Ledger()
         let gone = Count()
-        let deleter = try self.backend(server.url)
-        let running = Task { try await deleter.run() }
+        let deleter = Operator(try self.backend(server.url).configuration)
+        let running = Task { await deleter.run() }
         defer { running.cancel() }
         let deleting = Task {
             while !ledger.isOver {
@@ -156,13 +156,13 @@ struct LeftoverTests {
     @Test func `a backend that has ended keeps nobody whom it told, and is freed`() async throws {
         let server = try await ZooKeeperServer.shared()
         weak var sink: Sink?
-        weak var core: ZooKeeperLockCore?
+        weak var shell: ZooKeeperShell?
         func run(_ backend: ZooKeeperLockBackend) async throws {
             let told = Sink()
             sink = told
             backend.start(delivering: told)
             let running = Task { try await backend.run() }
-            _ = try await backend.answer(.exists(path: "/"))
+            _ = try await backend.status(of: LockName("a"))
             running.cancel()
             try await running.value
         }
@@ -170,17 +170,17 @@ struct LeftoverTests {
         if let backend {
             try await run(backend)
             let bound = backend.store.core
-            core = try await backend.store.eventLoop.submit { Weakly(bound.value) }.get().value
+            shell = try await backend.store.eventLoop.submit { Weakly(bound.value) }.get().value
         }
         try await eventually("its sink is freed") { sink == nil }
         #expect(backend != nil)
         backend = nil
-        try await eventually("all of it is freed") { core == nil }
+        try await eventually("all of it is freed") { shell == nil }
     }
 
     /// Carries a reference out of the event loop, only to see whether it is still there.
     private struct Weakly: @unchecked Sendable {
-        weak var value: ZooKeeperLockCore?
-        init(_ value: ZooKeeperLockCore) { self.value = value }
+        weak var value: ZooKeeperShell?
+        init(_ value: ZooKeeperShell) { self.value = value }
     }
 }

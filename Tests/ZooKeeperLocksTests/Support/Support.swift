@@ -1,8 +1,6 @@
 import DistributedLocks
 import Foundation
-import LockTransport
 import LockURLs
-import NIOCore
 import TestKit
 import Testing
 
@@ -26,57 +24,40 @@ func through(_ proxy: TCPProxy, _ url: String) -> String {
 extension ZooKeeperLockBackend {
     /// Makes a node while a body runs.
     func withNode(_ path: String, _ body: () async throws -> Void) async throws {
-        let running = Task { try await self.run() }
-        defer { running.cancel() }
         let whole = self.configuration.chroot + path
         let node = ZooKeeperRequest.create(path: whole, data: [], access: .open, mode: .ephemeral)
         let folder = String(whole.dropLast(NodeName.last(of: whole).count + 1))
-        try await eventually("it is made") {
-            do {
-                _ = try await self.answer(node)
-                return true
-            } catch let error as ZooKeeperError where error.serverCode == .noNode {
-                // Nobody was in its folder for a while.
-                _ = try? await self.answer(.create(path: folder, data: [], access: .open, mode: .container))
-                return false
+        try await withOperator(self.configuration) { session in
+            try await eventually("it is made") {
+                do {
+                    _ = try await session.answer(node)
+                    return true
+                } catch let error as ZooKeeperError where error.serverCode == .noNode {
+                    // Nobody was in its folder for a while.
+                    _ = try? await session.answer(.create(path: folder, data: [], access: .open, mode: .container))
+                    return false
+                }
             }
+            try await body()
         }
-        try await body()
     }
 
     /// Has a server carry out one request after another, as an operator would. Paths are whole: nothing is put before them.
     ///
     /// - Parameter attached: called when there is a session, before the first request.
     func carryOut(_ requests: [ZooKeeperRequest], attached: () async throws -> Void = {}) async throws {
-        let running = Task { try await self.run() }
-        defer { running.cancel() }
-        _ = try await self.answer(.exists(path: "/"))
-        try await attached()
-        for request in requests {
-            guard case .multi(let parts) = try await self.answer(request) else { continue }
-            for case .failed(let code) in parts { throw TestKitError("a part was refused: \(code)") }
+        try await withOperator(self.configuration) { session in
+            _ = try await session.answer(.exists(path: "/"))
+            try await attached()
+            for request in requests {
+                guard case .multi(let parts) = try await session.answer(request) else { continue }
+                for case .failed(let code) in parts { throw TestKitError("a part was refused: \(code)") }
+            }
         }
     }
 
     /// The names of a node's children.
     func children(_ path: String) async throws -> [String] {
-        let running = Task { try await self.run() }
-        defer { running.cancel() }
-        guard case .children(let children, _) = try await self.answer(.getChildren(path: path)) else { return [] }
-        return children
-    }
-
-    /// What a server answers in this backend's own session, which has to run.
-    func answer(_ request: ZooKeeperRequest) async throws -> ZooKeeperAnswer {
-        try await withCheckedThrowingContinuation { (done: CheckedContinuation<ZooKeeperAnswer, any Error>) in
-            self.store.execute { core in
-                core.whenOpen(within: .seconds(10)) { error in
-                    if let error { return done.resume(throwing: error) }
-                    core.client.submit(request) {
-                        done.resume(with: $0.map(\.answer).mapError { $0 as any Error })
-                    }
-                }
-            }
-        }
+        try await withOperator(self.configuration) { try await $0.answer(.getChildren(path: path)).names ?? [] }
     }
 }
