@@ -1,28 +1,20 @@
 public import DistributedLocks
 import LockKernel
 import LockTransport
-import Logging
 import NIOCore
-import Synchronization
 
 extension RedisLockBackend {
     /// Asks for a lock: one round trip.
     public func request(_ request: AcquireRequest) async throws(LockError) -> AcquireReply {
         let claim = request.claim
         let key = try self.configuration.key(of: claim.name)
-        let maximumWaiters = self.configuration.maximumWaitersPerLock
-        let (suffix, times) = self.state.withLock { state in
-            state.waiting.requested(claim)
-            return (
-                state.suffixes.bytes(of: claim.owner.metadata),
-                state.times(lease: claim.lease, maximumWaiters: request.joinsQueue ? maximumWaiters : nil)
-            )
-        }
+        let (owner, times) = self.requested(
+            claim, maximumWaiters: request.joinsQueue ? self.configuration.maximumWaitersPerLock : nil)
         do {
             let reply = try await self.call(
                 self.scripts.acquire,
                 key: key,
-                [.owner(claim.owner.secret, suffix: suffix), times],
+                [owner, times],
                 deadline: self.deadline(request.latest),
                 waitsOutRefusals: true
             )
@@ -39,35 +31,14 @@ extension RedisLockBackend {
         guard let answer = ClaimReply(reply) else { throw .strangeReply(.acquire) }
         switch answer {
         case .granted(let token):
-            self.state.withLock { state in
-                state.served()
-                _ = state.waiting.granted(claim.attempt)
-            }
-            return .granted(
-                LockGrant(
-                    token: token,
-                    tokenDomain: .clock,
-                    validity: LockValidity.deadline(lease: claim.lease, sentAt: reply.sentAt)
-                )
-            )
+            let validUntil = self.ask { $0.acquireGranted(claim, sentAt: reply.sentAt) }
+            return .granted(LockGrant(token: token, tokenDomain: .clock, validity: validUntil))
         case .queued(let place):
             let now = self.environment.now
-            let (action, pokes) = self.state.withLock { state in
-                state.served()
-                let action = state.waiting.queued(
-                    claim.attempt,
-                    place,
-                    sentAt: reply.sentAt,
-                    connection: reply.connection,
-                    now: now
-                )
-                return (action, state.needsPoke())
+            self.feed {
+                $0.acquireQueued(claim.attempt, place, sentAt: reply.sentAt, connection: reply.connection, now: now)
             }
-            if pokes { self.alarm.poke() }
-            self.perform(action)
-            return .queued(
-                QueuePlace(waitersAhead: place.place, holders: OwnerText.holders(in: place.holder))
-            )
+            return .queued(QueuePlace(waitersAhead: place.place, holders: OwnerText.holders(in: place.holder)))
         case .busy(let holder):
             self.ended(claim.attempt)
             return .busy(holders: OwnerText.holders(in: holder))
@@ -114,7 +85,8 @@ extension RedisLockBackend {
             return .failed(LockError(error, calling: .renew))
         case .success(let reply):
             guard let renewal = RenewReply(reply.value) else { return .failed(.strangeReply(.renew)) }
-            self.serverTime(renewal.serverMilliseconds, sentAt: reply.sentAt)
+            let now = self.environment.now
+            self.feed { $0.clockRead(renewal.serverMilliseconds, sentAt: reply.sentAt, now: now) }
             switch renewal.outcome {
             case .renewed:
                 let validUntil = LockValidity.deadline(lease: claim.lease, sentAt: reply.sentAt)
@@ -125,18 +97,6 @@ extension RedisLockBackend {
                 return .lost(.broken)
             }
         }
-    }
-
-    private func serverTime(_ milliseconds: Int64, sentAt: BootInstant) {
-        let now = self.environment.now
-        let step = self.state.withLock {
-            $0.clock.answered(serverMilliseconds: milliseconds, sentAt: sentAt, receivedAt: now)
-        }
-        guard let step else { return }
-        self.logger.warning(
-            "the server's clock was stepped: leases end earlier or later than they should",
-            metadata: ["lock.backend": "\(self.identity)", "lock.clock.step": "\(step)"]
-        )
     }
 
     // MARK: - Scripts
@@ -186,8 +146,8 @@ extension RedisLockBackend {
 
     /// Waits until it is time to ask a server again that has refused. False: the time is over, or the task was cancelled.
     private func waitOut(_ error: RedisError, _ deadline: BootInstant) async -> Bool {
-        self.logRefusal(error)
-        self.state.withLock { $0.trouble = LockError(error) }
+        let refusal = LockError(error)
+        self.feed { $0.refused(refusal) }
         let now = self.environment.now
         // A little before the caller's own deadline, so that it hears why.
         let last = deadline - min(.milliseconds(250), (deadline - now) / 4)
@@ -219,16 +179,9 @@ extension RedisLockBackend {
         guard error.isNoMaster || error.code == .refused && error.serverCode == "DLOCKEPOCH",
             let connection = error.connection
         else { return false }
-        self.state.withLock { $0.mayBeAnother = true }
+        self.ask { $0.wasLeft() }
         client.reconnect(connection, error.reason)
         return true
-    }
-
-    func owner(of claim: LockClaim) -> ScriptArgument {
-        .owner(
-            claim.owner.secret,
-            suffix: self.state.withLock { $0.suffixes.bytes(of: claim.owner.metadata) }
-        )
     }
 
     func deadline(_ deadline: BootInstant?, patience: Duration? = nil) -> BootInstant {
@@ -254,38 +207,7 @@ extension RedisLockBackend {
     }
 
     /// A claim is over as far as this client is concerned.
-    func ended(_ attempt: AttemptID) {
-        self.state.withLock { $0.waiting.ended(attempt) }
-    }
-}
-
-extension RedisLockBackend.State {
-    /// The server has done what it was asked.
-    mutating func served() {
-        self.isRefusalLogged = false
-        if self.trouble != nil { self.trouble = nil }
-    }
-
-    /// What an acquire says after the owner; most leases are those of the call before.
-    ///
-    /// - Parameter maximumWaiters: `nil` if it does not join the queue.
-    mutating func times(lease: Duration, maximumWaiters: Int?) -> ScriptArgument {
-        if let times, times.lease == lease, times.maximumWaiters == maximumWaiters { return times.arguments }
-        var arguments: [ScriptArgument] = [.number(lease.wholeMilliseconds)]
-        if let maximumWaiters {
-            arguments.append(.number(WaitingStateMachine.registration(lease: lease).wholeMilliseconds))
-            arguments.append(.number(Int64(maximumWaiters)))
-        }
-        let encoded = ScriptArgument.encoded(arguments)
-        self.times = (lease, maximumWaiters, encoded)
-        return encoded
-    }
-
-    /// Whether the timer loop sleeps longer than it may.
-    mutating func needsPoke() -> Bool {
-        guard let next = self.waiting.nextWakeup() else { return false }
-        return self.alarmSetFor.map { next < $0 } ?? true
-    }
+    func ended(_ attempt: AttemptID) { self.ask { $0.ended(attempt) } }
 }
 
 extension Duration {

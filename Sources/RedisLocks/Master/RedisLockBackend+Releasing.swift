@@ -1,5 +1,4 @@
 public import DistributedLocks
-import Synchronization
 
 extension RedisLockBackend {
     /// Releases a lock and hands it over: one round trip.
@@ -12,7 +11,7 @@ extension RedisLockBackend {
             deadline: self.deadline(nil),
             inAnyCase: true
         )
-        self.releaseScriptIsKnown(on: reply.connection)
+        self.ask { $0.releaseAnswered(on: reply.connection) }
         return try self.releaseAnswered(reply)
     }
 
@@ -38,13 +37,7 @@ extension RedisLockBackend {
     ) -> Bool {
         guard heldFor <= Self.longestHoldWithoutAnswer, let key = try? self.configuration.key(of: claim.name)
         else { return false }
-        let suffix = self.state.withLock { state -> [UInt8]? in
-            guard let connection = state.releaseScriptIsKnownOn, state.connection == connection else { return nil }
-            state.waiting.ended(claim.attempt)
-            return state.suffixes.bytes(of: claim.owner.metadata)
-        }
-        guard let suffix else { return false }
-        let owner = ScriptArgument.owner(claim.owner.secret, suffix: suffix)
+        guard let owner = self.releasedInOrder(claim) else { return false }
         let deadline = self.deadline(nil)
         self.client.submit(
             self.scripts.release.command(key: key, [owner]), deadline: deadline, isUrgent: false
@@ -63,12 +56,6 @@ extension RedisLockBackend {
             }
         } catch {
             return .failure(error)
-        }
-    }
-
-    private func releaseScriptIsKnown(on connection: RedisConnectionID) {
-        self.state.withLock { state in
-            if state.connection == connection { state.releaseScriptIsKnownOn = connection }
         }
     }
 }

@@ -1,14 +1,13 @@
 import LockKernel
 import Logging
 import NIOCore
-import Synchronization
 
 /// Settings of the server with which it forgets locks are warned of, once each. Nothing depends on it: a user need not be
 /// allowed to ask.
 extension RedisLockBackend {
     /// Asks after the requests that waited for the connection, and only where somebody reads the log.
     func lookAtSettings(on id: RedisConnectionID) {
-        guard self.logger.logLevel <= .warning, !self.state.withLock({ $0.areSettingsRefused }) else { return }
+        guard self.logger.logLevel <= .warning else { return }
         self.client.eventLoop.execute { [weak self] in
             guard let self else { return }
             let deadline = self.environment.now + self.configuration.requestTimeout
@@ -35,7 +34,7 @@ extension RedisLockBackend {
             return reply.value
         case .failure(let error):
             // Asked again and again, it would fill the server's log of what was denied.
-            if error.code == .refused { self.state.withLock { $0.areSettingsRefused = true } }
+            if error.code == .refused { self.ask { $0.settingsRefused() } }
             return nil
         }
     }
@@ -51,7 +50,7 @@ extension RedisLockBackend {
     }
 
     private func warn(_ message: Logger.Message, setting: String) {
-        guard self.state.withLock({ $0.settingsWarned.insert(setting).inserted }) else { return }
+        guard self.ask({ $0.settingFound(setting) }) else { return }
         self.logger.warning(
             message, metadata: ["lock.backend": "\(self.identity)", "redis.setting": "\(setting)"])
     }

@@ -17,28 +17,10 @@ import Synchronization
 ///
 /// It needs Redis 7.0 or newer (or Valkey) that is a master, and no cluster.
 public final class RedisLockBackend: OrderedRelease, CallerExecutor {
-    struct State {
-        var waiting = WaitingStateMachine()
+    private struct State {
+        var machine: MasterMachine
         var sink: (any LockEventSink)?
-        var alarmSetFor: BootInstant?
-        var clock: ServerClock
-        /// What stands behind the secrets of this client's owners.
-        var suffixes: EncodedMetadata
-        var times: (lease: Duration, maximumWaiters: Int?, arguments: ScriptArgument)?
-        /// The one that carries requests now.
-        var connection: RedisConnectionID?
-        /// The next connection may be to another server.
-        var mayBeAnother = false
-        /// It was logged that the server refuses for now, and it has not served since.
-        var isRefusalLogged = false
-        /// Why the server did not do what it was asked last for those who wait; `nil` if it did.
-        var trouble: LockError?
-        /// What was warned of in the server's settings.
-        var settingsWarned: Set<String> = []
-        /// They were not told, and are not asked for any more.
-        var areSettingsRefused = false
-        /// Where the server knows the script of releases.
-        var releaseScriptIsKnownOn: RedisConnectionID?
+        var encodings: ClaimEncodings
     }
 
     /// Names the server and the database, without credentials.
@@ -49,8 +31,8 @@ public final class RedisLockBackend: OrderedRelease, CallerExecutor {
     let renewingClient: RedisClient
     let monitor: SentinelMonitor?
     let scripts: RedisScript.Group
-    let state: Mutex<State>
-    let alarm: Alarm
+    private let state: Mutex<State>
+    private let alarm: Alarm
     let environment: Environment
     let logger: Logger
     private let eventLoopExecutor: EventLoopTaskExecutor
@@ -90,8 +72,8 @@ public final class RedisLockBackend: OrderedRelease, CallerExecutor {
         let clientName = OwnerText.randomClient(using: &generator)
         self.state = Mutex(
             State(
-                clock: ServerClock(origin: environment.machine.now),
-                suffixes: EncodedMetadata { OwnerText.suffix(client: clientName, metadata: $0) }))
+                machine: MasterMachine(confirmsGrants: configuration.replicationAcks > 0, now: environment.machine.now),
+                encodings: ClaimEncodings(client: clientName)))
         let delegate = Delegate()
         let eventLoop = (eventLoopGroup ?? MultiThreadedEventLoopGroup.singleton).any()
         self.eventLoopExecutor = EventLoopTaskExecutor(eventLoop)
@@ -141,7 +123,7 @@ public final class RedisLockBackend: OrderedRelease, CallerExecutor {
 
     /// Why nothing can be asked, or why the server did not do what waiters asked last.
     public func trouble() async -> LockError? {
-        if case .connected = self.client.state { return self.state.withLock { $0.trouble } }
+        if case .connected = self.client.state { return self.state.withLock { $0.machine.trouble } }
         guard let error = self.client.lastError else {
             return LockError(.unreachable, "\(self.configuration) is not connected yet")
         }
@@ -162,16 +144,92 @@ public final class RedisLockBackend: OrderedRelease, CallerExecutor {
             if self.renewingClient !== self.client { group.addTask { await self.renewingClient.run() } }
             while !Task.isCancelled {
                 let now = self.environment.now
-                self.touch(self.state.withLock { $0.waiting.timerFired(now: now) })
-                let next = self.state.withLock { state in
-                    state.alarmSetFor = state.waiting.nextWakeup()
-                    return state.alarmSetFor
-                }
-                await self.alarm.sleep(until: next)
+                self.feed { $0.timerFired(now: now) }
+                await self.alarm.sleep(until: self.ask { $0.slept() })
             }
         }
         // Whoever hears of events has this backend.
         self.state.withLock { $0.sink = nil }
+    }
+
+    // MARK: The machine
+
+    /// The one way into the machine: feeds an event, and does what follows when the mutex has been left.
+    func feed(_ event: (inout MasterMachine) -> MasterMachine.Effects) {
+        let effects = self.state.withLock { event(&$0.machine) }
+        effects.forEach { self.perform($0) }
+    }
+
+    /// As ``feed(_:)``, for events that are answered by a value or by nothing.
+    func ask<Answer>(_ question: (inout MasterMachine) -> Answer) -> Answer {
+        self.state.withLock { question(&$0.machine) }
+    }
+
+    /// An acquire is about to leave. Returns what it says of the claim.
+    @inline(__always)
+    func requested(_ claim: LockClaim, maximumWaiters: Int?) -> (owner: ScriptArgument, times: ScriptArgument) {
+        self.state.withLock { state in
+            state.machine.requested(claim)
+            return (state.encodings.owner(of: claim), state.encodings.times(lease: claim.lease, maximumWaiters))
+        }
+    }
+
+    func owner(of claim: LockClaim) -> ScriptArgument { self.state.withLock { $0.encodings.owner(of: claim) } }
+
+    /// A claim that is not over.
+    func claim(_ attempt: AttemptID) -> (LockClaim, owner: ScriptArgument)? {
+        self.state.withLock { state in
+            state.machine.claim(attempt).map { ($0, state.encodings.owner(of: $0)) }
+        }
+    }
+
+    /// The claim is over, and its release can leave in order. `nil` if it cannot: then nothing has changed.
+    @inline(__always)
+    func releasedInOrder(_ claim: LockClaim) -> ScriptArgument? {
+        self.state.withLock { state in
+            guard state.machine.canReleaseInOrder else { return nil }
+            state.machine.ended(claim.attempt)
+            return state.encodings.owner(of: claim)
+        }
+    }
+
+    private func perform(_ effect: MasterMachine.Effect) {
+        switch effect {
+        case .touch(let attempt): self.touch(attempt)
+        case .grant(let attempt, let token, let validUntil):
+            self.tell(.granted(attempt, LockGrant(token: token, tokenDomain: .clock, validity: validUntil)))
+        case .confirm(let attempt, let token, let validUntil, let connection):
+            // One that was taken back meanwhile is released by that.
+            guard let (claim, _) = self.claim(attempt) else { return }
+            self.confirm(
+                claim, LockGrant(token: token, tokenDomain: .clock, validity: validUntil), on: connection)
+        case .gone(let attempt): self.tell(.gone(attempt))
+        case .lost(let attempt): self.tell(.lost(attempt, .broken))
+        case .fail(let attempt, let reason): self.tell(.failed(attempt, reason.error))
+        case .renewAll: self.tell(.reconnected)
+        case .lookAtSettings(let connection): self.lookAtSettings(on: connection)
+        case .warnOfRefusal(let reason): self.warnOfRefusal(reason.error)
+        case .warnOfClock(let step): self.warnOfClock(step)
+        case .wake: self.alarm.poke()
+        }
+    }
+
+    private func warnOfRefusal(_ error: LockError) {
+        self.logger.warning(
+            "the server refuses what it is asked; whoever waits for a lock goes on waiting until it does not",
+            metadata: ["lock.backend": "\(self.identity)", "redis.error": "\(error.message)"]
+        )
+    }
+
+    private func warnOfClock(_ step: Duration) {
+        self.logger.warning(
+            "the server's clock was stepped: leases end earlier or later than they should",
+            metadata: ["lock.backend": "\(self.identity)", "lock.clock.step": "\(step)"]
+        )
+    }
+
+    func tell(_ event: LockEvent) {
+        self.state.withLock { $0.sink }?.receive(event)
     }
 
     private func run(_ monitor: SentinelMonitor, _ group: inout DiscardingTaskGroup) {
@@ -201,15 +259,21 @@ public final class RedisLockBackend: OrderedRelease, CallerExecutor {
         }
 
         func connected(_ id: RedisConnectionID, greeting: RedisGreeting) {
-            self.backend?.connected(id)
+            guard let backend = self.backend else { return }
+            let now = backend.environment.now
+            backend.feed { $0.connected(id, isFound: backend.monitor != nil, now: now) }
         }
 
         func disconnected(_ id: RedisConnectionID, _ error: RedisError) {
-            self.backend?.state.withLock { $0.connection = nil }
+            self.backend?.ask { $0.disconnected() }
         }
 
         func pushed(_ elements: [RESPValue], on id: RedisConnectionID) {
-            self.backend?.pushed(elements, connection: id)
+            guard let backend = self.backend,
+                let message = PushedMessage(elements, hasEpochs: backend.monitor != nil)
+            else { return }
+            let now = backend.environment.now
+            backend.feed { $0.pushed(message, connection: id, now: now) }
         }
     }
 }
