@@ -171,7 +171,7 @@ let package = Package(
         .testTarget(
             name: "EmbeddedLocksTests",
             dependencies: [
-                "CEmbedded", "DistributedLocks", "EmbeddedLocks", "LockKernel", "TestKit", "test-agent", grdb,
+                "CEmbedded", "DistributedLocks", "EmbeddedLocks", "LockKernel", "TestKit", "test-agent", grdb, sqlite,
             ]
         ),
         .testTarget(

@@ -1,5 +1,4 @@
 #if Embedded
-import CEmbedded
 public import DistributedLocks
 import LockKernel
 
@@ -16,8 +15,9 @@ public struct EmbeddedLocation: Sendable, Hashable {
     ///
     /// - Throws: `LockError` `invalidConfiguration` if the environment has neither XDG_STATE_HOME nor HOME.
     public static func userDefault() throws(LockError) -> EmbeddedLocation {
+        let files = SystemFiles()
         if let state = try Self.variable("XDG_STATE_HOME"), state.hasPrefix("/") {
-            return EmbeddedLocation(path: try Self.resolved(state + "/dlock/locks.db"), makesFolder: true)
+            return EmbeddedLocation(path: try Self.resolved(state + "/dlock/locks.db", files), makesFolder: true)
         }
         guard let home = try Self.variable("HOME"), home.hasPrefix("/") else {
             throw LockError(
@@ -25,28 +25,39 @@ public struct EmbeddedLocation: Sendable, Hashable {
                 "there is no default file of locks without HOME or XDG_STATE_HOME: name one, as in embedded:///path/locks.db"
             )
         }
-        return EmbeddedLocation(path: try Self.resolved(home + "/.local/state/dlock/locks.db"), makesFolder: true)
+        return EmbeddedLocation(
+            path: try Self.resolved(home + "/.local/state/dlock/locks.db", files), makesFolder: true)
     }
 
     /// A path that was changed to make text of it would be another file.
     private static func variable(_ name: String) throws(LockError) -> String? {
         guard let value = getenv(name) else { return nil }
-        return try Self.text(value, "\(name) is not UTF-8 text: name a file of locks, as in embedded:///path/locks.db")
-    }
-
-    private static func text(_ bytes: UnsafePointer<CChar>, _ message: String) throws(LockError) -> String {
-        guard let text = String(validatingCString: bytes) else { throw LockError(.invalidConfiguration, message) }
+        guard let text = String(validatingCString: value) else {
+            throw Self.noText("\(name) is not UTF-8 text: name a file of locks, as in embedded:///path/locks.db")
+        }
         return text
     }
+
+    private static func text(_ bytes: [UInt8], _ message: String) throws(LockError) -> String {
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw Self.noText(message) }
+        return text
+    }
+
+    private static func noText(_ message: String) -> LockError { LockError(.invalidConfiguration, message) }
 
     /// A file at an absolute path. Its folder must exist.
     ///
     /// - Throws: `LockError` `invalidConfiguration` if the path is not absolute, or names a folder.
     public init(path: String) throws(LockError) {
+        try self.init(path: path, files: SystemFiles())
+    }
+
+    /// A file of the host whose files these are.
+    package init(path: String, files: any HostFiles) throws(LockError) {
         guard path.hasPrefix("/"), !path.hasSuffix("/"), !path.utf8.contains(0) else {
             throw LockError(.invalidConfiguration, "a file of locks needs an absolute path, not '\(path)'")
         }
-        self.init(path: try Self.resolved(path), makesFolder: false)
+        self.init(path: try Self.resolved(path, files), makesFolder: false)
     }
 
     private init(path: String, makesFolder: Bool) {
@@ -60,18 +71,12 @@ public struct EmbeddedLocation: Sendable, Hashable {
     var folder: String { Self.split(self.path).folder }
 
     /// Makes what may be made, and refuses file systems on which processes of several hosts may meet.
-    func prepareFolder() throws(LockError) {
-        if self.makesFolder { try Self.makeFolders(self.folder) }
-        var status = stat()
-        guard stat(self.folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
-            throw LockError(
-                .unreachable,
-                "\(self.path) cannot be opened: its folder does not exist or may not be used (\(Self.errorText()))"
-            )
-        }
+    func prepareFolder(_ files: any HostFiles) throws(LockError) {
+        if self.makesFolder { try Self.makeFolders(self.folder, files) }
+        let status = try self.folderStatus(files)
         #if os(Linux)
-        let mounts = try Self.mounts(for: self.path)
-        if let type = mounts.type(ofMount: cemb_mount_id(self.folder), device: UInt64(status.st_dev)),
+        let mounts = try Self.mounts(for: self.path, files)
+        if let type = mounts.type(ofMount: files.mountID(of: self.folder), device: status.identity.device),
             MountTable.mayBeShared(type)
         {
             throw LockError(
@@ -79,37 +84,56 @@ public struct EmbeddedLocation: Sendable, Hashable {
                 "\(self.path) is on \(type): a file of locks must be on a local disk, because it guards one host only"
             )
         }
-        try self.checkFile()
+        try self.checkFile(files)
+        #else
+        _ = status
         #endif
+    }
+
+    private func folderStatus(_ files: any HostFiles) throws(LockError) -> FileStatus {
+        let failure: HostFailure
+        do {
+            let status = try files.status(of: self.folder, followingLink: true)
+            if status.kind == .folder { return status }
+            failure = HostFailure(ENOTDIR)
+        } catch {
+            failure = error
+        }
+        throw LockError(
+            .unreachable,
+            "\(self.path) cannot be opened: its folder does not exist or may not be used (\(failure.text))"
+        )
     }
 
     /// Refuses a file that is reached by several names: SQLite keeps its log beside the name that it was opened by, so that
     /// each name would have a log, and locks, of its own.
-    func checkFile() throws(LockError) {
+    func checkFile(_ files: any HostFiles) throws(LockError) {
         #if os(Linux)
-        var status = stat()
-        guard lstat(self.path, &status) == 0 else { return }
-        guard status.st_mode & S_IFMT != S_IFDIR else {
+        guard let status = try? files.status(of: self.path, followingLink: false) else { return }
+        switch status.kind {
+        case .file: break
+        case .folder:
             throw LockError(.invalidConfiguration, "\(self.path) is a folder: name a file in it")
-        }
-        guard status.st_mode & S_IFMT != S_IFLNK else {
+        case .link:
             throw LockError(
                 .invalidConfiguration,
                 "\(self.path) has become a symbolic link since this backend was made: make it anew, or name the file itself"
             )
-        }
-        guard status.st_mode & S_IFMT == S_IFREG else {
+        case .other:
             throw LockError(.invalidConfiguration, "\(self.path) is not a regular file")
         }
-        guard status.st_nlink < 2 else {
+        guard status.linkCount < 2 else {
             throw LockError(
                 .invalidConfiguration,
-                "\(self.path) has \(status.st_nlink) names (hard links), each of which would have locks of its own: leave it one"
+                "\(self.path) has \(status.linkCount) names (hard links), each of which would have locks of its own: leave it one"
             )
         }
-        let (file, folder) = (cemb_mount_id(self.path), cemb_mount_id(self.folder))
-        let isMounted =
-            try file < 0 || folder < 0 ? Self.mounts(for: self.path).isMountPoint(self.path) : file != folder
+        let isMounted: Bool
+        if let file = files.mountID(of: self.path), let folder = files.mountID(of: self.folder) {
+            isMounted = file != folder
+        } else {
+            isMounted = try Self.mounts(for: self.path, files).isMountPoint(self.path)
+        }
         guard !isMounted else {
             throw LockError(
                 .invalidConfiguration,
@@ -120,8 +144,8 @@ public struct EmbeddedLocation: Sendable, Hashable {
     }
 
     #if os(Linux)
-    private static func mounts(for path: String) throws(LockError) -> MountTable {
-        guard let text = SystemFile.readBytes("/proc/self/mountinfo", atMostBytes: 67_108_864), !text.isEmpty else {
+    private static func mounts(for path: String, _ files: any HostFiles) throws(LockError) -> MountTable {
+        guard let text = files.contents(of: "/proc/self/mountinfo", atMostBytes: 67_108_864), !text.isEmpty else {
             throw LockError(
                 .invalidConfiguration,
                 "/proc/self/mountinfo cannot be read, so that it cannot be told whether \(path) is on a local disk: let this process see /proc"
@@ -131,11 +155,15 @@ public struct EmbeddedLocation: Sendable, Hashable {
     }
     #endif
 
-    private static func makeFolders(_ folder: String) throws(LockError) {
-        guard !folder.isEmpty, access(folder, F_OK) != 0 else { return }
-        try Self.makeFolders(Self.split(folder).folder)
-        guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
-            throw LockError(.unreachable, "the folder \(folder) cannot be made (\(Self.errorText()))")
+    private static func makeFolders(_ folder: String, _ files: any HostFiles) throws(LockError) {
+        guard !folder.isEmpty, !files.exists(folder) else { return }
+        try Self.makeFolders(Self.split(folder).folder, files)
+        do {
+            try files.makeFolder(folder, permissions: 0o700)
+        } catch  where error.code == EEXIST {
+            // Somebody else was faster.
+        } catch {
+            throw LockError(.unreachable, "the folder \(folder) cannot be made (\(error.text))")
         }
     }
 
@@ -147,33 +175,30 @@ public struct EmbeddedLocation: Sendable, Hashable {
 
     /// Two ways to one file must give one identity, one log and one folder of sockets: all links are resolved, also where
     /// the file, or folders on its way, are not there yet.
-    private static func resolved(_ path: String) throws(LockError) -> String {
+    private static func resolved(_ path: String, _ files: any HostFiles) throws(LockError) -> String {
         var path = path
         for _ in 0..<Self.longestChainOfLinks {
-            var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
-            let count = readlink(path, &buffer, buffer.count - 1)
-            guard count > 0 else { break }
-            let target = try Self.text(buffer, "\(path) is a link to a name that is not UTF-8 text")
-            path = target.hasPrefix("/") ? target : try Self.resolvedFolder(Self.split(path).folder) + "/" + target
+            guard let link = try? files.target(ofLink: path), !link.isEmpty else { break }
+            let target = try Self.text(link, "\(path) is a link to a name that is not UTF-8 text")
+            path =
+                target.hasPrefix("/")
+                ? target : try Self.resolvedFolder(Self.split(path).folder, files) + "/" + target
         }
         let (folder, name) = Self.split(path)
-        let real = try Self.resolvedFolder(folder)
+        let real = try Self.resolvedFolder(folder, files)
         return real == "/" ? "/" + name : real + "/" + name
     }
 
     private static let longestChainOfLinks = 40
 
-    private static func resolvedFolder(_ folder: String) throws(LockError) -> String {
-        if let resolved = realpath(folder, nil) {
-            defer { free(resolved) }
+    private static func resolvedFolder(_ folder: String, _ files: any HostFiles) throws(LockError) -> String {
+        if let resolved = try? files.resolved(folder) {
             return try Self.text(resolved, "\(folder) is a link to a name that is not UTF-8 text")
         }
         guard folder != "/", !folder.isEmpty else { return folder }
         let (parent, name) = Self.split(folder)
-        let real = try Self.resolvedFolder(parent)
+        let real = try Self.resolvedFolder(parent, files)
         return real == "/" ? "/" + name : real + "/" + name
     }
-
-    static func errorText(_ code: Int32 = errno) -> String { String(cString: strerror(code)) }
 }
 #endif

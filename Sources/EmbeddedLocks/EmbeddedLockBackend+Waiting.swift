@@ -6,7 +6,7 @@ import Synchronization
 /// The shell of ``WaitingStateMachine``: looks at the file, watches other clients, and tells the client what was found.
 extension EmbeddedLockBackend: TransactionQueueOwner {
     func openFile(deadline: BootInstant) throws(LockError) -> LockFile {
-        let folder = SocketFolder(existing: self.location.socketFolder)
+        let folder = SocketFolder(existing: self.location.socketFolder, on: self.environment)
         let file = try LockFile(
             location: self.location,
             participant: self.participant,
@@ -42,12 +42,13 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
     private func openSockets() throws(LockError) {
         let existing = self.state.withLock { $0.sockets }
         if let existing, existing.liveness.isInPlace, existing.wake.isInPlace { return }
-        let folder = try SocketFolder(path: self.location.socketFolder)
+        let folder = try SocketFolder(path: self.location.socketFolder, on: self.environment)
         existing?.wake.shutDown(leavingName: false)
         existing?.liveness.shutDown(leavingName: false)
-        let poller: SocketPoller
-        if let existing { poller = existing.poller } else { poller = try SocketPoller(self.environment.machine) }
-        let liveness = try LivenessSocket(self.participant, in: folder, poller: poller)
+        let poller: any SocketPoller
+        if let existing { poller = existing.poller } else { poller = try self.makePoller() }
+        let liveness = try LivenessSocket(
+            self.participant, in: folder, poller: poller, timers: self.timersOfSockets)
         let wake: WakeSocket
         do throws(LockError) {
             wake = try WakeSocket(self.participant, in: folder, poller: poller) { [weak self] kind, attempt in
@@ -67,6 +68,14 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
             wake.shutDown(leavingName: false)
             liveness.shutDown(leavingName: false)
             throw LockError(.clientNotRunning, "the backend was stopped")
+        }
+    }
+
+    private func makePoller() throws(LockError) -> any SocketPoller {
+        do {
+            return try self.environment.sockets.makePoller(self.environment.machine)
+        } catch {
+            throw LockError(.unreachable, "no pipe can be made (\(error.text))")
         }
     }
 
@@ -222,7 +231,7 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
                 }
                 return true
             }
-            if !isWatched { close(descriptor) }
+            if !isWatched { sockets.folder.close(descriptor) }
         }
     }
 
@@ -237,7 +246,7 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
     }
 
     private func unwatch(_ participant: ParticipantID) {
-        let (poller, watch) = self.state.withLock { state -> (SocketPoller?, SocketPoller.Watch?) in
+        let (poller, watch) = self.state.withLock { state -> ((any SocketPoller)?, SocketWatch?) in
             guard !state.waiting.isWatched(participant) else { return (nil, nil) }
             return (state.sockets?.poller, state.watches.removeValue(forKey: participant))
         }

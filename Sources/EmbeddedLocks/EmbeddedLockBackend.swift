@@ -29,13 +29,13 @@ public final class EmbeddedLockBackend: ProcessLiveness {
         let folder: SocketFolder
         let liveness: LivenessSocket
         let wake: WakeSocket
-        let poller: SocketPoller
+        let poller: any SocketPoller
     }
 
     struct State {
         var waiting: WaitingStateMachine
         var sockets: Sockets?
-        var watches: [ParticipantID: SocketPoller.Watch] = [:]
+        var watches: [ParticipantID: SocketWatch] = [:]
         var sink: (any LockEventSink)?
         var alarmSetFor: BootInstant?
         /// What may stand in the file in this client's name: claims that hold or wait, or may do so for all that is known.
@@ -55,6 +55,8 @@ public final class EmbeddedLockBackend: ProcessLiveness {
     let alarm: Alarm
     /// Where a notice waits for a receiver that has too many unread.
     let patientQueue: any WorkQueue
+    /// Where sockets wait that have no room for a while.
+    let timersOfSockets: any WorkQueue
     let transactions: TransactionQueue
 
     /// Uses a file of locks.
@@ -64,7 +66,8 @@ public final class EmbeddedLockBackend: ProcessLiveness {
         self.init(location: location, options: options, environment: .system)
     }
 
-    init(location: EmbeddedLocation, options: Options, environment: EmbeddedEnvironment) {
+    /// Uses a file of locks on the host of an environment.
+    package init(location: EmbeddedLocation, options: Options, environment: EmbeddedEnvironment) {
         self.location = location
         self.options = options
         self.environment = environment
@@ -75,6 +78,7 @@ public final class EmbeddedLockBackend: ProcessLiveness {
         self.state = Mutex(State(waiting: WaitingStateMachine(own: participant)))
         self.alarm = Alarm(environment.machine)
         self.patientQueue = environment.machine.threads.makeQueue("dlock.notices")
+        self.timersOfSockets = environment.machine.threads.makeQueue("dlock.sockets.timers")
         self.transactions = TransactionQueue(path: location.path, environment: environment.machine)
         self.transactions.setOwner(self)
     }

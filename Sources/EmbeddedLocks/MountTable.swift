@@ -42,8 +42,8 @@ struct MountTable {
     }
 
     /// The type of the file system of a mount, or, where its number is not known, of a device.
-    func type(ofMount id: Int64, device: UInt64) -> String? {
-        if id >= 0, let line = self.line(beginningWith: Array("\(id) ".utf8)) { return Self.type(in: line) }
+    func type(ofMount id: Int64?, device: UInt64) -> String? {
+        if let id, let line = self.line(beginningWith: Array("\(id) ".utf8)) { return Self.type(in: line) }
         // The encoding of glibc's makedev(3).
         let major = (device >> 8) & 0xFFF | (device >> 32) & ~0xFFF
         let minor = device & 0xFF | (device >> 12) & ~0xFF

@@ -1,12 +1,14 @@
-/// The one door to the outside: whatever is not decided here comes through it, the time, random numbers and threads.
+/// The one door to the outside: whatever is not decided here comes through it, the time, random numbers, threads, and which
+/// process this is.
 ///
 /// Nothing else reads a clock, draws a number, or makes a thread or a queue (HouseTests looks). So whoever puts another one
 /// in its place has the whole of a client in hand: a simulator runs the same code on a time of its own. Connections
-/// come from `Connector` (LockTransport), and what the embedded backend needs beside this from its own environment.
+/// come from `Connector` (LockTransport), and the files and sockets of a host from the embedded backend's own environment.
 package final class Environment: Sendable {
     @usableFromInline package let time: any TimeSource
     package let entropy: any EntropySource
     package let threads: any ThreadSource
+    package let process: any ProcessSource
 
     /// The machine's own.
     package static let system = Environment()
@@ -14,11 +16,13 @@ package final class Environment: Sendable {
     package init(
         time: any TimeSource = SystemTime(),
         entropy: any EntropySource = SystemEntropy(),
-        threads: any ThreadSource = SystemThreads()
+        threads: any ThreadSource = SystemThreads(),
+        process: any ProcessSource = SystemProcess()
     ) {
         self.time = time
         self.entropy = entropy
         self.threads = threads
+        self.process = process
     }
 
     /// The present instant.

@@ -167,9 +167,9 @@ struct FileFaultTests {
             """
         func device(_ major: UInt64, _ minor: UInt64) -> UInt64 { major << 8 | minor }
         let table = MountTable(text: Array(mounts.utf8))
-        #expect(table.type(ofMount: -1, device: device(254, 0)) == "ext4")
-        #expect(table.type(ofMount: -1, device: device(0, 27)) == "nfs4")
-        #expect(table.type(ofMount: -1, device: device(0, 99)) == nil)
+        #expect(table.type(ofMount: nil, device: device(254, 0)) == "ext4")
+        #expect(table.type(ofMount: nil, device: device(0, 27)) == "nfs4")
+        #expect(table.type(ofMount: nil, device: device(0, 99)) == nil)
         // The number of the mount says it where the device does not.
         #expect(table.type(ofMount: 32, device: device(0, 99)) == "fuse.sshfs")
         #expect(table.isMountPoint("/mnt/home") && table.isMountPoint("/mnt/a file") && !table.isMountPoint("/mnt"))

@@ -1,5 +1,6 @@
 import DistributedLocks
 import Foundation
+import LockKernel
 import Synchronization
 import TestKit
 import Testing
@@ -42,9 +43,10 @@ struct LivenessTests {
 
     @Test func `connections whose other side is gone are let go of`() async throws {
         try await withFolder { folder in
-            let sockets = try SocketFolder(path: folder.path + "/live")
+            let sockets = try SocketFolder(path: folder.path + "/live", on: .system)
             let own = ParticipantID(rawValue: 7)
-            let socket = try LivenessSocket(own, in: sockets, poller: SocketPoller())
+            let socket = try LivenessSocket(
+                own, in: sockets, poller: SystemPoller(.system), timers: SystemThreads().makeQueue("test"))
             defer { socket.shutDown(leavingName: false) }
             for _ in 0..<100 {
                 let connections = try (0..<20).map { _ in try self.connect(own, sockets) }
@@ -59,9 +61,11 @@ struct LivenessTests {
 
     @Test func `more connections than allowed are left in the queue, and taken when there is room`() async throws {
         try await withFolder { folder in
-            let sockets = try SocketFolder(path: folder.path + "/live")
+            let sockets = try SocketFolder(path: folder.path + "/live", on: .system)
             let own = ParticipantID(rawValue: 7)
-            let socket = try LivenessSocket(own, in: sockets, poller: SocketPoller(), maximumConnections: 3)
+            let socket = try LivenessSocket(
+                own, in: sockets, poller: SystemPoller(.system), timers: SystemThreads().makeQueue("test"),
+                maximumConnections: 3)
             let connections = try (0..<6).map { _ in try self.connect(own, sockets) }
             try await eventually("three are taken") { socket.connectionCount == 3 }
             for connection in connections[0..<5] { close(connection) }
@@ -144,8 +148,10 @@ struct LivenessTests {
                 let name = try #require(
                     FileManager.default.contentsOfDirectory(atPath: path + "-live").first { $0.hasSuffix(".wake") })
                 let number = try #require(UInt64(name.prefix { $0 != "." }, radix: 16))
-                let sockets = try SocketFolder(path: path + "-live")
-                let sender = try WakeSocket(ParticipantID(rawValue: 1), in: sockets, poller: SocketPoller()) { _, _ in }
+                let sockets = try SocketFolder(path: path + "-live", on: .system)
+                let sender = try WakeSocket(ParticipantID(rawValue: 1), in: sockets, poller: SystemPoller(.system)) {
+                    _, _ in
+                }
                 defer { sender.shutDown(leavingName: false) }
                 let lock = try LockName("a")
                 func say(_ attempt: UInt64) async throws {

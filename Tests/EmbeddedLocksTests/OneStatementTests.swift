@@ -239,8 +239,8 @@ private func open(_ folder: URL, _ clock: SettableClock, bootID: String = "boot-
             Environment(
                 time: ChangedTime {
                     TokenRule.epochInMicroseconds + clock.ticks * TokenRule.microsecondsPerTick
-                })
-        ) { () throws(LockError) in bootID },
+                }),
+            files: FilesOfBoot { bootID }),
         deadline: .now + .seconds(30),
         sight: { _ in .dead }
     )

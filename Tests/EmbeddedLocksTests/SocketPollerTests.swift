@@ -1,5 +1,6 @@
 import CEmbedded
 import Foundation
+import LockKernel
 import Synchronization
 import TestKit
 import Testing
@@ -32,7 +33,7 @@ import Testing
     }
 
     @Test func `a watch is told each time, and one for once is over with the first`() async throws {
-        let poller = try SocketPoller()
+        let poller = try SystemPoller(.system)
         let (many, once) = (Count(), Count())
         let (first, second) = (try self.pair(), try self.pair())
         defer {
@@ -58,7 +59,7 @@ import Testing
     }
 
     @Test func `the end of the other side is told`() async throws {
-        let poller = try SocketPoller()
+        let poller = try SystemPoller(.system)
         let ended = Count()
         let sockets = try self.pair()
         _ = poller.watch(sockets.ours, isOnce: true) { ended.add() }
@@ -67,7 +68,7 @@ import Testing
     }
 
     @Test func `watches that are cancelled while they are told close every descriptor once`() async throws {
-        let poller = try SocketPoller()
+        let poller = try SystemPoller(.system)
         let told = Count()
         for round in 0..<500 {
             let sockets = try self.pair()
@@ -95,14 +96,14 @@ import Testing
         var descriptors = [pollfd](repeating: pollfd(fd: -1, events: 0, revents: 0), count: Int(limit.rlim_cur) + 1)
         descriptors[descriptors.count - 1] = pollfd(fd: sockets.ours, events: Int16(POLLIN), revents: 0)
         try #require(poll(&descriptors, nfds_t(descriptors.count), 0) == -1 && errno == EINVAL)
-        #expect(SocketPoller.wait(for: &descriptors))
+        #expect(SystemPoller.wait(for: &descriptors))
         #expect(descriptors[descriptors.count - 1].revents == Int16(POLLIN))
     }
 
     @Test func `what is opened is closed on exec, from the first instant on`() throws {
         var ends: [Int32] = [-1, -1]
         try #require(cemb_pipe(&ends) == 0)
-        let listener = UnixSocket.make(.stream)
+        let listener = try SystemSockets().make(.stream)
         defer { for descriptor in ends + [listener] { close(descriptor) } }
         for descriptor in ends + [listener] {
             #expect(fcntl(descriptor, F_GETFD) & FD_CLOEXEC != 0)
@@ -111,9 +112,9 @@ import Testing
     }
 
     @Test func `a poller without watches ends, and begins again`() async throws {
-        weak var gone: SocketPoller?
+        weak var gone: SystemPoller?
         do {
-            let poller = try SocketPoller()
+            let poller = try SystemPoller(.system)
             gone = poller
             for _ in 0..<3 {
                 let sockets = try self.pair()

@@ -1,8 +1,8 @@
 import Foundation
 import Testing
 
-/// There is one door to the outside: `Environment` in LockKernel, and `Connector` in LockTransport. Whoever puts others in their
-/// place has the time, the numbers, the threads and the connections of the shipped code in hand.
+/// There is one door to the outside: `Environment` in LockKernel, `Connector` in LockTransport, and the files and sockets of a host in
+/// EmbeddedLocks. Whoever puts others in their place has all of that of the shipped code in hand.
 @Suite struct DoorTests {
     private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
@@ -17,6 +17,9 @@ import Testing
     }
 
     private static let door = "LockKernel/"
+    private static let embeddedDoor = "EmbeddedLocks/Host/"
+    /// What a user's URL names is read before there is a client.
+    private static let secrets = "DistributedLocks/URLs/SecretSource.swift"
 
     static let rules = [
         Rule(
@@ -47,33 +50,44 @@ import Testing
             pattern: #"\bClientBootstrap\b|\bDatagramBootstrap\b|\bServerBootstrap\b"#,
             allowed: ["LockTransport/NetworkAttempt.swift"]
         ),
-        // The embedded backend's own door is these files: a file system and the sockets of a host come as a whole.
+        // The embedded backend's part of the door: a file system and the sockets of a host come as a whole.
         Rule(
             what: "touching files, unix sockets and /proc",
             pattern:
-                #"(?<![.\w])(?<!func )(?<!case )(open|openat|fopen|socket|bind|listen|connect|accept|poll|mkdir|unlink|unlinkat|renameat|stat|lstat|chmod|chown|readlink|realpath|access|sysctlbyname)\((?!\))"#,
-            allowed: [
-                "EmbeddedLocks/File/EmbeddedEnvironment.swift", "EmbeddedLocks/File/LockFile.swift",
-                "EmbeddedLocks/File/LockFile+Upkeep.swift", "EmbeddedLocks/File/SharedFiles.swift",
-                "EmbeddedLocks/File/TimeNamespace.swift", "EmbeddedLocks/EmbeddedLocation.swift",
-                "EmbeddedLocks/Liveness/LivenessSocket.swift", "EmbeddedLocks/Liveness/LivenessTest.swift",
-                "EmbeddedLocks/Liveness/SocketFolder.swift", "EmbeddedLocks/Liveness/SocketPoller.swift",
-                "DistributedLocks/URLs/SecretSource.swift",
-            ]
+                #"(?<![.\w])(?<!func )(?<!case )(open|openat|fopen|opendir|fdopendir|readdir|fread|socket|socketpair|bind|listen|connect|accept|poll|recv|recvfrom|sendto|close|mkdir|unlink|unlinkat|rename|renameat|stat|lstat|fstat|chmod|fchmod|chown|lchown|readlink|realpath|access|faccessat|sysctlbyname)\((?!\))"#,
+            allowed: [Self.embeddedDoor, Self.secrets]
+        ),
+        Rule(
+            what: "asking the C library about descriptors and failures",
+            pattern: #"\bfcntl\(|\berrno\b|\bcemb_(pipe|accept|mount_id)\("#,
+            allowed: [Self.embeddedDoor, Self.secrets, "LockTransport/NetworkAttempt.swift"]
+        ),
+        Rule(
+            what: "opening a database",
+            pattern: #"\bDatabase(Queue|Pool)\(|\bsqlite3_(open\w*|vfs_\w+)\("#,
+            // By the name that the host's files give the VFS.
+            allowed: ["EmbeddedLocks/File/LockFile.swift"]
+        ),
+        Rule(
+            what: "asking which process this is",
+            pattern: #"(?<![.\w])(getpid|getppid|gethostname|uname|getuid|geteuid|getgid|getegid)\("#,
+            allowed: [Self.door, Self.embeddedDoor]
         ),
         // Who may say that it is the machine's own environment: those that users make, and defaults for tests of a part.
         Rule(
             what: "naming the machine's own environment",
-            pattern: #"(?<![\w.])\.system\b|Environment\.system\b|\bSystem(Time|Threads|Entropy)\(\)"#,
+            pattern:
+                #"(?<![\w.])\.system\b|Environment\.system\b|\bSystem(Time|Threads|Entropy|Process|Files|Sockets)\(\)"#,
             allowed: [
-                Self.door, "LockTransport/Connector.swift", "EmbeddedLocks/File/EmbeddedEnvironment.swift",
-                "EmbeddedLocks/EmbeddedLockBackend.swift", "EmbeddedLocks/Liveness/SocketPoller.swift",
+                Self.door, "LockTransport/Connector.swift", Self.embeddedDoor,
+                "EmbeddedLocks/EmbeddedLockBackend.swift", "EmbeddedLocks/EmbeddedLocation.swift",
                 "RedisLocks/Connection/RedisClient.swift", "RedisLocks/Sentinel/SentinelMonitor.swift",
                 "RedisLocks/Redlock/RedlockBackend.swift",
                 "RedisLocks/Master/RedisLockBackend.swift",
                 "ZooKeeperLocks/Session/ZooKeeperClient.swift",
                 "ZooKeeperLocks/ZooKeeperLockBackend.swift", "DistributedLocks/Client/Alarm.swift",
                 "DistributedLocks/Client/LockClient.swift", "DistributedLocks/Contract/LockClock.swift",
+                "DistributedLocks/Contract/LockOwner.swift",
             ]
         ),
     ]

@@ -1,3 +1,4 @@
+package import LockKernel
 public import Logging
 public import Metrics
 public import Tracing
@@ -39,6 +40,11 @@ extension LockClient {
 
         /// The defaults.
         public init() {}
+
+        /// The defaults in a process of an environment.
+        package init(_ environment: Environment) {
+            self.metadata = OwnerMetadata(of: environment.process)
+        }
 
         static let minimumTimeout: Duration = .milliseconds(1)
     }

@@ -1,4 +1,4 @@
-import LockKernel
+package import LockKernel
 
 /// Who asks for a lock: 160 random bits made afresh for each attempt, and metadata for people.
 ///
@@ -94,14 +94,12 @@ public struct OwnerMetadata: Hashable, Sendable, Codable {
 
     /// Describes this process.
     public static func current(label: String? = nil) -> OwnerMetadata {
-        var buffer = [CChar](repeating: 0, count: 256)
-        let host: String
-        if gethostname(&buffer, buffer.count - 1) == 0 {
-            host = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        } else {
-            host = "unknown"
-        }
-        return OwnerMetadata(host: host, pid: getpid(), label: label)
+        OwnerMetadata(of: Environment.system.process, label: label)
+    }
+
+    /// Describes a process.
+    package init(of process: any ProcessSource, label: String? = nil) {
+        self.init(host: process.hostName, pid: process.number, label: label)
     }
 }
 

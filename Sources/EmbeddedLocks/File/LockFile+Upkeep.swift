@@ -44,12 +44,12 @@ extension LockFile {
     /// Moves the log into the file if it has grown. Whoever opens the file first after everybody has left reads the whole
     /// log, so the short-lived keep it short. Does nothing while others are writing.
     func shortenLog() {
-        var status = stat()
-        guard stat(self.location.path + "-wal", &status) == 0, status.st_size >= Self.longLogInBytes else { return }
+        let log = try? self.environment.files.status(of: self.location.path + "-wal", followingLink: true)
+        guard let log, log.sizeInBytes >= Self.longLogInBytes else { return }
         _ = try? self.database.unsafeReentrantWrite { db in try db.checkpoint(.truncate) }
     }
 
-    private static var longLogInBytes: Int { 512 * 1_024 }
+    private static var longLogInBytes: Int64 { 512 * 1_024 }
 
     func reservedTokens() throws -> Int64 {
         let meta = self.statements.selectTokenMeta

@@ -26,7 +26,7 @@ final class LockFile {
     let database: DatabaseQueue
     let statements: LockStatements
     private let connection: OpaquePointer
-    private let identity: FileIdentity
+    private let identity: FileStatus.Identity
     private let bootID: [UInt8]
     /// `nil` where SQLite has none: then every transaction reads what it could tell.
     private(set) var index: WalIndex?
@@ -38,18 +38,6 @@ final class LockFile {
     var moveFromPages = LockFile.longestLogInPages
     /// The name after which to go on looking for idle ones.
     var purgePosition = ""
-
-    private struct FileIdentity: Equatable {
-        let device: UInt64
-        let inode: UInt64
-
-        init?(path: String) {
-            var status = stat()
-            guard stat(path, &status) == 0 else { return nil }
-            self.device = UInt64(status.st_dev)
-            self.inode = UInt64(status.st_ino)
-        }
-    }
 
     /// Opens the file, and makes it if there is none.
     ///
@@ -65,7 +53,7 @@ final class LockFile {
         sight: (ParticipantID) -> EarlierBoot.Sight
     ) throws(LockError) {
         do {
-            try location.prepareFolder()
+            try location.prepareFolder(environment.files)
             let bootID = try environment.bootID()
             var configuration = GRDB.Configuration()
             configuration.label = "dlock"
@@ -84,16 +72,18 @@ final class LockFile {
                     _ = cemb_keep_log_on_close(UnsafeMutableRawPointer(connection))
                 }
             }
-            SharedFiles.makeFile(location.path, in: location.folder)
-            let database = try DatabaseQueue(path: location.path, configuration: configuration)
+            let shared = SharedFiles(files: environment.files)
+            shared.makeFile(location.path, in: location.folder)
+            let database = try DatabaseQueue(
+                path: Self.databaseName(location.path, vfs: environment.files.vfs), configuration: configuration)
             try Self.prepare(
                 database, path: location.path, bootID: bootID, environment: environment, deadline: deadline,
                 sight: sight)
-            guard let identity = FileIdentity(path: location.path) else {
+            guard let identity = Self.identity(of: location.path, environment.files) else {
                 throw LockError(.unreachable, "\(location.path) vanished while it was opened")
             }
             // Once more, because it may have been made only now.
-            try location.checkFile()
+            try location.checkFile(environment.files)
             self.identity = identity
             self.bootID = Array(bootID.utf8)
             self.database = database
@@ -121,7 +111,7 @@ final class LockFile {
                 try Self.whileBusy(until: deadline, environment) { try self.reservedTokens() }
                 - TokenRule.reserveInTicks
             // They are there, as the index is, once something was read.
-            SharedFiles.adoptSideFiles(of: location.path)
+            shared.adoptSideFiles(of: location.path)
             self.index = WalIndex(connection: self.connection)
             if self.index == nil {
                 try database.unsafeReentrantWrite {
@@ -136,7 +126,18 @@ final class LockFile {
     }
 
     /// Whether the path still leads to the file that is open.
-    var isInPlace: Bool { FileIdentity(path: self.location.path) == self.identity }
+    var isInPlace: Bool { Self.identity(of: self.location.path, self.environment.files) == self.identity }
+
+    private static func identity(of path: String, _ files: any HostFiles) -> FileStatus.Identity? {
+        (try? files.status(of: path, followingLink: true))?.identity
+    }
+
+    /// What SQLite opens a file by (sqlite.org/uri.html).
+    private static func databaseName(_ path: String, vfs: String?) -> String {
+        guard let vfs else { return path }
+        precondition(sqlite3_compileoption_used("USE_URI") != 0, "this SQLite takes no name of a VFS from GRDB")
+        return "file:" + Percent.encoded(path) { Percent.isUnreserved($0) || $0 == "/" } + "?vfs=" + vfs
+    }
 
     /// Begins a transaction.
     ///

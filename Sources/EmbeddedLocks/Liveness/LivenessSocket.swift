@@ -1,5 +1,4 @@
 #if Embedded
-import CEmbedded
 import DistributedLocks
 import LockKernel
 import Synchronization
@@ -17,15 +16,17 @@ import Synchronization
 /// (A record lock would have to be polled, or waited for by a thread, and a user may have 128 inotify instances only.)
 final class LivenessSocket: Sendable {
     private struct State {
-        var listening: SocketPoller.Watch?
-        var connections: Set<SocketPoller.Watch> = []
+        var listening: SocketWatch?
+        var connections: Set<SocketWatch> = []
         var isShutDown = false
     }
 
     let descriptor: Int32
     private let name: String
     private let folder: SocketFolder
-    private let poller: SocketPoller
+    private let poller: any SocketPoller
+    /// For what has to be done after a while.
+    private let timers: any WorkQueue
     private let maximumConnections: Int
     private let state = Mutex(State())
 
@@ -38,27 +39,35 @@ final class LivenessSocket: Sendable {
     init(
         _ participant: ParticipantID,
         in folder: SocketFolder,
-        poller: SocketPoller,
+        poller: any SocketPoller,
+        timers: any WorkQueue,
         maximumConnections: Int = LivenessSocket.maximumConnections
     ) throws(LockError) {
         self.folder = folder
         self.poller = poller
+        self.timers = timers
         self.maximumConnections = maximumConnections
         self.name = participant.hexadecimal
-        self.descriptor = UnixSocket.make(.stream)
-        // Under its own name only when it listens: a socket that is not listening yet looks dead.
-        let hidden = "." + self.name
-        guard self.descriptor >= 0,
-            folder.bind(self.descriptor, to: hidden) == 0,
-            listen(self.descriptor, Int32(Int16.max)) == 0,
-            folder.rename(hidden, to: self.name) == 0
-        else {
-            let text = EmbeddedLocation.errorText()
-            if self.descriptor >= 0 { close(self.descriptor) }
-            throw LockError(.unreachable, "no socket can be made in \(folder.path) (\(text))")
-        }
+        self.descriptor = try Self.listen(self.name, in: folder)
         let watch = poller.watch(self.descriptor, isOnce: false) { [weak self] in self?.acceptAll() }
         self.state.withLock { $0.listening = watch }
+    }
+
+    private static func listen(_ name: String, in folder: SocketFolder) throws(LockError) -> Int32 {
+        var made: Int32?
+        do {
+            let socket = try folder.make(.stream)
+            made = socket
+            // Under its own name only when it listens: a socket that is not listening yet looks dead.
+            let hidden = "." + name
+            try folder.bind(socket, to: hidden)
+            try folder.listen(socket, limit: Int32(Int16.max))
+            try folder.rename(hidden, to: name)
+            return socket
+        } catch {
+            if let made { folder.close(made) }
+            throw LockError(.unreachable, "no socket can be made in \(folder.path) (\(error.text))")
+        }
     }
 
     deinit { self.shutDown(leavingName: true) }
@@ -71,7 +80,7 @@ final class LivenessSocket: Sendable {
     /// - Parameter leavingName: Whether something of this client may be left in the file: a socket that is there and refuses
     ///   is dead, while one that is missing proves nothing.
     func shutDown(leavingName: Bool) {
-        let watches = self.state.withLock { state -> [SocketPoller.Watch] in
+        let watches = self.state.withLock { state -> [SocketWatch] in
             guard !state.isShutDown else { return [] }
             state.isShutDown = true
             defer {
@@ -92,18 +101,18 @@ final class LivenessSocket: Sendable {
                 // Who is gone makes room; until then there is nothing to be done.
                 return self.pause()
             }
-            let connection = cemb_accept(self.descriptor)
-            guard connection >= 0 else {
-                switch errno {
+            do {
+                self.keep(try self.folder.accept(self.descriptor))
+            } catch {
+                switch error.code {
                 case EAGAIN: return
                 case EINTR, ECONNABORTED: continue
                 default:
                     self.pause()
-                    self.poller.queueOfTimers.async(after: Self.pauseWithoutDescriptors) { [weak self] in self?.goOn() }
+                    self.timers.async(after: Self.pauseWithoutDescriptors) { [weak self] in self?.goOn() }
                     return
                 }
             }
-            self.keep(connection)
         }
     }
 
@@ -121,7 +130,7 @@ final class LivenessSocket: Sendable {
     }
 
     private final class WatchBox: Sendable {
-        let value = Mutex<SocketPoller.Watch?>(nil)
+        let value = Mutex<SocketWatch?>(nil)
     }
 
     private func ended(_ box: WatchBox) {

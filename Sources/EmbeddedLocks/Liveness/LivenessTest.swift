@@ -11,14 +11,14 @@ enum LivenessTest {
     case unknown
 
     static func test(_ participant: ParticipantID, in folder: SocketFolder) -> LivenessTest {
-        let descriptor = UnixSocket.make(.stream)
-        guard descriptor >= 0 else { return .unknown }
-        if folder.withAddress(participant.hexadecimal, { connect(descriptor, $0, $1) }) == 0 {
+        guard let descriptor = try? folder.make(.stream) else { return .unknown }
+        do {
+            try folder.connect(descriptor, to: participant.hexadecimal)
             return .alive(descriptor: descriptor)
+        } catch {
+            folder.close(descriptor)
+            return error.code == ECONNREFUSED ? .dead : .unknown
         }
-        let code = errno
-        close(descriptor)
-        return code == ECONNREFUSED ? .dead : .unknown
     }
 
     static func isDead(_ participant: ParticipantID, in folder: SocketFolder) -> Bool {
@@ -34,7 +34,7 @@ enum LivenessTest {
         if Self.takesDatagrams(participant, in: folder) { return .alive }
         switch Self.test(participant, in: folder) {
         case .alive(let descriptor):
-            close(descriptor)
+            folder.close(descriptor)
             return .alive
         case .dead: return .dead
         case .unknown: return .unknown
@@ -42,10 +42,9 @@ enum LivenessTest {
     }
 
     private static func takesDatagrams(_ participant: ParticipantID, in folder: SocketFolder) -> Bool {
-        let descriptor = UnixSocket.make(.datagram)
-        guard descriptor >= 0 else { return false }
-        defer { close(descriptor) }
-        return folder.withAddress(WakeSocket.name(of: participant)) { connect(descriptor, $0, $1) } == 0
+        guard let descriptor = try? folder.make(.datagram) else { return false }
+        defer { folder.close(descriptor) }
+        return (try? folder.connect(descriptor, to: WakeSocket.name(of: participant))) != nil
     }
 
     /// Some clients that died without removing their sockets.

@@ -18,8 +18,8 @@ final class WakeSocket: Sendable {
     private let sender: Int32
     private let name: String
     private let folder: SocketFolder
-    private let poller: SocketPoller
-    private let watch: SocketPoller.Watch
+    private let poller: any SocketPoller
+    private let watch: SocketWatch
     private static let messageLength = 9
 
     static func name(of participant: ParticipantID) -> String { participant.hexadecimal + ".wake" }
@@ -29,22 +29,29 @@ final class WakeSocket: Sendable {
     init(
         _ participant: ParticipantID,
         in folder: SocketFolder,
-        poller: SocketPoller,
+        poller: any SocketPoller,
         receive: @escaping @Sendable (Notice.Kind, AttemptID) -> Void
     ) throws(LockError) {
         self.folder = folder
         self.name = Self.name(of: participant)
-        let receiver = UnixSocket.make(.datagram)
-        let sender = UnixSocket.make(.datagram)
-        guard receiver >= 0, sender >= 0, folder.bind(receiver, to: self.name) == 0 else {
-            let text = EmbeddedLocation.errorText()
-            if receiver >= 0 { close(receiver) }
-            if sender >= 0 { close(sender) }
-            throw LockError(.unreachable, "no socket can be made in \(folder.path) (\(text))")
-        }
+        let (receiver, sender) = try Self.makeSockets(self.name, in: folder)
         self.sender = sender
         self.poller = poller
-        self.watch = poller.watch(receiver, isOnce: false) { Self.receiveAll(receiver, receive) }
+        self.watch = poller.watch(receiver, isOnce: false) { Self.receiveAll(receiver, folder, receive) }
+    }
+
+    private static func makeSockets(
+        _ name: String, in folder: SocketFolder
+    ) throws(LockError) -> (receiver: Int32, sender: Int32) {
+        var made: [Int32] = []
+        do {
+            for _ in 0..<2 { made.append(try folder.make(.datagram)) }
+            try folder.bind(made[0], to: name)
+            return (made[0], made[1])
+        } catch {
+            for socket in made { folder.close(socket) }
+            throw LockError(.unreachable, "no socket can be made in \(folder.path) (\(error.text))")
+        }
     }
 
     var isInPlace: Bool { self.folder.contains(self.name) }
@@ -55,7 +62,7 @@ final class WakeSocket: Sendable {
     }
 
     // Not before: somebody may be sending.
-    deinit { close(self.sender) }
+    deinit { self.folder.close(self.sender) }
 
     func send(_ notice: Notice) -> SendResult {
         var message = [UInt8](repeating: 0, count: Self.messageLength)
@@ -63,18 +70,19 @@ final class WakeSocket: Sendable {
         withUnsafeBytes(of: notice.address.attempt.rawValue.littleEndian) { bytes in
             for (index, byte) in bytes.enumerated() { message[1 + index] = byte }
         }
-        let sent = self.folder.withAddress(Self.name(of: notice.address.participant)) { address, size in
-            Int32(sendto(self.sender, message, message.count, Int32(MSG_DONTWAIT), address, size))
+        do {
+            try self.folder.send(message, from: self.sender, to: Self.name(of: notice.address.participant))
+            return .sent
+        } catch {
+            return error.code == EAGAIN || error.code == ENOBUFS ? .full : .nobody
         }
-        if sent == Int32(Self.messageLength) { return .sent }
-        return errno == EAGAIN || errno == ENOBUFS ? .full : .nobody
     }
 
-    private static func receiveAll(_ descriptor: Int32, _ receive: (Notice.Kind, AttemptID) -> Void) {
+    private static func receiveAll(
+        _ socket: Int32, _ folder: SocketFolder, _ receive: (Notice.Kind, AttemptID) -> Void
+    ) {
         var message = [UInt8](repeating: 0, count: Self.messageLength + 1)
-        while true {
-            let count = recv(descriptor, &message, message.count, Int32(MSG_DONTWAIT))
-            if count < 0 { return }
+        while let count = try? folder.receive(socket, into: &message) {
             guard count == Self.messageLength, let kind = Notice.Kind(rawValue: message[0]) else { continue }
             let number = message[1...8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
             receive(kind, AttemptID(rawValue: number))

@@ -24,9 +24,9 @@ final class FakeEnvironment: Sendable {
     private let state = Mutex(State())
 
     var environment: EmbeddedEnvironment {
-        EmbeddedEnvironment(Environment(time: ChangedTime { SystemTime().wallClock() + self.offset })) {
-            () throws(LockError) in self.state.withLock { $0.bootID }
-        }
+        EmbeddedEnvironment(
+            Environment(time: ChangedTime { SystemTime().wallClock() + self.offset }),
+            files: FilesOfBoot { self.state.withLock { $0.bootID } })
     }
 
     private var offset: Int64 { self.state.withLock { $0.offsetInMicroseconds } }

@@ -1,7 +1,6 @@
 #if Embedded
 import CEmbedded
-import DistributedLocks
-import LockKernel
+package import LockKernel
 import Synchronization
 
 /// Waits for sockets on a thread of its own, with poll(2) and a pipe that ends a wait. The thread is there while something
@@ -9,12 +8,7 @@ import Synchronization
 ///
 /// Not with sources of Dispatch: one that was cancelled while its event arrived crashed the process, once in some thousand
 /// processes on a busy machine (`_dispatch_source_refs_finalize_unregistration`, Swift 6.3.1 on Linux).
-final class SocketPoller: Sendable {
-    /// Names what is waited for.
-    struct Watch: Hashable, Sendable {
-        fileprivate let number: UInt64
-    }
-
+package final class SystemPoller: SocketPoller {
     private struct Entry: Sendable {
         let descriptor: Int32
         let isOnce: Bool
@@ -23,7 +17,7 @@ final class SocketPoller: Sendable {
     }
 
     private struct State {
-        var entries: [Watch: Entry] = [:]
+        var entries: [SocketWatch: Entry] = [:]
         /// To be closed by the thread, which may be polling them.
         var closing: [Int32] = []
         var lastNumber: UInt64 = 0
@@ -33,20 +27,15 @@ final class SocketPoller: Sendable {
     private let state = Mutex(State())
     private let threads: any ThreadSource
     private let queue: any WorkQueue
-    /// For what has to be done after a while.
-    let queueOfTimers: any WorkQueue
     private let wakeReader: Int32
     private let wakeWriter: Int32
 
-    /// - Throws: `LockError` `unreachable` if no pipe can be made.
-    init(_ environment: Environment = .system) throws(LockError) {
+    /// Fails if no pipe can be made.
+    package init(_ environment: Environment) throws(HostFailure) {
         var ends: [Int32] = [-1, -1]
-        guard cemb_pipe(&ends) == 0 else {
-            throw LockError(.unreachable, "no pipe can be made (\(EmbeddedLocation.errorText()))")
-        }
+        guard cemb_pipe(&ends) == 0 else { throw .last }
         self.threads = environment.threads
         self.queue = environment.threads.makeQueue("dlock.sockets")
-        self.queueOfTimers = environment.threads.makeQueue("dlock.sockets.timers")
         self.wakeReader = ends[0]
         self.wakeWriter = ends[1]
     }
@@ -58,15 +47,10 @@ final class SocketPoller: Sendable {
         for descriptor in self.state.withLock({ $0.closing }) { close(descriptor) }
     }
 
-    /// Waits until a descriptor is readable or its peer is gone. The descriptor is the poller's from now on, which closes it.
-    ///
-    /// - Parameters:
-    ///   - isOnce: the wait is over with the first time.
-    ///   - ready: is called on the poller's thread, each time that there is something to read.
-    func watch(_ descriptor: Int32, isOnce: Bool, ready: @escaping @Sendable () -> Void) -> Watch {
+    package func watch(_ descriptor: Int32, isOnce: Bool, ready: @escaping @Sendable () -> Void) -> SocketWatch {
         let (watch, starts) = self.state.withLock { state in
             state.lastNumber += 1
-            let watch = Watch(number: state.lastNumber)
+            let watch = SocketWatch(number: state.lastNumber)
             state.entries[watch] = Entry(descriptor: descriptor, isOnce: isOnce, ready: ready)
             defer { state.isRunning = true }
             return (watch, !state.isRunning)
@@ -75,8 +59,7 @@ final class SocketPoller: Sendable {
         return watch
     }
 
-    /// Ends a wait, and closes its descriptor. Does nothing if it is over. The last call may be under way.
-    func cancel(_ watch: Watch) {
+    package func cancel(_ watch: SocketWatch) {
         let isKnown = self.state.withLock { state in
             guard let entry = state.entries.removeValue(forKey: watch) else { return false }
             state.closing.append(entry.descriptor)
@@ -85,12 +68,11 @@ final class SocketPoller: Sendable {
         if isKnown { self.wake() }
     }
 
-    /// Leaves a descriptor alone until ``resume(_:)``.
-    func pause(_ watch: Watch) { self.set(watch, isPaused: true) }
+    package func pause(_ watch: SocketWatch) { self.set(watch, isPaused: true) }
 
-    func resume(_ watch: Watch) { self.set(watch, isPaused: false) }
+    package func resume(_ watch: SocketWatch) { self.set(watch, isPaused: false) }
 
-    private func set(_ watch: Watch, isPaused: Bool) {
+    private func set(_ watch: SocketWatch, isPaused: Bool) {
         let isChanged = self.state.withLock { state in
             guard let old = state.entries[watch]?.isPaused, old != isPaused else { return false }
             state.entries[watch]?.isPaused = isPaused
@@ -149,7 +131,7 @@ final class SocketPoller: Sendable {
     private static let partLength = 8
     private static let pauseBetweenLooksInMicroseconds: UInt32 = 5_000
 
-    private func fire(_ watch: Watch, isInvalid: Bool) {
+    private func fire(_ watch: SocketWatch, isInvalid: Bool) {
         let entry = self.state.withLock { state -> Entry? in
             guard let entry = state.entries[watch] else { return nil }
             if isInvalid {
