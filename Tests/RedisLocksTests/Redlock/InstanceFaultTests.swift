@@ -66,15 +66,6 @@ struct InstanceFaultTests {
         }
     }
 
-    private static func withLinks(
-        to servers: RedlockServers, _ links: [TCPProxy] = [], _ body: ([TCPProxy]) async throws -> Void
-    ) async throws {
-        guard links.count < servers.servers.count else { return try await body(links) }
-        try await TCPProxy.withProxy(toPort: servers[links.count].port) {
-            try await self.withLinks(to: servers, links + [$0], body)
-        }
-    }
-
     /// A release that the gate misses: refused there, or on a link that is cut for that moment.
     @Test(arguments: [true, false])
     func `a gate that misses a release keeps nobody waiting for the rest of the lease`(isCut: Bool) async throws {
@@ -83,9 +74,8 @@ struct InstanceFaultTests {
             try await LockBackends.initialize(url: LockURL(url))
             let name = "a"
             // The holder has links of its own.
-            try await Self.withLinks(to: servers) { links in
-                let own = "redlock://" + links.map { "127.0.0.1:\($0.port)" }.joined(separator: ",") + "?set=one"
-                try await withLockClient(own) { holders in
+            try await servers.withLinks { links, own in
+                try await withLockClient(own + "?set=one") { holders in
                     try await withLockClient(url) { waiters in
                         let holder = Holder(holders, name, lease: .seconds(30))
                         await holder.isHeld()

@@ -23,15 +23,10 @@ func withProxiedRedlock(
     _ body: (RedlockServers, [TCPProxy], _ url: String) async throws -> Void
 ) async throws {
     try await RedlockServers.withServers(count) { servers in
-        func add(_ proxies: [TCPProxy]) async throws {
-            guard proxies.count < count else {
-                let url = "redlock://" + proxies.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
-                try await LockBackends.initialize(url: LockURL(url))
-                return try await body(servers, proxies, url)
-            }
-            try await TCPProxy.withProxy(toPort: servers[proxies.count].port) { try await add(proxies + [$0]) }
+        try await servers.withLinks { links, url in
+            try await LockBackends.initialize(url: LockURL(url))
+            try await body(servers, links, url)
         }
-        try await add([])
     }
 }
 
@@ -57,6 +52,18 @@ func withRedlockClients(
 }
 
 extension RedlockServers {
+    /// Proxies to all of them, and the URL by which a client comes through these.
+    func withLinks(
+        _ links: [TCPProxy] = [], _ body: ([TCPProxy], _ url: String) async throws -> Void
+    ) async throws {
+        guard links.count < self.servers.count else {
+            return try await body(links, "redlock://" + links.map { "127.0.0.1:\($0.port)" }.joined(separator: ","))
+        }
+        try await TCPProxy.withProxy(toPort: self[links.count].port) {
+            try await self.withLinks(links + [$0], body)
+        }
+    }
+
     /// Waits until all instances take part in what a client is granted: on a busy machine a quorum may be open before the others.
     func allServe(_ locks: LockClient) async throws {
         try await eventually("all instances take part") {
