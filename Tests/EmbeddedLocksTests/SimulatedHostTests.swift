@@ -40,7 +40,7 @@ struct SimulatedHostTests {
             try await self.withClient(path, in: first) { dying in
                 try await self.withClient(path, in: second) { waiter in
                     let handle = try await dying.acquire("a", lease: .seconds(3_600))
-                    let waiting = Task { try await waiter.acquire("a") }
+                    let waiting = Task { try await waiter.acquire("a", waitingAtMost: .seconds(30)) }
                     try await eventually("one waits") { waiter.queuedCount == 1 }
                     let holder = try await waiter.status(of: "a").holder
                     #expect(holder?.metadata == OwnerMetadata(host: "tulip", pid: 11))
@@ -65,7 +65,9 @@ struct SimulatedHostTests {
                     var last: FencingToken?
                     for _ in 0..<20 {
                         let handle = try await first.acquire("a", lease: .seconds(3_600))
-                        let waiting = Task { try await second.acquire("a", lease: .seconds(3_600)) }
+                        let waiting = Task {
+                            try await second.acquire("a", lease: .seconds(3_600), waitingAtMost: .seconds(30))
+                        }
                         try await eventually("one waits") { second.queuedCount == 1 }
                         try await handle.release()
                         let next = try await waiting.value
