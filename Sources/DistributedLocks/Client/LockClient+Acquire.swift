@@ -1,7 +1,6 @@
 import LockKernel
 import Logging
 import Metrics
-import Synchronization
 import Tracing
 
 extension LockClient {
@@ -73,21 +72,20 @@ extension LockClient {
         let started = self.now()
         let deadline = call.waitingAtMost.flatMap { call.joinsQueue ? started + $0 : nil }
         do {
-            if !self.isRunning {
+            if !self.engine.ask({ $0.isRunning }) {
                 let startDeadline = started + self.configuration.startTimeout
                 try await self.waitUntilRunning(until: deadline.map { min($0, startDeadline) } ?? startDeadline)
             }
-            var anews = 0
-            var endedGrants = 0
+            var machine = CallStateMachine(joinsQueue: call.joinsQueue, deadline: deadline)
             while true {
                 try Task.checkCancellation()
                 switch await self.attempt(call, deadline: deadline) {
                 case .startAnew(let claim):
-                    self.forgetAttempt(claim)
-                    anews += 1
-                    try await self.pauseBeforeAnew(anews, call, deadline: deadline)
+                    self.engine.feed { $0.attemptOver(claim) }
+                    let pause = machine.placeWasLost(jitter: self.environment.fraction())
+                    try await self.pauseBeforeAnew(pause, call, machine, deadline: deadline)
                 case .finished(.granted, let claim) where Task.isCancelled:
-                    self.cleanUp(claim)
+                    self.engine.cleanUp(claim)
                     throw CancellationError()
                 case .finished(.granted(let grant), let claim):
                     switch try self.hold(claim, grant: grant, call: call) {
@@ -95,17 +93,15 @@ extension LockClient {
                         self.metrics.acquireWait.record(quickly: hold.grantedAt - started)
                         return hold
                     case .hasEnded(let reason):
-                        endedGrants += 1
-                        let mayAsk = call.joinsQueue && (deadline.map { self.now() < $0 } ?? true)
-                        guard mayAsk, reason != .broken, endedGrants <= Self.maximumEndedGrants else {
+                        let (now, jitter) = (self.now(), self.environment.fraction())
+                        guard let pause = machine.grantHadEnded(reason, now: now, jitter: jitter) else {
                             self.metrics.lost.increment()
                             throw LockError.lost(reason, name: call.name, token: grant.token)
                         }
-                        anews += 1
-                        try await self.pauseBeforeAnew(anews, call, deadline: deadline)
+                        try await self.pauseBeforeAnew(pause, call, machine, deadline: deadline)
                     }
                 case .finished(.failed(let failure, let withdraw), let claim):
-                    if withdraw { self.cleanUp(claim) } else { self.forgetAttempt(claim) }
+                    if withdraw { self.engine.cleanUp(claim) } else { self.engine.feed { $0.attemptOver(claim) } }
                     switch failure {
                     case .timedOut, .noAnswer: throw await self.timedOut(call, failure)
                     case .error, .cancelled, .clientStopped: throw self.error(of: failure, call: call)
@@ -121,54 +117,32 @@ extension LockClient {
         }
     }
 
-    /// A call asks anew after so many grants that had ended by the time that they came. More of them are not bad luck: the lease
-    /// is shorter than the way to the store and back.
-    private static let maximumEndedGrants = 5
-
-    /// Waits before a call asks anew, but not the first time: a store that goes on forgetting must not be asked in a circle.
-    private func pauseBeforeAnew(_ anews: Int, _ call: Call, deadline: BootInstant?) async throws {
-        if anews > 1 {
-            let pause = AcquireStateMachine.pause(afterFailures: anews - 1, jitter: self.environment.fraction())
+    /// Waits before a call asks anew.
+    private func pauseBeforeAnew(
+        _ pause: Duration, _ call: Call, _ machine: CallStateMachine, deadline: BootInstant?
+    ) async throws {
+        if pause > .zero {
             let end = self.now() + pause
             try await self.time.sleep(until: deadline.map { min($0, end) } ?? end)
         }
-        if let deadline, self.now() >= deadline { throw await self.timedOut(call, .timedOut) }
+        if machine.isOver(at: self.now()) { throw await self.timedOut(call, .timedOut) }
     }
 
-    private enum AttemptEnd {
+    /// What became of an attempt, and whose claim it was.
+    private enum ClaimEnd {
         case startAnew(LockClaim)
         case finished(AcquireStateMachine.Outcome, LockClaim)
     }
 
     /// One owner, one request (sent again if its outcome is unknown), and the wait in the queue.
     ///
-    /// The attempt stays known until its end has been dealt with, in one step with that: a client that stops in between
-    /// must see that something is left to do, and a grant may be lost in between.
+    /// The attempt stays known until its end has been dealt with: see ``AttemptTable``.
     @inline(__always)
-    private func attempt(_ call: Call, deadline: BootInstant?) async -> AttemptEnd {
+    private func attempt(_ call: Call, deadline: BootInstant?) async -> ClaimEnd {
         let exchangeDeadline = call.joinsQueue ? deadline : self.now() + self.configuration.requestTimeout
-        let (claim, isRunning, pokes) = self.state.withLock { state in
-            let claim = LockClaim(
-                attempt: AttemptID(rawValue: state.makeID()),
-                name: call.name,
-                owner: LockOwner(
-                    secret: LockOwner.Secret(using: &state.generator),
-                    metadata: self.configuration.metadata
-                ),
-                lease: call.lease,
-                kind: call.kind
-            )
-            guard case .running = state.lifecycle else { return (claim, false, false) }
-            state.attempts[claim.attempt] = State.Attempt(
-                machine: AcquireStateMachine(latest: exchangeDeadline),
-                claim: claim,
-                deadline: deadline
-            )
-            if let deadline { state.attemptDeadlines.set(claim.attempt, to: deadline) }
-            return (claim, true, deadline != nil && state.needsPoke())
-        }
-        guard isRunning else { return .finished(.failed(.clientStopped, withdraw: false), claim) }
-        if pokes { self.alarm.poke() }
+        let (claim, wake) = self.engine.beginAttempt(call, latest: exchangeDeadline, deadline: deadline)
+        guard let wake else { return .finished(.failed(.clientStopped, withdraw: false), claim) }
+        if wake { self.engine.wake() }
         while true {
             let request = AcquireRequest(
                 claim: claim,
@@ -178,10 +152,10 @@ extension LockClient {
             let pause: Duration
             do {
                 let reply = try await self.backend.request(request)
-                switch self.state.withLock({ $0.replyArrived(reply, for: claim.attempt) }) {
+                switch self.engine.ask({ $0.replyArrived(reply, for: claim.attempt) }) {
                 case .finish(let outcome): return .finished(outcome, claim)
                 case .startAnew: return .startAnew(claim)
-                case .wait: return await self.waitInQueue(claim)
+                case .wait: return self.claimEnd(await self.engine.end(of: claim.attempt), claim)
                 case .withdraw: return self.endSeenElsewhere(claim)
                 }
             } catch {
@@ -191,23 +165,16 @@ extension LockClient {
                 case .retry(let after): pause = after
                 }
             }
-            if Task.isCancelled { self.abandon(claim.attempt) { $0.cancelled() } }
+            if Task.isCancelled { self.engine.feed { $0.cancelled(claim.attempt) } }
             await self.pause(claim, for: pause)
-            guard self.state.withLock({ $0.attempts[claim.attempt]?.machine.retryStarted() ?? false }) else {
-                return self.endSeenElsewhere(claim)
-            }
+            guard self.engine.ask({ $0.retryStarted(claim.attempt) }) else { return self.endSeenElsewhere(claim) }
         }
-    }
-
-    /// How many callers wait in a queue and know it. A store knows of a waiter before its client hears that it is queued.
-    package var queuedCount: Int {
-        self.state.withLock { state in state.attempts.values.count { $0.machine.isQueued } }
     }
 
     private func requestFailed(_ error: LockError, for attempt: AttemptID) -> AcquireStateMachine.FailureAction {
         let now = self.now()
         let jitter = self.environment.fraction()
-        return self.state.withLock { $0.requestFailed(error, for: attempt, now: now, jitter: jitter) }
+        return self.engine.ask { $0.requestFailed(error, for: attempt, now: now, jitter: jitter) }
     }
 
     /// Waits before the same request is sent again; an end of the attempt (a grant may come) ends the wait.
@@ -215,77 +182,23 @@ extension LockClient {
         await withTaskGroup(of: Void.self) { group in
             let end = self.now() + pause
             group.addTask { [time] in try? await time.sleep(until: end) }
-            group.addTask { await self.waitForEnd(of: claim) }
+            group.addTask { [engine] in await engine.waitForEnd(of: claim.attempt) }
             await group.next()
             group.cancelAll()
         }
     }
 
-    /// Waits until the attempt has an end, or until the task is cancelled.
-    private func waitForEnd(of claim: LockClaim) async {
-        let giveUp: @Sendable () -> Void = {
-            self.state.withLock { $0.attempts[claim.attempt]?.waiter.take() }?.resume(returning: nil)
-        }
-        let _: State.WaitEnd? = await withWaitContinuation(givingUp: giveUp) { continuation in
-            let isOver = self.state.withLock { state in
-                guard let index = state.attempts.index(forKey: claim.attempt), state.attempts.values[index].end == nil
-                else { return true }
-                state.attempts.values[index].waiter = continuation
-                return false
-            }
-            if isOver { continuation.resume(returning: nil) }
-        }
-    }
-
     /// The attempt was ended by a deadline, by cancellation or by the end of the client while a request was out: that end
     /// says to withdraw whatever the request has left on the store.
-    private func endSeenElsewhere(_ claim: LockClaim) -> AttemptEnd {
-        let end = self.state.withLock { state in state.attempts[claim.attempt]?.end }
+    private func endSeenElsewhere(_ claim: LockClaim) -> ClaimEnd {
+        self.claimEnd(self.engine.ask { $0.end(of: claim.attempt) }, claim)
+    }
+
+    private func claimEnd(_ end: AttemptEnd?, _ claim: LockClaim) -> ClaimEnd {
         switch end {
         case .finished(let outcome): return .finished(outcome, claim)
         case .startAnew: return .startAnew(claim)
-        case nil: preconditionFailure("attempt \(claim.attempt) finished without an end")
-        }
-    }
-
-    private func waitInQueue(_ claim: LockClaim) async -> AttemptEnd {
-        let end: State.WaitEnd? = await withWaitContinuation(
-            givingUp: { self.abandon(claim.attempt) { $0.cancelled() } }
-        ) { continuation in
-            let end = self.state.withLock { state -> State.WaitEnd? in
-                if let end = state.attempts[claim.attempt]?.end { return end }
-                state.attempts[claim.attempt]?.waiter = continuation
-                return nil
-            }
-            if let end { continuation.resume(returning: end) }
-        }
-        switch end {
-        case .finished(let outcome): return .finished(outcome, claim)
-        case .startAnew: return .startAnew(claim)
-        case nil: preconditionFailure("attempt \(claim.attempt) was woken without an end")
-        }
-    }
-
-    /// Feeds an event into an attempt, and wakes whoever waits for it.
-    func abandon(
-        _ attempt: AttemptID,
-        _ event: (inout AcquireStateMachine) -> AcquireStateMachine.EventAction
-    ) {
-        let (waiter, end) = self.state.withLock { $0.feed(attempt, event) }
-        if let waiter, let end { waiter.resume(returning: end) }
-    }
-
-    /// The attempt is over, and the store knows nothing of it, unless a grant came after all.
-    private func forgetAttempt(_ claim: LockClaim) {
-        let (isStray, isStopping) = self.state.withLock { state in
-            let isStray = state.attempts[claim.attempt]?.isStray ?? false
-            if !isStray { state.removeAttempt(claim.attempt) }
-            return (isStray, state.isStopping)
-        }
-        if isStray {
-            self.cleanUp(claim)
-        } else if isStopping {
-            self.alarm.poke()
+        case nil: preconditionFailure("attempt \(claim.attempt) is over without an end")
         }
     }
 
@@ -299,36 +212,13 @@ extension LockClient {
     private func hold(_ claim: LockClaim, grant: LockGrant, call: Call) throws(LockError) -> Taken {
         let now = self.now()
         let hold = Hold(claim: claim, grant: grant, grantedAt: now, time: self.time)
-        enum Verdict {
-            case held(pokes: Bool)
-            case hasEnded(LockError.LossReason)
-            case refused(highest: FencingToken)
-            case stopped
-        }
-        let verdict = self.state.withLock { state -> Verdict in
-            guard case .running = state.lifecycle else { return .stopped }
-            // First of all: a grant that has ended may have been overtaken by a later one, and says nothing of the backend.
-            if now >= grant.validity { return .hasEnded(.leaseExpired) }
-            if let loss = state.loss(of: claim.attempt) { return .hasEnded(loss) }
-            if let highest = state.highWater.refusal(of: grant.token, name: claim.name, domain: grant.tokenDomain) {
-                return .refused(highest: highest)
-            }
-            state.removeAttempt(claim.attempt)
-            state.holds[claim.attempt] = hold
-            state.keeper.held(
-                claim,
-                validUntil: grant.validity,
-                holdUntil: call.holdingAtMost.map { now + $0 },
-                now: now
-            )
-            return .held(pokes: state.needsPoke())
-        }
+        let verdict = self.engine.ask { $0.taken(claim, grant, as: hold, holdingAtMost: call.holdingAtMost, now: now) }
         switch verdict {
-        case .held(let pokes):
-            if pokes { self.alarm.poke() }
+        case .held(let wake):
+            if wake { self.engine.wake() }
             return .held(hold)
         case .hasEnded(let reason):
-            self.cleanUp(claim)
+            self.engine.cleanUp(claim)
             self.logger.info(
                 "a grant had ended by the time that it came",
                 metadata: [
@@ -337,10 +227,10 @@ extension LockClient {
             )
             return .hasEnded(reason)
         case .stopped:
-            self.cleanUp(claim)
+            self.engine.cleanUp(claim)
             throw self.stoppedError()
         case .refused(let highest):
-            self.cleanUp(claim)
+            self.engine.cleanUp(claim)
             self.logger.error(
                 "a grant was refused: its fencing token does not rise",
                 metadata: [

@@ -1,7 +1,6 @@
 import LockKernel
 import Logging
 import Metrics
-import Synchronization
 
 extension LockClient {
     /// Releases a grant, once.
@@ -17,20 +16,15 @@ extension LockClient {
         lossAtReturn: LockError.LossReason? = nil,
         awaitsAnswer: Bool = true
     ) async -> LockError.LossReason? {
-        if let reason = lossAtReturn ?? hold.loss() { self.lose(hold, reason) }
+        if let reason = lossAtReturn ?? hold.loss() { self.engine.lose(hold, reason) }
         let (isFirst, loss) = hold.released()
-        let wasKnown = self.state.withLock { state in
-            state.keeper.removed(hold.claim.attempt)
-            guard state.holds.removeValue(forKey: hold.claim.attempt) != nil else { return false }
-            state.releasesUnderWay += 1
-            return true
-        }
+        let wasKnown = self.engine.ask { $0.releaseBegan(hold.claim.attempt) }
         let heldFor = self.now() - hold.grantedAt
         if wasKnown { self.metrics.holdTime.record(quickly: heldFor) }
         if let reason = loss {
             // The owner may still be on the store (a broken lock waits for this), so it is taken back all the same.
             if wasKnown {
-                self.cleanUp(hold.claim)
+                self.engine.cleanUp(hold.claim)
                 self.releaseEnded()
             }
             return reason
@@ -73,23 +67,14 @@ extension LockClient {
                 "a release failed and is repeated in the background",
                 metadata: [LogKey.name: "\(hold.claim.name)", LogKey.error: "\(error)"]
             )
-            self.cleanUp(hold.claim)
+            self.engine.cleanUp(hold.claim)
             return nil
         }
     }
 
-    /// Whether something was not taken back, for all that is known: it ends with its lease. Asked when the client has ended.
-    package var hasUnconfirmedReleases: Bool {
-        self.state.withLock { !$0.cleanup.isEmpty || $0.cleanupsUnderWay > 0 || $0.releasesUnderWay > 0 }
-    }
-
     /// A release is over; whatever it has left to be cleaned up is known by now.
     private func releaseEnded() {
-        let isStopping = self.state.withLock { state in
-            state.releasesUnderWay -= 1
-            return state.isStopping
-        }
-        if isStopping { self.alarm.poke() }
+        if self.engine.ask({ $0.releaseEnded() }) { self.engine.wake() }
     }
 
     /// One release, which a cancelled caller does not cut short.
@@ -107,12 +92,8 @@ extension LockClient {
 
     /// Releases a grant whose handle was dropped.
     func releaseInBackground(_ hold: Hold) {
-        let wasKnown = self.state.withLock { state in
-            state.keeper.removed(hold.claim.attempt)
-            return state.holds.removeValue(forKey: hold.claim.attempt) != nil
-        }
-        guard wasKnown else { return }
+        guard self.engine.ask({ $0.letGo(hold.claim.attempt) }) else { return }
         _ = hold.released()
-        self.cleanUp(hold.claim)
+        self.engine.cleanUp(hold.claim)
     }
 }

@@ -1,7 +1,7 @@
 package import LockKernel
 import Logging
 import Metrics
-import Synchronization
+public import ServiceLifecycle
 
 /// Takes and keeps locks on one backend.
 ///
@@ -18,7 +18,7 @@ import Synchronization
 ///
 /// Validity is reported conservatively, under stated clock bounds. With a fenced resource, stale writes are rejected, under
 /// stated durability assumptions.
-public final class LockClient: Sendable {
+public final class LockClient: Sendable, Service {
     /// The backend that stores the locks.
     public let backend: any LockBackend
     /// The same, if nothing can overtake a release there.
@@ -31,8 +31,7 @@ public final class LockClient: Sendable {
     let logger: Logger
     let metrics: LockMetrics
     let tracing: LockTracing
-    let alarm: Alarm
-    let state: Mutex<State>
+    let engine: EngineShell
 
     /// Makes a client. It does nothing until ``run()`` is called.
     public convenience init(backend: some LockBackend, configuration: Configuration = Configuration()) {
@@ -55,13 +54,23 @@ public final class LockClient: Sendable {
             factory: configuration.metricsFactory ?? MetricsSystem.factory
         )
         self.tracing = LockTracing(tracer: configuration.tracer)
-        self.alarm = Alarm(self.time)
-        self.state = Mutex(State(leaseScope: backend.capabilities.leaseScope, entropy: environment.entropy))
+        self.engine = EngineShell(
+            backend: backend, configuration: configuration, environment: environment, time: self.time, logger: logger,
+            metrics: self.metrics)
     }
 
     /// Where the backend does its input and output, if tasks can run there: see ``CallerExecutor/taskExecutor``. `nil` as a
     /// preference is none.
     public var taskExecutor: (any TaskExecutor)? { (self.backend as? any CallerExecutor)?.taskExecutor }
+
+    /// Does all background work of the client until it is cancelled or its service group shuts down gracefully.
+    ///
+    /// When it ends, calls that wait fail with `clientNotRunning`, holders are told that their grants are `lost` and their
+    /// bodies are cancelled; within the shutdown timeout (2 s unless configured) everything that was held is released.
+    /// Afterwards every call fails at once. A client runs once.
+    ///
+    /// - Throws: ``LockError`` if the client has run before; whatever makes the backend unable to go on.
+    public func run() async throws { try await self.engine.run() }
 
     func now() -> BootInstant { self.time.now() }
 
@@ -124,82 +133,31 @@ public final class LockClient: Sendable {
             }
         }
     }
-}
 
-extension LockClient {
-    /// All that changes, behind one mutex. Nothing is resumed, called or awaited while it is held.
-    struct State {
-        enum Lifecycle {
-            case new
-            case running
-            case stopping
-            case ended
+    /// Waits until ``run()`` has started.
+    ///
+    /// - Throws: `clientNotRunning` if it has ended, or has not started in time.
+    func waitUntilRunning(until deadline: BootInstant) async throws(LockError) {
+        switch self.engine.ask({ $0.start }) {
+        case .running: return
+        case .ended: throw self.stoppedError()
+        case .new: break
         }
-
-        /// One attempt that is under way, and who waits for its next step.
-        struct Attempt {
-            var machine: AcquireStateMachine
-            let claim: LockClaim
-            /// What it is set to in ``State/attemptDeadlines``; `nil` if it is not there.
-            var deadline: BootInstant?
-            /// Resumed once: by whoever takes it out, under the mutex. With `nil` if the attempt goes on.
-            var waiter: WaitContinuation<WaitEnd?>?
-            /// What happened before the waiter was there.
-            var end: WaitEnd?
-            /// A grant came when it was over.
-            var isStray = false
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { [time] in try? await time.sleep(until: deadline) }
+            group.addTask { [engine] in await engine.waitForStart() }
+            await group.next()
+            group.cancelAll()
         }
-
-        /// How the wait in a queue ended.
-        enum WaitEnd: Sendable {
-            case finished(AcquireStateMachine.Outcome)
-            case startAnew
-        }
-
-        var lifecycle: Lifecycle = .new
-        var isRunCalled = false
-        var startWaiters: [UInt64: WaitContinuation<Void>] = [:]
-        var nextID: UInt64 = 1
-        var attempts: [AttemptID: Attempt] = [:]
-        var attemptDeadlines = Deadlines()
-        var holds: [AttemptID: Hold] = [:]
-        var keeper: KeeperStateMachine
-        var cleanup = CleanupStateMachine()
-        var cleanupsUnderWay = 0
-        var releasesUnderWay = 0
-        var highWater = TokenHighWater()
-        var generator: BufferedRandomNumberGenerator
-        /// For when the timer loop has set its alarm; `nil` while it is not asleep, or sleeps without end.
-        var alarmSetFor: BootInstant?
-
-        init(leaseScope: LockCapabilities.LeaseScope, entropy: any EntropySource) {
-            self.generator = BufferedRandomNumberGenerator(entropy)
-            self.keeper = KeeperStateMachine(leaseScope: leaseScope)
-        }
-
-        var isStopping: Bool {
-            switch self.lifecycle {
-            case .new, .running: false
-            case .stopping, .ended: true
-            }
-        }
-
-        mutating func makeID() -> UInt64 {
-            defer { self.nextID += 1 }
-            return self.nextID
-        }
-
-        mutating func nextWakeup() -> BootInstant? {
-            var next = self.keeper.nextWakeup()
-            if let cleanup = self.cleanup.nextWakeup() { next = next.map { min($0, cleanup) } ?? cleanup }
-            if let deadline = self.attemptDeadlines.next() { next = next.map { min($0, deadline) } ?? deadline }
-            return next
-        }
-
-        /// Whether the timer loop sleeps longer than it may.
-        mutating func needsPoke() -> Bool {
-            guard let next = self.nextWakeup() else { return false }
-            return self.alarmSetFor.map { next < $0 } ?? true
+        if !self.engine.ask({ $0.isRunning }) {
+            if Task.isCancelled { throw LockError(.cancelled, "cancelled while waiting for the lock client to run") }
+            throw LockError(.clientNotRunning, "the lock client's run() has not been started, or it has ended")
         }
     }
+
+    /// How many callers wait in a queue and know it. A store knows of a waiter before its client hears that it is queued.
+    package var queuedCount: Int { self.engine.ask { $0.queuedCount } }
+
+    /// Whether something was not taken back, for all that is known: it ends with its lease. Asked when the client has ended.
+    package var hasUnconfirmedReleases: Bool { self.engine.ask { $0.hasUnconfirmedReleases } }
 }

@@ -64,6 +64,9 @@ struct KeeperStateMachine: Sendable {
         self.timers.set(claim.attempt, to: entry.nextEvent)
     }
 
+    /// Until when a grant is valid, as far as is known; `nil` if it was removed, or found to be lost.
+    func validUntil(of attempt: AttemptID) -> BootInstant? { self.entries[attempt]?.validUntil }
+
     /// Forgets a grant that was released or declared lost elsewhere.
     mutating func removed(_ attempt: AttemptID) {
         guard let entry = self.entries.removeValue(forKey: attempt) else { return }
