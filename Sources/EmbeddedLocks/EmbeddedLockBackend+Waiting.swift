@@ -154,6 +154,7 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
                 )
             case .success(.waiting(let place)):
                 self.placed(claim.attempt, place)
+                self.tell(.held(claim.attempt, by: [place.holderMetadata]))
             case .success(.gone):
                 self.state.withLock { $0.inFile[claim.attempt] = nil }
                 self.foundGone(claim)

@@ -122,8 +122,10 @@ public final class InMemoryLockStore: Sendable {
 
     /// Delivers in the order in which things happened: one thread at a time, for all.
     private func deliver() {
-        while let (sink, event) = self.state.withLock({ $0.takeOutgoing() }) {
-            sink.receive(event)
+        while true {
+            let events = self.state.withLock { $0.takeOutgoing() }
+            if events.isEmpty { return }
+            for (sink, event) in events { sink.receive(event) }
         }
     }
 }
@@ -181,12 +183,10 @@ extension InMemoryLockStore.State {
         self.scripts[.connection(connection)]?.losesGrantPush() == true || self.scripts[.all]?.losesGrantPush() == true
     }
 
-    fileprivate mutating func takeOutgoing() -> (any LockEventSink, LockEvent)? {
-        guard !self.outbox.isEmpty else {
-            self.isDelivering = false
-            return nil
-        }
-        return self.outbox.removeFirst()
+    fileprivate mutating func takeOutgoing() -> [(sink: any LockEventSink, event: LockEvent)] {
+        if self.outbox.isEmpty { self.isDelivering = false }
+        defer { self.outbox = [] }
+        return self.outbox
     }
 
     /// The alarms that are set for later than they should be.

@@ -200,7 +200,7 @@ struct InMemoryLockStoreStateMachine: Sendable {
         switch event {
         case .granted(let attempt, _), .gone(let attempt), .failed(let attempt, _):
             self.awaited[Awaited(connection: connection, attempt: attempt)] = nil
-        case .extended, .sessionExtended, .lost, .sessionLost, .reconnected:
+        case .held, .extended, .sessionExtended, .lost, .sessionLost, .reconnected:
             break
         }
     }
@@ -285,7 +285,16 @@ struct InMemoryLockStoreStateMachine: Sendable {
         guard let lock = self.locks.removeValue(forKey: name), let next = lock.waiters.first else { return [] }
         _ = self.grant(next.claim, to: next.connection, waiters: Array(lock.waiters.dropFirst()), at: now)
         guard let holder = self.locks[name]?.holder else { return [] }
-        return [self.grantDelivery(of: holder, claim: next.claim, to: next.connection)]
+        return [self.grantDelivery(of: holder, claim: next.claim, to: next.connection)] + self.holderDeliveries(name)
+    }
+
+    /// Tells all who wait who holds now.
+    private func holderDeliveries(_ name: LockName) -> [Delivery] {
+        guard let lock = self.locks[name] else { return [] }
+        let holders = lock.holder.claim.map { [$0.owner.metadata] } ?? []
+        return lock.waiters.map {
+            Delivery(connection: $0.connection, name: name, event: .held($0.claim.attempt, by: holders))
+        }
     }
 
     private mutating func grant(

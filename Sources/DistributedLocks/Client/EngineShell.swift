@@ -16,7 +16,6 @@ final class EngineShell: Sendable {
 
     private let backend: any LockBackend
     private let orderedRelease: (any OrderedRelease)?
-    private let metadata: OwnerMetadata
     private let environment: Environment
     private let time: ClientTime
     private let logger: Logger
@@ -30,7 +29,6 @@ final class EngineShell: Sendable {
     ) {
         self.backend = backend
         self.orderedRelease = backend as? any OrderedRelease
-        self.metadata = configuration.metadata
         self.environment = environment
         self.time = time
         self.logger = logger
@@ -68,11 +66,11 @@ final class EngineShell: Sendable {
             let claim = LockClaim(
                 attempt: AttemptID(rawValue: state.engine.makeID()),
                 name: call.name,
-                owner: LockOwner(secret: LockOwner.Secret(using: &state.generator), metadata: self.metadata),
+                owner: LockOwner(secret: LockOwner.Secret(using: &state.generator), metadata: call.metadata),
                 lease: call.lease,
                 kind: call.kind
             )
-            return (claim, state.engine.attemptBegan(claim.attempt, latest: latest, deadline: deadline))
+            return (claim, state.engine.attemptBegan(claim, latest: latest, deadline: deadline))
         }
     }
 
@@ -116,9 +114,26 @@ final class EngineShell: Sendable {
         case .cleanUp(let claim): self.cleanUp(claim)
         case .extend(let hold, let until): hold.extended(until: until)
         case .releaseUnremembered(let claim): self.releaseUnremembered(claim)
+        case .reportWait(let claim, let holders): self.reportWait(claim, for: holders)
         case .reportAbandoned(let claim): self.warn("a claim could not be taken back before its lease ended", claim)
         case .wake: self.alarm.poke()
         }
+    }
+
+    /// Tells people whom a call waits for, as far as that is known.
+    func reportWait(_ claim: LockClaim) {
+        guard self.logger.logLevel <= .debug else { return }
+        self.reportWait(claim, for: self.ask { $0.holders(of: claim.attempt) })
+    }
+
+    private func reportWait(_ claim: LockClaim, for holders: [OwnerMetadata]) {
+        self.logger.debug(
+            "waits for a lock",
+            metadata: [
+                LogKey.name: "\(claim.name)", LogKey.attempt: "\(claim.attempt)",
+                LogKey.holder: "\(holders.isEmpty ? "unknown" : OwnerMetadata.list(holders))",
+            ]
+        )
     }
 
     private func releaseUnremembered(_ claim: LockClaim) {

@@ -12,6 +12,7 @@ extension LockClient {
         /// `nil`: without limit. Zero: do not wait at all.
         let waitingAtMost: Duration?
         let holdingAtMost: Duration?
+        let metadata: OwnerMetadata
 
         var joinsQueue: Bool { self.waitingAtMost.map { $0 > .zero } ?? true }
     }
@@ -21,7 +22,8 @@ extension LockClient {
         kind: LockClaim.Kind = .exclusive,
         lease: Duration?,
         waitingAtMost: Duration?,
-        holdingAtMost: Duration?
+        holdingAtMost: Duration?,
+        metadata: OwnerMetadata?
     ) throws(LockError) -> Call {
         let lease = lease ?? self.configuration.lease
         let capabilities = self.backend.capabilities
@@ -48,7 +50,8 @@ extension LockClient {
             kind: kind,
             lease: lease,
             waitingAtMost: waitingAtMost,
-            holdingAtMost: holdingAtMost
+            holdingAtMost: holdingAtMost,
+            metadata: metadata ?? self.configuration.metadata
         )
     }
 
@@ -125,7 +128,7 @@ extension LockClient {
             let end = self.now() + pause
             try await self.time.sleep(until: deadline.map { min($0, end) } ?? end)
         }
-        if machine.isOver(at: self.now()) { throw await self.timedOut(call, .timedOut) }
+        if machine.isOver(at: self.now()) { throw await self.timedOut(call, .timedOut(heldBy: [])) }
     }
 
     /// What became of an attempt, and whose claim it was.
@@ -155,7 +158,9 @@ extension LockClient {
                 switch self.engine.ask({ $0.replyArrived(reply, for: claim.attempt) }) {
                 case .finish(let outcome): return .finished(outcome, claim)
                 case .startAnew: return .startAnew(claim)
-                case .wait: return self.claimEnd(await self.engine.end(of: claim.attempt), claim)
+                case .wait:
+                    self.engine.reportWait(claim)
+                    return self.claimEnd(await self.engine.end(of: claim.attempt), claim)
                 case .withdraw: return self.endSeenElsewhere(claim)
                 }
             } catch {

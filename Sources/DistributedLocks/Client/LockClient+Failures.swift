@@ -37,8 +37,13 @@ extension LockClient {
             error
         case .cancelled:
             CancellationError()
-        case .timedOut:
-            LockError(.timedOut, "'\(call.name)' was not granted within \((call.waitingAtMost ?? .zero).brief)")
+        case .timedOut(let holders):
+            LockError(
+                .timedOut,
+                "'\(call.name)' was not granted within \((call.waitingAtMost ?? .zero).brief)"
+                    + (holders.isEmpty ? "" : ": it is held by " + OwnerMetadata.list(holders)),
+                holder: holders.first
+            )
         case .noAnswer:
             LockError(.unreachable, "the backend did not answer within \((call.waitingAtMost ?? .zero).brief)")
         case .clientStopped:

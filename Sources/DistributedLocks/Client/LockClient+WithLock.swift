@@ -33,6 +33,8 @@ extension LockClient {
     ///   - reentrant: Allows the call when the same task tree holds the lock already: the body then runs under that grant,
     ///     with the same token. Bodies of sibling tasks are not kept apart. A `Task { }` that a body starts is of its tree, a
     ///     `Task.detached { }` is not.
+    ///   - metadata: What others see of this holder, or waiter, in ``status(of:)`` and in errors. `nil`: the client's default
+    ///     (``Configuration/metadata``). With `reentrant`, the outer grant keeps its own.
     ///   - isolation: Where the body runs. Leave it out.
     ///   - body: What to do. It is lent the ``HeldLock``.
     /// - Returns: What the body returned.
@@ -47,6 +49,7 @@ extension LockClient {
         waitingAtMost: Duration? = nil,
         holdingAtMost: Duration? = nil,
         reentrant: Bool = false,
+        metadata: OwnerMetadata? = nil,
         isolation: isolated (any Actor)? = #isolation,
         body: (borrowing HeldLock) async throws -> Success
     ) async throws -> Success {
@@ -54,7 +57,8 @@ extension LockClient {
             name,
             lease: lease,
             waitingAtMost: waitingAtMost,
-            holdingAtMost: holdingAtMost
+            holdingAtMost: holdingAtMost,
+            metadata: metadata
         )
         if let outer = TaskHolds.running(call.name, backend: self.backend.identity) {
             guard reentrant else { throw self.wouldDeadlock(call.name) }
@@ -83,7 +87,7 @@ extension LockClient {
 
     /// Runs a body under a lock if nobody else holds it.
     ///
-    /// Like ``withLock(_:lease:waitingAtMost:holdingAtMost:reentrant:isolation:body:)`` without waiting, but a lock that is
+    /// Like ``withLock(_:lease:waitingAtMost:holdingAtMost:reentrant:metadata:isolation:body:)`` without waiting, but a lock that is
     /// held is no error. With `reentrant`, a lock that the same task tree holds is not held by somebody else: the body runs.
     ///
     /// - Returns: What the body returned; `nil` if the lock is held, and the body did not run.
@@ -93,10 +97,12 @@ extension LockClient {
         lease: Duration? = nil,
         holdingAtMost: Duration? = nil,
         reentrant: Bool = false,
+        metadata: OwnerMetadata? = nil,
         isolation: isolated (any Actor)? = #isolation,
         body: (borrowing HeldLock) async throws -> Success
     ) async throws -> Success? {
-        let call = try self.checked(name, lease: lease, waitingAtMost: .zero, holdingAtMost: holdingAtMost)
+        let call = try self.checked(
+            name, lease: lease, waitingAtMost: .zero, holdingAtMost: holdingAtMost, metadata: metadata)
         if let outer = TaskHolds.running(call.name, backend: self.backend.identity) {
             guard reentrant else { return nil }
             return try await self.result(of: body, within: outer, isolation: isolation)
@@ -111,7 +117,7 @@ extension LockClient {
     }
 
     /// Acquires a lock without a scope. Prefer
-    /// ``withLock(_:lease:waitingAtMost:holdingAtMost:reentrant:isolation:body:)``: see ``LockHandle`` for what is lost.
+    /// ``withLock(_:lease:waitingAtMost:holdingAtMost:reentrant:metadata:isolation:body:)``: see ``LockHandle`` for what is lost.
     ///
     /// Parameters and errors are those of `withLock`; `lost` says only that the grant had ended by the time that it came: what
     /// happens later, the handle tells.
@@ -119,13 +125,15 @@ extension LockClient {
         _ name: some LockNameConvertible,
         lease: Duration? = nil,
         waitingAtMost: Duration? = nil,
-        holdingAtMost: Duration? = nil
+        holdingAtMost: Duration? = nil,
+        metadata: OwnerMetadata? = nil
     ) async throws -> LockHandle {
         let call = try self.checked(
             name,
             lease: lease,
             waitingAtMost: waitingAtMost,
-            holdingAtMost: holdingAtMost
+            holdingAtMost: holdingAtMost,
+            metadata: metadata
         )
         if TaskHolds.running(call.name, backend: self.backend.identity) != nil { throw self.wouldDeadlock(call.name) }
         let hold = try await self.obtain(call)
@@ -135,13 +143,15 @@ extension LockClient {
     /// Acquires a lock without a scope if nobody else holds it.
     ///
     /// - Returns: The handle; `nil` if the lock is held.
-    /// - Throws: As ``acquire(_:lease:waitingAtMost:holdingAtMost:)``, except `busy` and `timedOut`.
+    /// - Throws: As ``acquire(_:lease:waitingAtMost:holdingAtMost:metadata:)``, except `busy` and `timedOut`.
     public func acquireIfAvailable(
         _ name: some LockNameConvertible,
         lease: Duration? = nil,
-        holdingAtMost: Duration? = nil
+        holdingAtMost: Duration? = nil,
+        metadata: OwnerMetadata? = nil
     ) async throws -> LockHandle? {
-        let call = try self.checked(name, lease: lease, waitingAtMost: .zero, holdingAtMost: holdingAtMost)
+        let call = try self.checked(
+            name, lease: lease, waitingAtMost: .zero, holdingAtMost: holdingAtMost, metadata: metadata)
         do {
             let hold = try await self.obtain(call)
             return LockHandle(hold: hold, client: self)

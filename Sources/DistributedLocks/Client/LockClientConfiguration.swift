@@ -20,7 +20,7 @@ extension LockClient {
         /// How long a stopped client goes on releasing what it holds. 2 s by default.
         public var shutdownTimeout: Duration = .seconds(2)
 
-        /// What other hosts see of this client: host, process and label.
+        /// What others see of what this client holds and waits for, where a call does not say it: host, process and label.
         public var metadata: OwnerMetadata = .current()
 
         /// Where the time comes from.

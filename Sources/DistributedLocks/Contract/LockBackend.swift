@@ -172,6 +172,9 @@ public enum LockEvent: Sendable {
     case gone(AttemptID)
     /// A queued claim cannot be granted. The caller is told so, and the claim is withdrawn.
     case failed(AttemptID, LockError)
+    /// Who holds the lock that a queued claim waits for, heard with what is asked or told anyway. No store is asked for it, so that it
+    /// may be late, and a backend that hears nothing while a claim waits tells nothing.
+    case held(AttemptID, by: [OwnerMetadata])
     /// A grant's validity was extended, by the backend itself.
     case extended(AttemptID, until: ContinuousClock.Instant)
     /// The validity of all grants of the session was extended.

@@ -167,7 +167,7 @@ public struct LockError: Error, Sendable {
     public var code: Code { self.storage.code }
     /// One line for people.
     public var message: String { self.storage.message }
-    /// Who holds the lock, where that is known.
+    /// Who holds the lock, where that is known. With ``Code-swift.struct/timedOut``: as the store told it last.
     public var holder: OwnerMetadata? { self.storage.details.holder }
     /// What each node had to say, where there are nodes.
     public var nodes: [NodeFailure] { self.storage.details.nodes }

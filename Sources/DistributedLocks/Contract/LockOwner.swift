@@ -77,6 +77,8 @@ public struct LockOwner: Sendable {
 }
 
 /// What people see of a holder or a waiter. None of it authorises anything.
+///
+/// It belongs to a claim: a call may have its own, and has that of ``LockClient/Configuration/metadata`` otherwise.
 public struct OwnerMetadata: Hashable, Sendable, Codable {
     /// The host's name.
     public var host: String
@@ -101,6 +103,11 @@ public struct OwnerMetadata: Hashable, Sendable, Codable {
     package init(of process: any ProcessSource, label: String? = nil) {
         self.init(host: process.hostName, pid: process.number, label: label)
     }
+}
+
+extension OwnerMetadata {
+    /// Several, for people.
+    static func list(_ all: [OwnerMetadata]) -> String { all.map(\.description).joined(separator: ", ") }
 }
 
 extension OwnerMetadata: CustomStringConvertible {

@@ -17,8 +17,8 @@ struct AcquireStateMachine: Sendable {
     enum Failure: Sendable {
         case error(LockError)
         case cancelled
-        /// No grant came in time.
-        case timedOut
+        /// No grant came in time. The lock is held by these, as was heard last.
+        case timedOut(heldBy: [OwnerMetadata])
         /// No answer to the request came in time.
         case noAnswer
         case clientStopped
@@ -70,6 +70,8 @@ struct AcquireStateMachine: Sendable {
     private var failures = 0
     /// Why the grant is lost already, although nobody has taken it yet.
     private(set) var loss: LockError.LossReason?
+    /// Who holds the lock, as was heard last.
+    private(set) var holders: [OwnerMetadata] = []
 
     /// A request whose outcome is unknown is sent again at most this often.
     static let maximumRetries = 20
@@ -104,9 +106,11 @@ struct AcquireStateMachine: Sendable {
             case (.granted(let grant), _), (.queued, .granted(let grant)), (.busy, .granted(let grant)):
                 self.state = .finished(isGranted: true)
                 return .finish(.granted(grant))
-            case (.queued, .nothing):
+            case (.queued(let place), .nothing):
                 self.state = .queued
                 self.loss = nil
+                // What was told meanwhile is no older.
+                if self.holders.isEmpty { self.holders = place.holders }
                 return .wait
             case (.queued, .gone):
                 self.state = .finished(isGranted: false)
@@ -116,7 +120,7 @@ struct AcquireStateMachine: Sendable {
                 return .finish(.failed(.error(error), withdraw: true))
             case (.busy(let holders), .nothing), (.busy(let holders), .gone), (.busy(let holders), .failed):
                 self.state = .finished(isGranted: false)
-                let who = holders.isEmpty ? "" : " by " + holders.map(\.description).joined(separator: ", ")
+                let who = holders.isEmpty ? "" : " by " + OwnerMetadata.list(holders)
                 return .finish(
                     .failed(
                         .error(LockError(.busy, "the lock is held\(who)", holder: holders.first)),
@@ -170,6 +174,7 @@ struct AcquireStateMachine: Sendable {
         case .backingOff:
             self.state = .requesting(early: .nothing)
             self.loss = nil
+            self.holders = []
             return true
         case .finished:
             return false
@@ -231,12 +236,27 @@ struct AcquireStateMachine: Sendable {
         }
     }
 
+    /// The store told who holds the lock. True if that is news to who waits.
+    mutating func held(by holders: [OwnerMetadata]) -> Bool {
+        switch self.state {
+        case .requesting:
+            self.holders = holders
+            return false
+        case .queued:
+            defer { self.holders = holders }
+            return self.holders != holders
+        case .backingOff, .finished:
+            return false
+        }
+    }
+
     /// The caller's time is over.
     mutating func deadlinePassed() -> EventAction {
         switch self.state {
         case .requesting(early: .nothing), .requesting(early: .gone), .requesting(early: .failed):
             self.stopped(.noAnswer)
-        case .requesting(early: .granted), .backingOff, .queued, .finished: self.stopped(.timedOut)
+        case .requesting(early: .granted), .backingOff, .queued, .finished:
+            self.stopped(.timedOut(heldBy: self.holders))
         }
     }
 

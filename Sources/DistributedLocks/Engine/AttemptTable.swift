@@ -12,6 +12,7 @@ enum AttemptEnd: Sendable {
 /// step with what follows: a client that stops in between must see that something is left to do, and a grant may be lost in between.
 struct AttemptTable<Waiter: Sendable>: Sendable {
     private struct Entry: Sendable {
+        let claim: LockClaim
         var machine: AcquireStateMachine
         /// What it is set to in ``AttemptTable/deadlines``; `nil` if it is not there.
         var deadline: BootInstant?
@@ -36,9 +37,10 @@ struct AttemptTable<Waiter: Sendable>: Sendable {
     /// - Parameters:
     ///   - latest: when an exchange must have been answered.
     ///   - deadline: when the caller's time is over.
-    mutating func began(_ attempt: AttemptID, latest: BootInstant?, deadline: BootInstant?) {
-        self.entries[attempt] = Entry(machine: AcquireStateMachine(latest: latest), deadline: deadline)
-        if let deadline { self.deadlines.set(attempt, to: deadline) }
+    mutating func began(_ claim: LockClaim, latest: BootInstant?, deadline: BootInstant?) {
+        self.entries[claim.attempt] = Entry(
+            claim: claim, machine: AcquireStateMachine(latest: latest), deadline: deadline)
+        if let deadline { self.deadlines.set(claim.attempt, to: deadline) }
     }
 
     mutating func replyArrived(_ reply: AcquireReply, for attempt: AttemptID) -> AcquireStateMachine.ReplyAction {
@@ -90,6 +92,16 @@ struct AttemptTable<Waiter: Sendable>: Sendable {
         self.forgetDeadline(of: attempt, at: index)
         return self.entries.values[index].waiter.take().map { ($0, end) }
     }
+
+    /// The store told who holds the lock. Returns the claim if that is news to who waits.
+    mutating func held(_ attempt: AttemptID, by holders: [OwnerMetadata]) -> LockClaim? {
+        guard let index = self.entries.index(forKey: attempt), self.entries.values[index].machine.held(by: holders)
+        else { return nil }
+        return self.entries.values[index].claim
+    }
+
+    /// Who holds the lock, as was heard last.
+    func holders(of attempt: AttemptID) -> [OwnerMetadata] { self.entries[attempt]?.machine.holders ?? [] }
 
     /// The end of an attempt that was seen elsewhere than in its request.
     func end(of attempt: AttemptID) -> AttemptEnd? { self.entries[attempt]?.end }

@@ -18,6 +18,8 @@ extension LockEngine {
         case extend(Held, until: BootInstant)
         /// Too many claims are to be taken back already: this one is released without an answer, if the backend can.
         case releaseUnremembered(LockClaim)
+        /// The store told whom a call waits for, which is news.
+        case reportWait(LockClaim, for: [OwnerMetadata])
         /// It could not be taken back before its lease ended.
         case reportAbandoned(LockClaim)
         /// The timer loop sleeps longer than it may.

@@ -91,9 +91,9 @@ struct LockEngine<Starter: Sendable, Waiter: Sendable, Held: Sendable>: Sendable
     ///   - latest: when an exchange must have been answered.
     ///   - deadline: when the caller's time is over.
     /// - Returns: whether to wake the timer loop; `nil` if the client does not run.
-    mutating func attemptBegan(_ attempt: AttemptID, latest: BootInstant?, deadline: BootInstant?) -> Bool? {
+    mutating func attemptBegan(_ claim: LockClaim, latest: BootInstant?, deadline: BootInstant?) -> Bool? {
         guard self.lifecycle.isRunning else { return nil }
-        self.attempts.began(attempt, latest: latest, deadline: deadline)
+        self.attempts.began(claim, latest: latest, deadline: deadline)
         return deadline != nil && self.sleepsTooLong()
     }
 
@@ -115,6 +115,9 @@ struct LockEngine<Starter: Sendable, Waiter: Sendable, Held: Sendable>: Sendable
         self.happened(to: attempt, &effects) { $0.cancelled() }
         return effects
     }
+
+    /// Who holds the lock that an attempt waits for, as was heard last.
+    func holders(of attempt: AttemptID) -> [OwnerMetadata] { self.attempts.holders(of: attempt) }
 
     func end(of attempt: AttemptID) -> AttemptEnd? { self.attempts.end(of: attempt) }
 
@@ -185,6 +188,8 @@ struct LockEngine<Starter: Sendable, Waiter: Sendable, Held: Sendable>: Sendable
         case .granted(let attempt, let grant): self.happened(to: attempt, &effects) { $0.granted(grant) }
         case .gone(let attempt): self.happened(to: attempt, &effects) { $0.gone() }
         case .failed(let attempt, let error): self.happened(to: attempt, &effects) { $0.failed(error) }
+        case .held(let attempt, let holders):
+            if let claim = self.attempts.held(attempt, by: holders) { effects.append(.reportWait(claim, for: holders)) }
         case .extended(let attempt, let until):
             self.extended(attempt, &effects) { $0.extended(attempt, until: BootInstant(until), now: now) }
         case .sessionExtended(let until):

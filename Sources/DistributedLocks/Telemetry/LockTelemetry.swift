@@ -10,6 +10,7 @@ enum LogKey {
     static let reason = "lock.loss_reason"
     static let attempt = "lock.attempt"
     static let error = "lock.error"
+    static let holder = "lock.holder"
 }
 
 /// The metrics of one client. All are documented on the page "Observability".

@@ -14,6 +14,8 @@ struct MasterMachine: Sendable {
         case grant(AttemptID, FencingToken, validUntil: BootInstant)
         /// A queued claim was granted, on this connection: tell it when enough replicas have it.
         case confirm(AttemptID, FencingToken, validUntil: BootInstant, RedisConnectionID)
+        /// A queued claim waits on, and the server told for whom.
+        case held(AttemptID, by: String)
         case gone(AttemptID)
         case lost(AttemptID)
         /// It cannot be granted: the caller hears that it is for this reason.
@@ -173,9 +175,14 @@ struct MasterMachine: Sendable {
                 .confirm(attempt, token, validUntil: validUntil, connection)
             case .grant(let token, let validUntil): .grant(attempt, token, validUntil: validUntil)
             case .gone: .gone(attempt)
-            case .none: nil
+            case .none: self.holder(in: reply).map { .held(attempt, by: $0) }
             }
         return self.waking(effect)
+    }
+
+    private func holder(in reply: ClaimReply) -> String? {
+        guard case .queued(let place) = reply, !place.holder.isEmpty else { return nil }
+        return place.holder
     }
 
     mutating func touchFailed(_ attempt: AttemptID, _ failure: Failure, _ error: LockError, now: BootInstant) -> Effects

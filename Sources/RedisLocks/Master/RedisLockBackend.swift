@@ -203,6 +203,7 @@ public final class RedisLockBackend: OrderedRelease, CallerExecutor {
             guard let (claim, _) = self.claim(attempt) else { return }
             self.confirm(
                 claim, LockGrant(token: token, tokenDomain: .clock, validity: validUntil), on: connection)
+        case .held(let attempt, let holder): self.tell(.held(attempt, by: OwnerText.holders(in: holder)))
         case .gone(let attempt): self.tell(.gone(attempt))
         case .lost(let attempt): self.tell(.lost(attempt, .broken))
         case .fail(let attempt, let reason): self.tell(.failed(attempt, reason.error))

@@ -95,7 +95,9 @@ extension RedlockCore {
             if let told { self.times.told(told.time, by: instance.index, sentAt: reply.sentAt) }
             switch acquired.outcome {
             case .granted: answer = .granted
-            case .behind(let holder): answer = .behind(holder: holder)
+            case .behind(let holder):
+                if !holder.isEmpty { claim.holder = holder }
+                answer = .behind(holder: holder)
             case .tooFarAhead: answer = .tooFarAhead
             case .anotherNode:
                 answer = .failed("not open: it has restarted")
@@ -161,6 +163,9 @@ extension RedlockCore {
         claim.failures = failure.reasons
         if failure.isBusy { self.recent.contended(claim.claim.name, now: self.now) }
         self.perform(claim.machine.roundFailed(failure, gate: self.gate(of: claim)), for: claim)
+        if let holder = failure.holder, claim.request == nil, claim.machine.isPromised {
+            self.tell(.held(claim.claim.attempt, by: OwnerText.holders(in: holder)))
+        }
     }
 
     /// An instance has answered. Only an answer that came in time shows that it is not late any more.

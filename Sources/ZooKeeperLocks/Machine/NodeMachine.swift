@@ -369,6 +369,9 @@ struct NodeMachine {
             let isValid = ensemble.mayGrant
             return self.perform(self.contender.identified(answer?.nodeStat?.czxid, isValid: isValid), &ensemble)
         case .watch(let predecessor):
+            if self.contender.isNext, let data = answer?.bytes.flatMap({ ContenderData(bytes: $0) }) {
+                ensemble.outbox.add(.tell(.held(self.name.id.attempt, by: data.metadata)))
+            }
             let news = self.perform(self.contender.watchSet(on: predecessor, isThere: answer != nil), &ensemble)
             if answer != nil { self.timers.arm(.backstop, .exactly(Self.backstop), of: self.name.id, &ensemble.outbox) }
             return news

@@ -43,6 +43,7 @@ extension LockEvent {
             switch news {
             case .granted(let attempt, let grant): .granted(attempt, LockGrant(grant))
             case .gone(let attempt): .gone(attempt)
+            case .held(let attempt, let holder): .held(attempt, by: [holder])
             case .lost(let attempt, let reason): .lost(attempt, reason)
             case .sessionExtended(let until): .sessionExtended(until: until.continuous)
             case .sessionLost: .sessionLost

@@ -164,6 +164,8 @@ extension ZooKeeperMachine {
     enum News: Equatable {
         case granted(AttemptID, Grant)
         case gone(AttemptID)
+        /// Who holds the lock that a claim waits for.
+        case held(AttemptID, by: OwnerMetadata)
         case lost(AttemptID, LockError.LossReason)
         case sessionExtended(until: Instant)
         case sessionLost

@@ -21,6 +21,8 @@ struct ContenderStateMachine {
     /// The watch on the predecessor is set, or has been asked for.
     var watched: ContenderNode?
     var isWatchSet = false
+    /// The predecessor holds the lock, by the list that was read last.
+    private(set) var isNext = false
     var isOwnWatchSet = false
     var isDeleteOut = false
     /// What the server had carried out when it answered the create: the create itself, as far as anybody knows.
@@ -220,6 +222,7 @@ struct ContenderStateMachine {
         }
         self.watched = predecessor
         self.isWatchSet = false
+        self.isNext = place.ahead == 1
         let wasQueued = self.isQueued
         self.isQueued = true
         if wasQueued { return .watch(predecessor: predecessor) }

@@ -271,9 +271,13 @@ struct RunSession: Sendable {
             let holder = error.holder?.description ?? "another program"
             return Failure(status: self.busyStatus, message: "'\(self.name)' is held by \(holder)")
         case .timedOut:
-            var message = error.message
-            if let holder = await self.holder() { message += ": it is held by \(holder)" }
-            return Failure(status: self.busyStatus, message: message)
+            guard let holder = await self.holder() else {
+                return Failure(status: self.busyStatus, message: error.message)
+            }
+            let wait = (self.waitingAtMost ?? .zero).brief
+            return Failure(
+                status: self.busyStatus,
+                message: "'\(self.name)' was not granted within \(wait): it is held by \(holder)")
         default:
             return Failure(error, busyStatus: self.busyStatus)
         }

@@ -14,6 +14,14 @@ final class RecordedEvents: LockEventSink {
         }
     }
 
+    /// Who was told to hold the lock that a claim waits for, last of all.
+    func holders(toldTo attempt: AttemptID) -> [OwnerMetadata]? {
+        self.events.withLock { events in
+            for case .held(attempt, let holders) in events.reversed() { return holders }
+            return nil
+        }
+    }
+
     func loss(of attempt: AttemptID) -> LockError.LossReason? {
         self.events.withLock { events in
             for case .lost(attempt, let reason) in events { return reason }

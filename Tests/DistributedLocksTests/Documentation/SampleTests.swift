@@ -48,6 +48,16 @@ import Testing
         func sell(item: Int, fencingToken: FencingToken) throws { self.sold[item] = fencingToken }
     }
 
+    @Test func `saying what a lock is held for`() async throws {
+        let importer = Importer()
+        try await withInMemoryLocks { locks, _ in
+            try await locks.withLock("import", metadata: .current(label: "prices of May")) { held in
+                try await importer.run(fencingToken: held.token)
+            }
+        }
+        #expect(await importer.runs == 1)
+    }
+
     @Test func `selling an item under its lock`() async throws {
         let shop = Shop()
         try await withInMemoryLocks { locks, _ in

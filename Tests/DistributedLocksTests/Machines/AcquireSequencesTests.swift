@@ -8,7 +8,7 @@ import Testing
     private enum Event: CaseIterable {
         case replyGranted, replyQueued, replyBusy
         case outcomeUnknown, unreachable, requestCancelled
-        case pushGranted, pushGone, pushFailed
+        case pushGranted, pushGone, pushFailed, pushHeld
         case retry
         case deadline, cancel, stop
     }
@@ -32,7 +32,7 @@ import Testing
             case .replyGranted, .replyQueued, .replyBusy, .outcomeUnknown, .unreachable, .requestCancelled:
                 self.isRequestOut
             case .retry: self.isBackingOff
-            case .pushGranted, .pushGone, .pushFailed, .deadline, .cancel, .stop: true
+            case .pushGranted, .pushGone, .pushFailed, .pushHeld, .deadline, .cancel, .stop: true
             }
         }
 
@@ -63,6 +63,8 @@ import Testing
             case .pushGranted:
                 self.heardGrant()
                 self.perform(self.machine.granted(grant))
+            case .pushHeld:
+                _ = self.machine.held(by: [])
             case .pushGone:
                 self.perform(self.machine.gone())
             case .pushFailed:

@@ -124,10 +124,44 @@ import Testing
             return
         }
         var waiting = self.queued()
-        guard case .finish(.failed(.timedOut, withdraw: true)) = waiting.deadlinePassed() else {
+        guard case .finish(.failed(.timedOut(heldBy: []), withdraw: true)) = waiting.deadlinePassed() else {
             Issue.record("not timed out")
             return
         }
+    }
+
+    private func heldBy(_ machine: inout AcquireStateMachine) -> [OwnerMetadata]? {
+        guard case .finish(.failed(.timedOut(let holders), withdraw: true)) = machine.deadlinePassed() else {
+            return nil
+        }
+        return holders
+    }
+
+    @Test func `who waits in vain knows who held the lock, as was heard last`() {
+        let next = OwnerMetadata(host: "web-4", pid: 7, label: "import")
+        var machine = AcquireStateMachine(deadline: start)
+        _ = machine.replyArrived(.queued(QueuePlace(waitersAhead: nil, holders: [self.holder])))
+        #expect(machine.held(by: [self.holder]) == false, "no news")
+        #expect(machine.held(by: [next]) == true)
+        #expect(machine.held(by: [next]) == false)
+        #expect(self.heldBy(&machine) == [next])
+        #expect(machine.held(by: [self.holder]) == false, "nobody waits any more")
+    }
+
+    @Test func `who holds may be told before the reply that says to wait, and is newer than that`() {
+        let next = OwnerMetadata(host: "web-4", pid: 7, label: "import")
+        var machine = AcquireStateMachine(deadline: start)
+        #expect(machine.held(by: [next]) == false)
+        _ = machine.replyArrived(.queued(QueuePlace(waitersAhead: nil, holders: [self.holder])))
+        #expect(machine.holders == [next])
+        // A reply to a later request is newer again.
+        var again = AcquireStateMachine(deadline: start + .seconds(60))
+        #expect(again.held(by: [next]) == false)
+        _ = again.requestFailed(self.unknown, now: start, jitter: 0)
+        #expect(again.held(by: [next]) == false)
+        #expect(again.retryStarted() == true)
+        _ = again.replyArrived(.queued(QueuePlace(waitersAhead: nil, holders: [self.holder])))
+        #expect(self.heldBy(&again) == [self.holder])
     }
 
     @Test func `an error that is certain is withdrawn all the same if an earlier outcome was not`() {

@@ -38,6 +38,7 @@ import Testing
         case .cleanUp(let claim): "clean up \(claim.attempt)"
         case .extend(let held, let until): "extend \(held) to \((until - start) / .seconds(1))"
         case .releaseUnremembered(let claim): "release \(claim.attempt)"
+        case .reportWait(let claim, let holders): "\(claim.attempt) waits for \(holders.map(\.description))"
         case .reportAbandoned(let claim): "abandoned \(claim.attempt)"
         case .wake: "wake"
         }
@@ -58,7 +59,7 @@ import Testing
 
     private func begun(_ number: UInt64, in engine: inout Engine, deadline: BootInstant? = nil) throws -> LockClaim {
         let claim = try LockClaim.test(number)
-        #expect(engine.attemptBegan(claim.attempt, latest: nil, deadline: deadline) != nil)
+        #expect(engine.attemptBegan(claim, latest: nil, deadline: deadline) != nil)
         return claim
     }
 
@@ -93,11 +94,34 @@ import Testing
         return claim
     }
 
+    @Test func `whom a call waits for is reported when that is news, and told when its time is over`() throws {
+        var engine = self.running()
+        let claim = try self.queued(1, in: &engine, deadline: self.at(5))
+        let (a, b) = (OwnerMetadata(host: "a", pid: 1), OwnerMetadata(host: "b", pid: 2))
+        #expect(self.words(engine.told(.held(claim.attempt, by: [a]), now: start)) == ["1 waits for [\"pid 1 on a\"]"])
+        #expect(self.words(engine.told(.held(claim.attempt, by: [a]), now: start)) == [])
+        #expect(self.words(engine.told(.held(claim.attempt, by: [b]), now: start)) == ["1 waits for [\"pid 2 on b\"]"])
+        #expect(engine.holders(of: claim.attempt) == [b])
+        // Nobody waits by that name.
+        #expect(self.words(engine.told(.held(AttemptID(rawValue: 9), by: [a]), now: start)) == [])
+        guard case .finished(.failed(.timedOut(let holders), _)) = self.end(of: claim, at: 5, &engine) else {
+            Issue.record("not timed out")
+            return
+        }
+        #expect(holders == [b])
+    }
+
+    /// What becomes of an attempt whose time is over.
+    private func end(of claim: LockClaim, at seconds: Double, _ engine: inout Engine) -> AttemptEnd? {
+        _ = engine.timerFired(now: self.at(seconds))
+        return engine.end(of: claim.attempt)
+    }
+
     @Test func `nothing is begun before it runs, nor when it stops`() throws {
         var engine = self.new()
-        let attempt = AttemptID(rawValue: 1)
+        let claim = try LockClaim.test(1)
         #expect(engine.start == .new)
-        #expect(engine.attemptBegan(attempt, latest: nil, deadline: nil) == nil)
+        #expect(engine.attemptBegan(claim, latest: nil, deadline: nil) == nil)
         #expect(engine.startAwaited(7, by: "s") == true)
         #expect(engine.runCalled() == true)
         #expect(engine.runCalled() == false)
@@ -107,7 +131,7 @@ import Testing
         #expect(self.words(engine.stopWanted()) == ["wake"])
         #expect(self.words(engine.stopWanted()) == [])
         #expect(engine.start == .ended)
-        #expect(engine.attemptBegan(attempt, latest: nil, deadline: nil) == nil)
+        #expect(engine.attemptBegan(claim, latest: nil, deadline: nil) == nil)
     }
 
     @Test func `whoever waits for the start is let go by the end, too`() {
@@ -155,7 +179,7 @@ import Testing
         #expect(engine.slept(now: start) == self.at(2))
         #expect(self.words(engine.timerFired(now: self.at(1))) == [])
         let (due, effects) = engine.timerFired(now: self.at(2))
-        #expect(self.words(effects) == ["resume w1 timedOut withdraw"])
+        #expect(self.words(effects) == ["resume w1 timedOut(heldBy: []) withdraw"])
         #expect(due.waiterCount == 1)
         #expect(self.words(engine.cleanUpWanted(claim, now: self.at(2))) == ["wake"])
         #expect(engine.hasUnconfirmedReleases)
@@ -191,10 +215,10 @@ import Testing
     @Test func `a grant that comes after the deadline and before its caller is taken back, too`() throws {
         var engine = self.running()
         let claim = try self.queued(1, in: &engine, deadline: self.at(2))
-        #expect(self.words(engine.timerFired(now: self.at(2))) == ["resume w1 timedOut withdraw"])
+        #expect(self.words(engine.timerFired(now: self.at(2))) == ["resume w1 timedOut(heldBy: []) withdraw"])
         let grant = try self.grant(1, until: 10)
         #expect(self.words(engine.told(.granted(claim.attempt, grant), now: self.at(2))) == [])
-        #expect(engine.end(of: claim.attempt).map(self.word) == "timedOut withdraw")
+        #expect(engine.end(of: claim.attempt).map(self.word) == "timedOut(heldBy: []) withdraw")
         #expect(self.words(engine.attemptOver(claim)) == ["clean up 1"])
         #expect(self.words(engine.cleanUpWanted(claim, now: self.at(2))) == ["wake"])
         #expect(self.words(engine.timerFired(now: self.at(2))) == ["withdraw 1"])

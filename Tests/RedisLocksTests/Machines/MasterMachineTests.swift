@@ -243,6 +243,20 @@ import Testing
         #expect(try #require(sooner) < until)
     }
 
+    @Test func `who waits on is told who holds the lock, by what a touch is answered`() throws {
+        let claim = try self.claim(1)
+        var machine = self.waiting(claim)
+        for holder in ["a", "b"] {
+            _ = machine.timerFired(now: self.at(3))
+            let place = ClaimReply.QueueReply(place: 0, remaining: .notLookedUp, holder: holder)
+            let effects = machine.touchAnswered(
+                claim.attempt, .queued(place), sentAt: self.at(3), connection: self.one, now: self.at(3))
+            var told: [MasterMachine.Effect] = []
+            effects.forEach { if case .held = $0 { told.append($0) } }
+            #expect(told == [.held(claim.attempt, by: holder)])
+        }
+    }
+
     @Test func `a loop that sleeps without end is woken by whatever has to be looked at again`() throws {
         let claim = try self.claim(1)
         for isRefused in [true, false] {

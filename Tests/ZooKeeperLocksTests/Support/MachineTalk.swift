@@ -251,6 +251,7 @@ struct MachineTalk {
         switch news {
         case .granted(let attempt, let grant): "tell \(attempt) is granted with \(grant.token)"
         case .gone(let attempt): "tell \(attempt) is gone"
+        case .held(let attempt, let holder): "tell \(attempt) waits for \(holder.host)"
         case .lost(let attempt, let reason): "tell \(attempt) is lost, \(reason)"
         case .sessionExtended: "tell the session is extended"
         case .sessionLost: "tell the session is lost"
