@@ -65,6 +65,10 @@ struct ClaimTimers {
         self.turns.set(attempt, to: instant, knownAs: &times.turn)
     }
 
+    mutating func stopAskingForTurn(_ attempt: AttemptID, _ times: inout Times) {
+        self.turns.remove(attempt, knownAs: &times.turn)
+    }
+
     /// When the keys of a released claim have ended, whatever the instances say.
     mutating func end(_ attempt: AttemptID, at instant: Instant, _ times: inout Times) {
         self.endings.set(attempt, to: instant, knownAs: &times.ending)

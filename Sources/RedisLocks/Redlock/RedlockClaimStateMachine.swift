@@ -220,6 +220,8 @@ struct RedlockClaimStateMachine: Sendable {
 
     private mutating func gather() -> Step {
         self.state = .gathering
+        // It may take long. Others are to have the turn, which ends by itself.
+        self.turn = .none
         return .gather
     }
 
@@ -300,18 +302,25 @@ struct RedlockClaimStateMachine: Sendable {
     }
 
     /// It is time to show at the gate that it is alive.
-    mutating func turnTimerFired(gate: Int?) -> Step {
+    ///
+    /// - Parameter mayLook: it has not looked for some time whether the lock is free.
+    mutating func turnTimerFired(gate: Int?, mayLook: Bool) -> Step {
         if case .owned(let owned) = self.turn {
             return self.state == .over ? .none : .keepTurn(gate: owned)
         }
         guard case .queued = self.state else { return .none }
         guard let gate else { return self.gather() }
         // The gate may have missed a release, and all behind the first one believe what it says.
-        if exchange(&self.isFirst, with: false) {
+        if mayLook, exchange(&self.isFirst, with: false) {
             self.isLook = true
             return self.round()
         }
         return self.ask(gate)
+    }
+
+    /// The lock that it held is lost: it needs no turn any more, though its holder may not let go of it for long.
+    mutating func heldNoMore() {
+        if self.state == .held { self.turn = .none }
     }
 
     /// An instance cannot be asked any more.

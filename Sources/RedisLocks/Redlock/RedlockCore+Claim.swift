@@ -24,8 +24,12 @@ extension RedlockCore {
         var askedForTurn: Set<Int> = []
         /// It has asked for a turn, so messages may name it.
         var isWaiter = false
-        /// How long the lock may still be held by others, by what instances said in the last round.
-        var remaining: Duration?
+        /// Until when others may hold the lock, by what instances said in the last round.
+        var heldByOthersUntil: Instant?
+        /// When it looked last whether the lock is free, or began to wait.
+        var lookedAt: Instant?
+        /// Until when it is held.
+        var validUntil: Instant?
         var holder = ""
         /// Why instances were of no use in the last round.
         var failures: [(instance: Int, reason: String)] = []

@@ -92,9 +92,10 @@ extension RedlockCore {
             self.keepTurn(claim, at: gate)
         case .watch:
             // The holder may have died, or a release may not have come to the gate.
-            let usual = WaitingStateMachine.touchInterval(lease: claim.claim.lease)
-            let next = claim.remaining.map { min(usual, $0 + .milliseconds(1)) } ?? usual
-            self.timers.wake(claim.claim.attempt, at: self.now + next, &claim.times)
+            let now = self.now
+            let usual = now + WaitingStateMachine.touchInterval(lease: claim.claim.lease)
+            let next = claim.heldByOthersUntil.map { min(usual, max($0, now) + .milliseconds(1)) } ?? usual
+            self.timers.wake(claim.claim.attempt, at: next, &claim.times)
             self.armTimer()
             self.answer(claim, .success(.queued(self.place(of: claim, ahead: 0))))
         case .pause(let longest):
@@ -123,6 +124,7 @@ extension RedlockCore {
     private func askForTurn(_ claim: Claim, at gate: Int) {
         let attempt = claim.claim.attempt
         claim.askedForTurn.insert(gate)
+        if claim.lookedAt == nil { claim.lookedAt = self.now }
         if !claim.isWaiter {
             claim.isWaiter = true
             self.waiters[claim.claim.owner.secret] = attempt
@@ -212,11 +214,27 @@ extension RedlockCore {
 
     func turnIsDue(_ attempt: AttemptID, now: Instant) {
         guard let claim = self.claims[attempt], claim.times.turnIsDue(now: now) else { return }
-        self.perform(claim.machine.turnTimerFired(gate: self.gate(of: claim)), for: claim)
+        if let validUntil = claim.validUntil, now >= validUntil { return self.leaveTurnOfLost(claim) }
+        let usual = WaitingStateMachine.touchInterval(lease: claim.claim.lease)
+        let mayLook = claim.lookedAt.map { now >= $0 + usual } ?? true
+        let step = claim.machine.turnTimerFired(gate: self.gate(of: claim), mayLook: mayLook)
+        if case .round = step { claim.lookedAt = now }
+        self.perform(step, for: claim)
+    }
+
+    /// What it held is lost. It gives the turn back, though its holder may not let go of it for long.
+    func leaveTurnOfLost(_ claim: Claim) {
+        claim.machine.heldNoMore()
+        self.timers.stopAskingForTurn(claim.claim.attempt, &claim.times)
+        self.leaveTurns(of: claim)
     }
 
     /// An instance says by a push that the claim has the turn.
     func hasTurn(_ claim: Claim, at index: Int) {
+        guard claim.machine.turn.gate == index else {
+            // It waits at another gate by now: the next one is not to be kept waiting.
+            return self.leaveTurn(of: claim, at: index)
+        }
         self.showTurn(of: claim, in: claim.turnLease.divided(by: 3))
         self.turnAnswered(.granted, claim, at: self.instances[index])
     }
@@ -335,13 +353,15 @@ extension RedlockCore {
     /// - Parameter kept: but for the turn at this gate.
     func leaveTurns(of claim: Claim, but kept: Int? = nil) {
         if claim.askedForTurn.isEmpty { return }
-        for index in claim.askedForTurn where index != kept {
-            self.send(
-                Release(
-                    .cancel, claim.turnKey, owner: self.owner(claim.claim.owner.secret, of: claim.claim),
-                    lasts: WaitingStateMachine.registration(lease: claim.claim.lease), core: self),
-                to: self.instances[index])
-        }
-        claim.askedForTurn = kept.map { claim.askedForTurn.contains($0) ? [$0] : [] } ?? []
+        for index in claim.askedForTurn where index != kept { self.leaveTurn(of: claim, at: index) }
+    }
+
+    private func leaveTurn(of claim: Claim, at index: Int) {
+        claim.askedForTurn.remove(index)
+        self.send(
+            Release(
+                .cancel, claim.turnKey, owner: self.owner(claim.claim.owner.secret, of: claim.claim),
+                lasts: WaitingStateMachine.registration(lease: claim.claim.lease), core: self),
+            to: self.instances[index])
     }
 }

@@ -82,19 +82,21 @@ extension RedlockCore {
         let until = min(deadline, sentAt + timeout)
         var votes = Ballot(count: self.instances.count)
         var wasBroken = false
+        func lost(_ reason: LockError.LossReason) {
+            self.leaveTurnOfLost(held)
+            then(.lost(reason))
+        }
         func vote(_ vote: Ballot.Vote, isBroken: Bool = false) {
             if isBroken { wasBroken = true }
             guard let verdict = votes.voted(vote) else { return }
             switch verdict {
+            case _ where wasBroken: lost(.broken)
             case .yes:
                 let validUntil = LockValidity.deadline(lease: claim.lease, sentAt: sentAt)
-                then(wasBroken ? .lost(.broken) : .extended(until: validUntil.continuous))
-            case .no, .undecided:
-                then(
-                    verdict == .no || wasBroken
-                        ? .lost(wasBroken ? .broken : .notOwner) : .failed(self.noQuorum()))
-            case .noQuorum:
-                then(wasBroken ? .lost(.broken) : .failed(self.noQuorum()))
+                held.validUntil = validUntil
+                then(.extended(until: validUntil.continuous))
+            case .no: lost(.notOwner)
+            case .undecided, .noQuorum: then(.failed(self.noQuorum()))
             }
         }
         for instance in self.instances {

@@ -226,6 +226,7 @@ extension RedlockCore {
             self.freed(claim, at: index)
         case .broken(let owner):
             guard let claim = self.claims.values.first(where: { $0.owner == owner }) else { return }
+            self.leaveTurnOfLost(claim)
             self.tell(.lost(claim.claim.attempt, .broken))
         }
     }

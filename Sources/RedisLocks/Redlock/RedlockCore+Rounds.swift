@@ -48,7 +48,7 @@ extension RedlockCore {
             core: self
         )
         claim.round = round
-        claim.remaining = nil
+        claim.heldByOthersUntil = nil
         self.timers.wake(claim.claim.attempt, at: round.deadline, &claim.times)
         for instance in instances where round.machine.isAsked(instance.index) {
             // A connection may be found lost while it is written to, and with it the round.
@@ -91,7 +91,10 @@ extension RedlockCore {
                 break
             }
             told = acquired.told
-            if let left = acquired.remaining { claim.remaining = max(left, claim.remaining ?? .zero) }
+            if let left = acquired.remaining {
+                let until = self.now + left
+                claim.heldByOthersUntil = max(until, claim.heldByOthersUntil ?? until)
+            }
             if let told { self.times.told(told.time, by: instance.index, sentAt: reply.sentAt) }
             switch acquired.outcome {
             case .granted: answer = .granted
@@ -141,6 +144,7 @@ extension RedlockCore {
         let attempt = claim.claim.attempt
         claim.machine.granted()
         claim.won = round
+        claim.validUntil = validUntil
         self.timers.stopWaking(attempt, &claim.times)
         self.timers.answered(attempt, &claim.times)
         self.recent.granted(claim.claim.name, token: token.rawValue)

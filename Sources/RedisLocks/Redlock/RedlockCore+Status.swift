@@ -140,7 +140,7 @@ extension RedlockCore {
         )
     }
 
-    /// Who waits, by the instance that knows of most. Who has the turn waits, unless the lock is its own.
+    /// Who waits, by the instance that knows of most. Who has the turn waits, unless the lock is its own; since when, no key says.
     ///
     /// - Parameter holder: what the lock's key says.
     private func queue(
@@ -153,7 +153,7 @@ extension RedlockCore {
             var queue = (waiters: turn.waiters, count: turn.waiterCount)
             if let owner = turn.holder, holder.map({ OwnerText.isOfSameClaim($0, reply.holder) }) != true {
                 queue.waiters.insert(
-                    LockStatus.Waiter(metadata: owner.metadata, waitingFor: owner.heldFor), at: 0)
+                    LockStatus.Waiter(metadata: owner.metadata, waitingFor: nil), at: 0)
                 queue.count += 1
             }
             if queue.count > most.count { most = queue }

@@ -28,14 +28,14 @@ import Testing
         #expect(claim.turnAnswered(.granted, from: 2, gate: 2) == .none)
         #expect(claim.roundFailed(self.blocked, gate: 2) == .watch)
         #expect(claim.state == .waiting(gate: 2))
-        #expect(claim.turnTimerFired(gate: 2) == .keepTurn(gate: 2))
+        #expect(claim.turnTimerFired(gate: 2, mayLook: true) == .keepTurn(gate: 2))
         #expect(claim.turnAnswered(.granted, from: 2, gate: 2) == .none)
         #expect(claim.freed() == .round(hasTurn: true))
         #expect(claim.freed() == .none)
         claim.granted()
         // It keeps the turn until the lock is released.
         #expect(claim.turn == .owned(gate: 2))
-        #expect(claim.turnTimerFired(gate: 2) == .keepTurn(gate: 2))
+        #expect(claim.turnTimerFired(gate: 2, mayLook: true) == .keepTurn(gate: 2))
     }
 
     @Test func `who has the turn and hears nothing looks again, as the release may not have been told`() {
@@ -63,7 +63,7 @@ import Testing
         claim.granted()
         #expect(claim.turnAnswered(.gone, from: 2, gate: 2) == .none)
         #expect(claim.turn == .none)
-        #expect(claim.turnTimerFired(gate: 2) == .none)
+        #expect(claim.turnTimerFired(gate: 2, mayLook: true) == .none)
         #expect(claim.state == .held)
     }
 
@@ -91,6 +91,36 @@ import Testing
         #expect(claim.freed() == .none)
         #expect(claim.roundFailed(self.blocked, gate: 2) == .round(hasTurn: true))
         #expect(claim.roundFailed(self.blocked, gate: 2) == .watch)
+    }
+
+    @Test func `who waits for a quorum keeps the turn from nobody, and neither does who has lost the lock`() {
+        var claim = RedlockClaimStateMachine(joinsQueue: true)
+        _ = claim.ready(isContended: true, gate: 2)
+        _ = claim.turnAnswered(.granted, from: 2, gate: 2)
+        #expect(claim.roundFailed(self.down, gate: nil) == .gather)
+        #expect(claim.turn == .none)
+        // A push that comes now.
+        #expect(claim.turnAnswered(.granted, from: 2, gate: nil) == .none)
+        #expect(claim.turnTimerFired(gate: nil, mayLook: true) == .none)
+        #expect(claim.ready(isContended: true, gate: 1) == .ask(gate: 1))
+        _ = claim.turnAnswered(.granted, from: 1, gate: 1)
+        claim.granted()
+        #expect(claim.turnTimerFired(gate: 1, mayLook: true) == .keepTurn(gate: 1))
+        claim.heldNoMore()
+        #expect(claim.turnTimerFired(gate: 1, mayLook: true) == .none)
+        #expect(claim.state == .held)
+    }
+
+    @Test func `the first that waits for the turn asks for it when the owner may be dead, and does not look each time`()
+    {
+        var claim = RedlockClaimStateMachine(joinsQueue: true)
+        _ = claim.ready(isContended: true, gate: 0)
+        for _ in 0..<5 {
+            #expect(claim.turnAnswered(.queued(isFirst: true), from: 0, gate: 0) == .none)
+            #expect(claim.turnTimerFired(gate: 0, mayLook: false) == .ask(gate: 0))
+        }
+        #expect(claim.turnAnswered(.queued(isFirst: true), from: 0, gate: 0) == .none)
+        #expect(claim.turnTimerFired(gate: 0, mayLook: true) == .round(hasTurn: false))
     }
 
     @Test func `who has seen others want the lock asks for its turn first`() {
@@ -213,14 +243,14 @@ import Testing
         var claim = RedlockClaimStateMachine(joinsQueue: true)
         _ = claim.ready(isContended: true, gate: 0)
         #expect(claim.turnAnswered(.queued(isFirst: false), from: 0, gate: 0) == .none)
-        #expect(claim.turnTimerFired(gate: 0) == .ask(gate: 0))
+        #expect(claim.turnTimerFired(gate: 0, mayLook: true) == .ask(gate: 0))
         for _ in 0..<30 {
             #expect(claim.turnAnswered(.queued(isFirst: true), from: 0, gate: 0) == .none)
-            #expect(claim.turnTimerFired(gate: 0) == .round(hasTurn: false))
+            #expect(claim.turnTimerFired(gate: 0, mayLook: true) == .round(hasTurn: false))
             #expect(claim.roundFailed(self.busy, gate: 0) == .ask(gate: 0))
         }
         #expect(claim.turnAnswered(.queued(isFirst: true), from: 0, gate: 0) == .none)
-        #expect(claim.turnTimerFired(gate: 0) == .round(hasTurn: false))
+        #expect(claim.turnTimerFired(gate: 0, mayLook: true) == .round(hasTurn: false))
         // The turn comes while it looks.
         #expect(claim.turnAnswered(.granted, from: 0, gate: 0) == .none)
         #expect(claim.roundFailed(self.busy, gate: 0) == .round(hasTurn: true))
@@ -230,7 +260,7 @@ import Testing
         var lucky = RedlockClaimStateMachine(joinsQueue: true)
         _ = lucky.ready(isContended: true, gate: 0)
         _ = lucky.turnAnswered(.queued(isFirst: true), from: 0, gate: 0)
-        #expect(lucky.turnTimerFired(gate: 0) == .round(hasTurn: false))
+        #expect(lucky.turnTimerFired(gate: 0, mayLook: true) == .round(hasTurn: false))
         lucky.granted()
         // The turn is others'.
         #expect(lucky.turn == .none)
@@ -241,7 +271,7 @@ import Testing
         var claim = RedlockClaimStateMachine(joinsQueue: true)
         _ = claim.ready(isContended: true, gate: 0)
         _ = claim.turnAnswered(.queued(isFirst: false), from: 0, gate: 0)
-        #expect(claim.turnTimerFired(gate: 0) == .ask(gate: 0))
+        #expect(claim.turnTimerFired(gate: 0, mayLook: true) == .ask(gate: 0))
         for _ in 0..<20 {
             guard case .pause = claim.turnAnswered(.refused, from: 0, gate: 0) else {
                 Issue.record("no pause")

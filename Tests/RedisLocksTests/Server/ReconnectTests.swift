@@ -68,7 +68,14 @@ struct ReconnectTests {
                     let handle = try await holders.acquire("a", lease: .seconds(60))
                     try await withLocks(server.url) { locks async throws in
                         let waiting = Task { try await locks.acquire("a", waitingAtMost: .seconds(6)) }
-                        try await eventually("it waits") { locks.queuedCount == 1 }
+                        let end = Mutexed<String?>(nil)
+                        Task {
+                            let result = await waiting.result; end.withLock { $0 = "\(result)" }
+                        }
+                        try await eventually("it waits") {
+                            if let text = end.withLock({ $0 }) { throw TestKitError("it did not wait: \(text)") }
+                            return locks.queuedCount == 1
+                        }
                         if changesPassword {
                             try server.withConnection { connection in
                                 for words in [
