@@ -45,7 +45,5 @@ extension LockClient {
         package init(_ environment: Environment) {
             self.metadata = OwnerMetadata(of: environment.process)
         }
-
-        static let minimumTimeout: Duration = .milliseconds(1)
     }
 }

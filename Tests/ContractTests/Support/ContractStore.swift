@@ -121,18 +121,7 @@ struct ContractStore: Sendable {
         let clients = try (0..<count).map { _ in
             LockClient(backend: wrap(try self.makeBackend()))
         }
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for client in clients { group.addTask { try await client.run() } }
-            do {
-                try await body(clients)
-            } catch {
-                group.cancelAll()
-                try? await group.waitForAll()
-                throw error
-            }
-            group.cancelAll()
-            try await group.waitForAll()
-        }
+        try await withRunning(clients, body)
     }
 
     func withClient(_ body: (LockClient) async throws -> Void) async throws {

@@ -48,18 +48,7 @@ func withClient(
     let location = try EmbeddedLocation(path: path)
     let client = LockClient(
         backend: EmbeddedLockBackend(location: location, options: options, environment: environment))
-    try await withThrowingTaskGroup(of: Void.self) { group in
-        group.addTask { try await client.run() }
-        do {
-            try await body(client)
-        } catch {
-            group.cancelAll()
-            try? await group.waitForAll()
-            throw error
-        }
-        group.cancelAll()
-        try await group.waitForAll()
-    }
+    try await withRunning([client]) { try await body($0[0]) }
 }
 
 /// The code of the error that acquiring throws.
