@@ -27,6 +27,12 @@ extension RedisError {
             || self.reason.contains("ACL failure in script")
     }
 
+    /// With this the scripts refuse an epoch that is below what the data has seen. The connection is given up then, to look the
+    /// master up anew: whoever waits for the next one meanwhile was refused all the same.
+    static let epochIsLow = "DLOCKEPOCH"
+
+    var isEpochLow: Bool { self.code == .refused && self.serverCode == Self.epochIsLow }
+
     fileprivate var place: String { self.endpoint.map { "\($0): " } ?? "" }
 
     /// The server says that it is not the master, or not any more.
@@ -39,6 +45,8 @@ extension LockError {
     /// What an error of the client means for a lock.
     init(_ error: RedisError) {
         switch error.code {
+        case .notSent where error.serverCode == RedisError.epochIsLow:
+            self = .epochIsLow(error)
         case .notSent:
             self = LockError(.unreachable, error.message)
         case .outcomeUnknown:
@@ -54,12 +62,8 @@ extension LockError {
             case _ where error.isPassingRefusal:
                 // The server says that it will serve again, or that another one does.
                 self = LockError(.unreachable, error.message)
-            case "DLOCKEPOCH":
-                self = LockError(
-                    .serverRefused,
-                    "\(error.message): the Sentinels were set up anew, or lost what they knew; "
-                        + "`dlock init --raise-epoch` makes their epochs outrank those that the data has seen"
-                )
+            case RedisError.epochIsLow:
+                self = .epochIsLow(error)
             case "WRONGTYPE":
                 self = LockError(
                     .serverRefused,
@@ -79,6 +83,23 @@ extension LockError {
                 self = LockError(.serverRefused, error.message)
             }
         }
+    }
+
+    /// What the latest error of a client that is not connected means.
+    init(whileDisconnected error: RedisError) {
+        if error.serverCode == RedisError.epochIsLow {
+            self = .epochIsLow(error)
+        } else {
+            self = LockError(error.code == .unusableServer ? .serverRefused : .unreachable, error.message)
+        }
+    }
+
+    private static func epochIsLow(_ error: RedisError) -> LockError {
+        LockError(
+            .serverRefused,
+            "\(error.message): the Sentinels were set up anew, or lost what they knew; "
+                + "`dlock init --raise-epoch` makes their epochs outrank those that the data has seen"
+        )
     }
 
     /// What it means for a call of a script. An operator who denies EVAL has to load the scripts.

@@ -25,8 +25,9 @@ public protocol OrderedRelease: LockBackend {
 public protocol CallerExecutor: LockBackend {
     /// Where this backend does its input and output.
     ///
-    /// A task that prefers this executor (`withTaskExecutorPreference`) asks and is answered without changing threads, which
-    /// makes up most of the time of an uncontended lock. What runs there must not block: it would stop the backend, its
+    /// A task that prefers this executor asks and is answered without changing threads, which makes up most of the time of an
+    /// uncontended lock: `withTaskExecutorPreference(executor) { @concurrent in … }`, or `addTask(executorPreference:)`. A closure
+    /// that is not `@concurrent` may stay where its caller is. What runs there must not block: it would stop the backend, its
     /// renewals among it.
     var taskExecutor: any TaskExecutor { get }
 }

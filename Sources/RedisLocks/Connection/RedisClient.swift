@@ -102,9 +102,11 @@ final class RedisClient: Sendable {
 
     /// Gives a connection up, if it is still there; its place is looked up anew, a host's name, too. However often this is
     /// called, there are at most four connections a second.
-    func reconnect(_ connection: RedisConnectionID, _ reason: String) {
-        if self.eventLoop.inEventLoop { return self.loop.value.reconnect(connection, reason) }
-        self.onLoop { $0.reconnect(connection, reason) }
+    ///
+    /// - Parameter refusal: with what the server has refused to serve on it.
+    func reconnect(_ connection: RedisConnectionID, _ refusal: RedisError) {
+        if self.eventLoop.inEventLoop { return self.loop.value.reconnect(connection, refusal) }
+        self.onLoop { $0.reconnect(connection, refusal) }
     }
 
     /// Gives the connection up if nothing has arrived on it for so long, and for three round trips, while requests were out; at

@@ -268,10 +268,12 @@ final class RedisClientLoop {
         }
     }
 
-    func reconnect(_ id: RedisConnectionID, _ reason: String) {
+    func reconnect(_ id: RedisConnectionID, _ refusal: RedisError) {
         guard let connection = self.connection, connection.id == id else { return }
         self.isGivenUp = true
-        connection.close(RedisError(.outcomeUnknown, endpoint: self.location.endpoint, reason))
+        connection.close(
+            RedisError(
+                .outcomeUnknown, serverCode: refusal.serverCode, endpoint: self.location.endpoint, refusal.reason))
     }
 
     func reconnectIfSilent(for duration: Duration) {

@@ -166,7 +166,7 @@ extension RedisLockBackend {
         -> Bool
     {
         guard self.isElsewhere(error, self.client) else { return false }
-        if error.serverCode == "DLOCKEPOCH" {
+        if error.isEpochLow {
             // An epoch that is too low after a lookup is going to stay so.
             return !exchange(&isEpochLookedUp, with: true)
         }
@@ -176,11 +176,10 @@ extension RedisLockBackend {
     /// Whether a server says that it is not the master any more, as far as this client should know. Then the connection is
     /// given up, and its place looked up anew: by the Sentinels, or a host's name, behind which another server may be by now.
     func isElsewhere(_ error: RedisError, _ client: RedisClient) -> Bool {
-        guard error.isNoMaster || error.code == .refused && error.serverCode == "DLOCKEPOCH",
-            let connection = error.connection
+        guard error.isNoMaster || error.isEpochLow, let connection = error.connection
         else { return false }
         self.ask { $0.wasLeft() }
-        client.reconnect(connection, error.reason)
+        client.reconnect(connection, error)
         return true
     }
 

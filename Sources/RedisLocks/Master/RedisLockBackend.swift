@@ -127,7 +127,7 @@ public final class RedisLockBackend: OrderedRelease, CallerExecutor {
         guard let error = self.client.lastError else {
             return LockError(.unreachable, "\(self.configuration) is not connected yet")
         }
-        return LockError(error.code == .unusableServer ? .serverRefused : .unreachable, error.message)
+        return LockError(whileDisconnected: error)
     }
 
     /// Sets where events go.

@@ -182,7 +182,7 @@ extension RedlockCore {
         self.refused(error, by: instance)
         // A master no more: the next connection finds out what it is.
         if error.isNoMaster, let connection = error.connection {
-            instance.client.reconnect(connection, error.reason)
+            instance.client.reconnect(connection, error)
         }
     }
 

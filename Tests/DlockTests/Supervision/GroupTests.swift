@@ -81,21 +81,24 @@ extension ProcessTests {
             // The daemon never reaps its child, so the child's zombie stays in the group.
             let script = """
                 import os, sys, time
-                out = os.open(sys.argv[1], os.O_WRONLY)
+                group = os.open(sys.argv[1], os.O_WRONLY)
                 daemon = os.fork()
                 if daemon == 0:
                     if os.fork() == 0:
                         time.sleep(1000)
                     os.setsid()
-                    os.write(out, b"%d\\n" % os.getpid())
-                    os.close(out)
+                    os.close(group)
+                    with open(sys.argv[2], "w") as line:
+                        line.write("%d\\n" % os.getpid())
                     time.sleep(1000)
                 time.sleep(1000)
                 """
-            let (fifo, read) = directory.fifo("out")
-            let supervisor = try await supervise(["python3", "-c", script, fifo], grace: .milliseconds(200))
-            _ = await read.wait(for: Int32(POLLIN))
-            let daemon = try #require(pid_t(await read.readLine()))
+            let (group, read) = directory.fifo("group")
+            let (line, number) = directory.fifo("line")
+            let supervisor = try await supervise(["python3", "-c", script, group, line], grace: .milliseconds(200))
+            _ = await number.wait(for: Int32(POLLIN))
+            // By now the daemon has closed the other one: only those in the group have it.
+            let daemon = try #require(pid_t(await number.readLine()))
             supervisor.terminate()
             #expect(await supervisor.end() == .exited(.signalled(SIGTERM), stoppedByWatchdog: true))
             #expect(read.isHungUp)

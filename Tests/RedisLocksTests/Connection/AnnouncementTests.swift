@@ -32,11 +32,13 @@ import Testing
     }
 
     @Test func `first goes what the delegate submits, then what waited, then what came meanwhile`() async throws {
+        // The delegate stops its loop for a moment: nobody else's.
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         try await RedisServer.withServer { server in
             let delegate = Delegate()
             let client = RedisClient(
                 configuration: RedisClientConfiguration(endpoint: server.endpoint),
-                eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
+                eventLoop: group.next(),
                 delegate: delegate,
                 logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
             )
@@ -54,6 +56,7 @@ import Testing
             run.cancel()
             await run.value
         }
+        try await group.shutdownGracefully()
     }
 
     @Test func `an event loop that stood still reads what has arrived before it judges deadlines and silence`()

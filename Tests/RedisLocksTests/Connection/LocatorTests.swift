@@ -122,7 +122,7 @@ struct LocatorTests {
             } _: { client, _ async throws in
                 let first = try await client.send(RedisCommand("PING"), deadline: .ample)
                 _ = try await client.send(RedisCommand("PING"), deadline: .ample, onlyOn: first.connection)
-                client.reconnect(first.connection, "the test says so")
+                client.reconnect(first.connection, RedisError(.refused, "the test says so"))
                 try await client.eventuallyAnswers()
                 let error = await #expect(throws: RedisError.self) {
                     try await client.send(RedisCommand("PING"), deadline: .ample, onlyOn: first.connection)
@@ -130,7 +130,7 @@ struct LocatorTests {
                 #expect(error?.code == .notSent)
                 // Of a connection that is gone already there is nothing to give up.
                 let second = try await client.send(RedisCommand("PING"), deadline: .ample).connection
-                client.reconnect(first.connection, "late")
+                client.reconnect(first.connection, RedisError(.refused, "late"))
                 #expect(try await client.send(RedisCommand("PING"), deadline: .ample).connection == second)
             }
         }

@@ -52,7 +52,7 @@ struct InstanceScriptTests {
         ]).list ?? []
     }
 
-    private static func run(_ body: (Instance) throws -> Void) async throws {
+    private static func run(_ body: @Sendable (Instance) throws -> Void) async throws {
         try await ScriptHarness.run { harness in
             let node = try Self.look(harness.server, mode: "init")
             let text = node[1].string

@@ -238,9 +238,16 @@ struct RandomInstanceTests {
         }
     }
 
-    /// What goes wrong in so many steps, if anything does; and how many locks were granted.
+    /// What goes wrong in so many steps, if anything does; and how many locks were granted. They take seconds, and block: none of that
+    /// on a thread that others need.
     private static func violation(
         seed: UInt64, steps: Int, _ mutant: LoadedScripts.Mutant? = nil, on server: RedisServer
+    ) async throws -> (violation: String?, grants: Int) {
+        try await onThread { try Self.violationHere(seed: seed, steps: steps, mutant, on: server) }
+    }
+
+    private static func violationHere(
+        seed: UInt64, steps: Int, _ mutant: LoadedScripts.Mutant?, on server: RedisServer
     ) throws -> (violation: String?, grants: Int) {
         let connections = try (0..<World.count).map { _ in try PlainRedisConnection(port: server.port) }
         defer { for connection in connections { connection.close() } }
@@ -271,7 +278,7 @@ struct RandomInstanceTests {
             var grants = 0
             // A sequence in which few are granted says little: then more are drawn.
             for draw in UInt64(0)..<10 where draw == 0 || grants <= RandomSequences.steps / 200 {
-                let (violation, more) = try Self.violation(
+                let (violation, more) = try await Self.violation(
                     seed: seed &+ draw << 32, steps: RandomSequences.steps, on: server)
                 #expect(violation == nil)
                 grants += more
@@ -301,7 +308,7 @@ struct RandomInstanceTests {
     func `a script with a fault is found out`(mutant: LoadedScripts.Mutant) async throws {
         try await RedisServer.withServer { server async throws in
             // The same sequences each time, as far as the server's clock is.
-            #expect(try Self.violation(seed: 1, steps: 400_000, mutant, on: server).violation != nil)
+            #expect(try await Self.violation(seed: 1, steps: 400_000, mutant, on: server).violation != nil)
         }
     }
 }

@@ -306,9 +306,15 @@ struct RandomScriptTests {
         }
     }
 
-    /// What goes wrong in so many steps, if anything does.
+    /// What goes wrong in so many steps, if anything does. They take seconds, and block: none of that on a thread that others need.
     private static func violation(
         seed: UInt64, steps: Int, _ mutant: LoadedScripts.Mutant? = nil, on server: RedisServer
+    ) async throws -> String? {
+        try await onThread { try Self.violationHere(seed: seed, steps: steps, mutant, on: server) }
+    }
+
+    private static func violationHere(
+        seed: UInt64, steps: Int, _ mutant: LoadedScripts.Mutant?, on server: RedisServer
     ) throws -> String? {
         try server.withConnection { connection in
             try server.withConnection { listener in
@@ -333,7 +339,8 @@ struct RandomScriptTests {
 
     @Test func `whatever happens, one grant has one token, tokens rise, and nobody waits in vain`() async throws {
         try await RedisServer.withServer { server async throws in
-            let violation = try Self.violation(seed: RandomSequences.seed, steps: RandomSequences.steps, on: server)
+            let violation = try await Self.violation(
+                seed: RandomSequences.seed, steps: RandomSequences.steps, on: server)
             #expect(violation == nil)
         }
     }
@@ -353,7 +360,7 @@ struct RandomScriptTests {
     func `a script with a fault is found out`(mutant: LoadedScripts.Mutant) async throws {
         try await RedisServer.withServer { server async throws in
             // The same sequences each time.
-            #expect(try Self.violation(seed: 1, steps: 200_000, mutant, on: server) != nil)
+            #expect(try await Self.violation(seed: 1, steps: 200_000, mutant, on: server) != nil)
         }
     }
 }

@@ -11,9 +11,12 @@ struct ScriptHarness {
 
     static func run(
         _ options: RedisServer.Options = RedisServer.Options(),
-        _ body: (ScriptHarness) async throws -> Void
+        _ body: @Sendable (ScriptHarness) async throws -> Void
     ) async throws {
-        try await RedisServer.withServer(options) { server in try await body(ScriptHarness(server: server)) }
+        try await RedisServer.withServer(options) { server in
+            // Each call of a script blocks.
+            try await awayFromThePool { try await body(ScriptHarness(server: server)) }
+        }
     }
 
     /// An owner of a client; both have one letter.
