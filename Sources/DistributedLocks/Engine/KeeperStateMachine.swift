@@ -93,12 +93,9 @@ struct KeeperStateMachine: Sendable {
         }
         if !renewing.isEmpty {
             // One exchange for many: whoever is due within a small part of its lease goes along.
-            for (attempt, entry) in self.entries {
-                if let renewAt = entry.renewAt, renewAt > now,
-                    renewAt <= now + entry.claim.lease / Self.batchingDivisor
-                {
-                    renewing.append(attempt)
-                }
+            let latest = { (entry: Entry) in now + entry.claim.lease / Self.batchingDivisor }
+            renewing += self.attempts { entry in
+                entry.renewAt.map { $0 > now && $0 <= latest(entry) } ?? false
             }
         }
         for attempt in renewing {
@@ -133,9 +130,14 @@ struct KeeperStateMachine: Sendable {
 
     /// The store may have forgotten what is held: all renewals that are not out are due now.
     mutating func renewalsWanted(now: BootInstant) {
-        for (attempt, entry) in self.entries {
-            if let renewAt = entry.renewAt, renewAt > now { self.update(attempt) { $0.renewAt = now } }
+        for attempt in self.attempts(where: { $0.renewAt.map { $0 > now } ?? false }) {
+            self.update(attempt) { $0.renewAt = now }
         }
+    }
+
+    /// In order: what is decided follows no dictionary's.
+    private func attempts(where isWanted: (Entry) -> Bool) -> [AttemptID] {
+        self.entries.filter { isWanted($0.value) }.keys.sorted()
     }
 
     /// The backend extended the validity of one grant by itself.

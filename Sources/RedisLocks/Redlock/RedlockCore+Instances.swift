@@ -206,7 +206,8 @@ extension RedlockCore {
 
     /// Those who wait there go elsewhere. They keep their places: they are left when they are not needed any more.
     private func cannotBeAsked(_ index: Int) {
-        for claim in self.claims.values {
+        for attempt in self.claims.keys.sorted() {
+            guard let claim = self.claims[attempt] else { continue }
             self.perform(claim.machine.lost(index, gate: self.gate(of: claim)), for: claim)
         }
         self.settled()

@@ -226,6 +226,8 @@ struct RedlockRoundStateMachine {
             switch self.replies[index] {
             case .answered(.granted): self.token
             case .answered(.busy), .answered(.behind): self.told.isEmpty ? .max : self.told[index]?.fence ?? .max
+            // The round was over before it could answer, which says nothing against it.
+            case .outstanding(isAwaited: true) where !self.isTimeOver: self.token
             // It grants nothing, whatever is proposed, or says nothing in time.
             case .answered(.tooFarAhead), .answered(.refused), .answered(.failed), .outstanding, .none: .max
             }

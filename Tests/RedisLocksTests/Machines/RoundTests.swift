@@ -199,6 +199,7 @@ import Testing
         _ = few.answered(1, .granted, told: nil, now: self.start)
         _ = few.answered(2, .behind(holder: ""), told: self.told(1_000_000, 1), now: self.start)
         _ = few.answered(3, .behind(holder: ""), told: self.told(120, 1), now: self.start)
+        _ = few.timeIsOver()
         #expect(few.nextToken() == 121)
         // Two are slow: what the third of the others needs is needed.
         var slow = self.round(late: [3, 4])
@@ -212,6 +213,14 @@ import Testing
         _ = refused.answered(1, .granted, told: nil, now: self.start)
         _ = refused.answered(2, .behind(holder: ""), told: self.told(130), now: self.start)
         #expect(refused.nextToken() == 131)
+        // It is over as soon as one of the three that can be used refuses. Were the others counted as such that grant nothing,
+        // nothing would be learned from its fence, and the next round would end in the same way.
+        var early = self.round(unasked: [1, 3])
+        #expect(early.answered(0, .behind(holder: ""), told: self.told(150, 140), now: self.start) == .failed)
+        #expect(early.nextToken() == 151)
+        // What comes later is learned from, too.
+        _ = early.answered(2, .behind(holder: ""), told: self.told(160, 140), now: self.start)
+        #expect(early.nextToken() == 161)
         // Nothing was told: it rises all the same.
         #expect(self.round().nextToken() == 101)
     }
