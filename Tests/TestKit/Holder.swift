@@ -63,6 +63,8 @@ package final class Holder: Sendable {
 }
 
 /// The token of one short grant.
-package func token(_ locks: LockClient, _ name: String = "a") async throws -> FencingToken {
-    try await locks.withLock(name, waitingAtMost: .seconds(20)) { $0.token }
+package func token(
+    _ locks: LockClient, _ name: String = "a", lease: Duration? = nil
+) async throws -> FencingToken {
+    try await locks.withLock(name, lease: lease, waitingAtMost: .seconds(20)) { $0.token }
 }

@@ -22,9 +22,12 @@ struct Ballot: Sendable {
     private var none = 0
     private var isDecided = false
 
-    init(count: Int) {
+    /// - Parameters:
+    ///   - count: how many vote.
+    ///   - quorum: how many decide; of the members, who may be more or fewer than those that this client has in its list.
+    init(count: Int, quorum: Int) {
         self.count = count
-        self.quorum = count / 2 + 1
+        self.quorum = quorum
     }
 
     /// An instance has voted. Returns the verdict, once.
@@ -42,10 +45,12 @@ struct Ballot: Sendable {
 
     private var verdict: Verdict? {
         if self.yes >= self.quorum { return .yes }
-        if self.no > self.count - self.quorum { return .no }
+        // A client whose list is shorter than the quorum knows no more by a missing answer than by any other.
+        let spare = max(0, self.count - self.quorum)
+        if self.no > spare { return .no }
         if self.yes + self.no + self.none < self.count {
             // Those that are still out cannot make a quorum of answers any more.
-            return self.none > self.count - self.quorum ? .noQuorum : nil
+            return self.none > spare ? .noQuorum : nil
         }
         return self.yes + self.no >= self.quorum ? .undecided : .noQuorum
     }

@@ -57,7 +57,7 @@ struct InstanceNodeReply: Equatable, Sendable {
     var opensIn: Duration
 
     /// Nothing was ever granted there, for all that the instance knows.
-    var wasNeverOpen: Bool { self.node.isEmpty || self.node.hasSuffix(".0") }
+    var wasNeverOpen: Bool { self.node.isEmpty || self.words.count > 7 && self.words[7].hasSuffix(".0") }
 
     /// `nil` if it is no answer of ours.
     init?(_ value: RESPValue) {
@@ -70,8 +70,21 @@ struct InstanceNodeReply: Equatable, Sendable {
         self.opensIn = .milliseconds(left)
     }
 
-    /// Tokens up to this one may have been granted there and forgotten.
-    var floor: Int64 { Int64(self.node.split(separator: " ").dropLast().last ?? "") ?? 0 }
+    /// It has been taken out of its set.
+    var isRemoved: Bool { self.words.count > 7 && self.words[7] == "removed" }
+
+    /// Tokens up to this one may have been granted there and forgotten, or granted by an earlier generation.
+    var floor: Int64 { self.words.count > 6 ? Int64(self.words[6]) ?? 0 : 0 }
+
+    /// For how long it has had its policy, by its own clock; `nil`: since it was set up.
+    var hasHadPolicyFor: Duration? {
+        guard self.words.count > 8, let since = Int64(self.words[8]) else { return nil }
+        return .milliseconds(Self.milliseconds(atTicks: self.time) - since)
+    }
+
+    private static func milliseconds(atTicks ticks: Int64) -> Int64 { 1_735_689_600_000 + ticks * 2 / 125 }
+
+    private var words: [Substring] { self.node.split(separator: " ") }
 }
 
 /// What a server says of itself (`INFO server replication memory`), as far as it matters here.

@@ -217,31 +217,6 @@ public final class RedlockBackend: OrderedRelease, CallerExecutor {
         try await self.ask { $0.breakLock(name, immediately: immediately, then: $1) }
     }
 
-    /// Opens a first installation at once.
-    ///
-    /// Instances that were never used open by themselves when the longest lease is over: they could be instances that have
-    /// lost their memory. This opens them now, if all of them can be reached and none of them was used before; otherwise it
-    /// changes nothing. It connects by itself: do not call ``run()``.
-    ///
-    /// - Throws: `LockError` `invalidConfiguration` if one of them was used before, or cannot be an instance;
-    ///   `policyMismatch`; `unreachable`.
-    public func initialize() async throws(LockError) {
-        self.store.execute { $0.onlyLooks = true }
-        let running = Task { try await self.run() }
-        let result: Result<Void, LockError>
-        do throws(LockError) {
-            try await self.ask { (core, then: @escaping (Result<Void, LockError>) -> Void) in
-                core.initialize { error in then(error.map { .failure($0) } ?? .success(())) }
-            }
-            result = .success(())
-        } catch {
-            result = .failure(error)
-        }
-        running.cancel()
-        _ = await running.result
-        try result.get()
-    }
-
     // MARK: The event loop
 
     func ask<Answer: Sendable>(

@@ -10,8 +10,8 @@ extension RedlockConfiguration {
     /// |---|---|
     /// | `prefix=TEXT` | stands before the lock's name in its key (`dlock:`); may be empty |
     /// | `max-waiters=N` | more waiters than this on one lock are refused (10,000) |
-    /// | `longest-lease=60s` | the longest lease that can be asked for; the same for all clients |
-    /// | `max-clock-skew=10s` | how far the servers' clocks may differ; the same for all clients |
+    /// | `longest-lease=60s` | the longest lease that can be asked for; at most what the instances were set up with |
+    /// | `max-clock-skew=10s` | how far the servers' clocks may differ; at most what the instances were set up with |
     /// | `instance-timeout=500ms` | how long one instance may take to answer |
     /// | `set=NAME` | names the set where clients know the servers by different addresses |
     /// | `password-file=PATH` | the password is the first line of this file |

@@ -3,10 +3,12 @@ import LockKernel
 
 /// Where the instances of a Redlock are, and how they are used.
 ///
-/// All clients of the same locks have to agree on the servers, the longest lease and the clock skew: each instance keeps what
-/// it was set up with, and a client with something else is refused (`policyMismatch`). Its text forms never show the password.
+/// All clients of the same locks have to agree on the servers: each instance keeps what it was set up with, and a client with other
+/// servers, or a longer lease or a larger clock skew, is refused (`policyMismatch`). `dlock init --from` changes them; a client with
+/// the list from before a change goes on. Its text forms never show the password.
 public struct RedlockConfiguration: Sendable {
-    /// The independent masters: an odd number, three or more. None of them may be a replica of another.
+    /// The independent masters: three or more, an odd number at best; two only as long as one of three is replaced. None of them
+    /// may be a replica of another.
     public var servers: [RedisLockConfiguration.Address]
     /// How the servers prove who they are; `nil`: they are spoken to in clear.
     public var tls: RedisLockConfiguration.TLS?
@@ -54,9 +56,6 @@ extension RedlockConfiguration: CustomStringConvertible, CustomReflectable {
 }
 
 extension RedlockConfiguration {
-    /// How many instances must grant: the majority.
-    var quorum: Int { self.servers.count / 2 + 1 }
-
     /// In the order that all clients have.
     var sortedServers: [RedisLockConfiguration.Address] {
         self.servers.sorted { Self.text($0) < Self.text($1) }
@@ -84,29 +83,47 @@ extension RedlockConfiguration {
         return server
     }
 
-    /// What every instance promises to every client: see Scripts/instance-node.lua.
-    var policy: String {
-        let name = self.setName ?? self.sortedServers.map(Self.text).joined(separator: ",") + "/\(self.database)"
-        let set = String(StableHash.fnv1a(name.utf8), radix: 16)
-        return "\(set) \(self.servers.count) \(self.quorum) \(self.longestLease.wholeMilliseconds) "
-            + "\(self.maximumClockSkew.wholeMilliseconds)"
+    /// Stands for the servers: the same for all clients that write their addresses alike.
+    var listHash: String {
+        Self.hash(self.sortedServers.map(Self.text).joined(separator: ",") + "/\(self.database)")
     }
 
-    /// How long an instance stays closed after it has restarted: until no lease can last any more.
-    var closedTime: Duration { self.longestLease + LockValidity.driftAllowance(lease: self.longestLease) }
+    /// What a first installation promises to every client.
+    var policy: RedlockPolicy {
+        RedlockPolicy(
+            set: self.setName.map(Self.hash) ?? self.listHash,
+            count: self.servers.count,
+            leaseInMilliseconds: self.longestLease.wholeMilliseconds,
+            skewInMilliseconds: self.maximumClockSkew.wholeMilliseconds
+        )
+    }
+
+    /// Which policy of the instances is this client's.
+    var policies: RedlockPolicyStateMachine {
+        RedlockPolicyStateMachine(
+            own: self.policy, list: self.listHash, listCount: self.servers.count, isNamed: self.setName != nil)
+    }
+
+    private static func hash(_ text: String) -> String { String(StableHash.fnv1a(text.utf8), radix: 16) }
 
     /// How long an instance may take to answer a request for a lock with this lease.
     func timeout(lease: Duration) -> Duration { min(self.instanceTimeout, lease / 4) }
 
+    /// So many instances are set up at least.
+    static let leastInstallation = 3
+    /// There may be so many for a while, when one of three has died and is to be replaced.
+    private static let leastMembers = 2
+
     /// Says what makes no sense.
     ///
+    /// - Parameter isInstallation: it is set up with these servers.
     /// - Throws: ``LockError`` `invalidConfiguration`.
-    func check() throws(LockError) {
-        guard self.servers.count >= 3, self.servers.count % 2 == 1 else {
+    func check(isInstallation: Bool = false) throws(LockError) {
+        guard self.servers.count >= (isInstallation ? Self.leastInstallation : Self.leastMembers) else {
             throw LockError(
                 .invalidConfiguration,
-                "a Redlock has an odd number of instances, three or more, not \(self.servers.count)"
-            )
+                "a Redlock has \(Self.leastInstallation) instances or more (\(Self.leastMembers) only as long as one is replaced), "
+                    + "not \(self.servers.count)")
         }
         for server in self.servers {
             guard case .sentinels = server else { continue }

@@ -65,6 +65,8 @@ extension RedlockCore {
         private unowned let core: RedlockCore
         /// Whose round this is. Until it is forgotten, the claim has the round, too.
         private let claim: Claim
+        /// The policy that was used when it began: what instances of different generations grant is not counted together.
+        private let policyNumber: Int
         /// What all instances are asked, but for the node.
         private let command: RedisCommand
 
@@ -85,6 +87,7 @@ extension RedlockCore {
             self.deadline = deadline
             self.core = core
             self.isTold = hasTurn
+            self.policyNumber = core.policyNumber
             var arguments = [
                 core.owner(owner, of: claim.claim), .number(machine.token), .number(claim.leaseInMilliseconds),
             ]
@@ -95,9 +98,10 @@ extension RedlockCore {
             self.command = RedisScript.instanceAcquire.command(key: claim.key, arguments, tailCount: 1)
         }
 
-        /// Whether the instance may be asked: it is open, and has not granted the token and forgotten it.
+        /// Whether the instance may be asked: it is open, by the policy of the round, and has not granted the token and forgotten it.
         func mayAsk(_ instance: Instance) -> Bool {
             instance.machine.isOpen && self.machine.token > instance.machine.floor
+                && self.policyNumber == self.core.policyNumber
         }
 
         func submit(to instance: Instance) {

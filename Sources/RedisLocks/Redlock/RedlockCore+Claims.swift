@@ -15,7 +15,7 @@ extension RedlockCore {
         }
         if !self.wantsLocks {
             self.wantsLocks = true
-            self.adoptUnused()
+            self.givePolicies()
         }
         let attempt = request.claim.attempt
         let claim: Claim

@@ -56,7 +56,7 @@ extension RedlockCore {
         self.timers.end(claim.claim.attempt, at: self.now + claim.claim.lease * 2, &claim.times)
         self.armTimer()
         let instances = self.instances
-        let election = Election(claim, count: instances.count, continuation: continuation)
+        let election = Election(claim, count: instances.count, quorum: self.quorum, continuation: continuation)
         let release = Release(
             .instanceRelease, claim.key, owner: self.owner(owner, of: claim.claim), lasts: claim.claim.lease,
             election: election, core: self)
@@ -76,11 +76,13 @@ extension RedlockCore {
         guard let held = self.claims[claim.attempt], let owner = held.owner, held.machine.state == .held else {
             return then(.lost(.notOwner))
         }
-        let arguments = [self.owner(owner, of: claim), .number(claim.lease.wholeMilliseconds)]
+        let arguments = [
+            self.owner(owner, of: claim), .number(claim.lease.wholeMilliseconds), self.policyArgument,
+        ]
         // Validity counts from before the first of the requests leaves.
         let sentAt = self.now
         let until = min(deadline, sentAt + timeout)
-        var votes = Ballot(count: self.instances.count)
+        var votes = Ballot(count: self.instances.count, quorum: self.quorum)
         var wasBroken = false
         func lost(_ reason: LockError.LossReason) {
             self.leaveTurnOfLost(held)
@@ -113,6 +115,9 @@ extension RedlockCore {
                     case 1: vote(.yes)
                     case 0: vote(.no)
                     case -1: vote(.no, isBroken: true)
+                    case -9:
+                        self.hasAnotherPolicy(instance)
+                        vote(.none)
                     default: vote(.none)
                     }
                 case .failure(let error):

@@ -19,10 +19,15 @@ extension RedlockCore {
         var isConnected = false
         /// What was logged of it last.
         var loggedRefusal: RedlockInstanceStateMachine.Refusal?
+        /// It is being looked at whether it still has the policy that it had.
+        var isConfirming = false
         /// How many times somebody has looked at it: late answers of earlier looks are of no interest.
         var looks = 0
-        /// What was found, when nothing but looking was asked for.
+        /// What was found when it was looked at last.
         var found: InstanceNodeReply?
+        /// Before that was asked for, and when the answer had come.
+        var lookedAt: BootInstant?
+        var answeredAt: BootInstant?
 
         init(index: Int, name: String, client: RedisClient) {
             self.index = index
@@ -84,31 +89,44 @@ extension RedlockCore {
     }
 
     /// Looks at the node of an instance.
-    func look(_ instance: Instance, adopting: Bool = false) {
+    ///
+    /// - Parameter policy: that it has, for all that is known; `nil`: the one that this client uses.
+    func look(_ instance: Instance, as policy: RedlockPolicy? = nil) {
+        let policy = policy ?? self.policies.current
+        self.look(instance, self.onlyLooks ? "look" : "check", policy)
+    }
+
+    private func look(_ instance: Instance, _ mode: String, _ policy: RedlockPolicy, _ others: [ScriptArgument] = []) {
         instance.looks += 1
         let look = instance.looks
-        self.askNode(of: instance, self.onlyLooks ? "look" : adopting ? "adopt" : "check") { result in
+        self.askNode(of: instance, mode, policy, others) { result in
             guard instance.looks == look else { return }
-            self.looked(instance, result)
+            self.looked(instance, result, asked: policy)
         }
     }
 
-    /// - Parameter mode: what to do about the node: see Scripts/instance-node.lua.
-    func askNode(of instance: Instance, _ mode: String, then: @escaping (Exchange) -> Void) {
+    /// - Parameters:
+    ///   - mode: what to do about the node: see Scripts/Lua/instance-node.lua.
+    ///   - policy: that it has, or gets. How long it stays closed if it has restarted is what that says, and not what this client
+    ///     does with less.
+    func askNode(
+        of instance: Instance, _ mode: String, _ policy: RedlockPolicy, _ others: [ScriptArgument] = [],
+        then: @escaping (Exchange) -> Void
+    ) {
         self.submit(
             .instanceNode,
             to: instance,
             key: "dlock.node",
             [
-                .text(instance.machine.runID), .text(self.policy),
-                .number(self.configuration.closedTime.wholeMilliseconds), .number(self.skew), .text(mode),
-            ],
+                .text(instance.machine.runID), .text(policy.text), .number(policy.closedTime.wholeMilliseconds),
+                .number(policy.skew.ticks), .text(mode),
+            ] + others,
             deadline: self.deadline(nil),
             then: then
         )
     }
 
-    private func looked(_ instance: Instance, _ result: Exchange) {
+    private func looked(_ instance: Instance, _ result: Exchange, asked: RedlockPolicy) {
         let reply: RedisReply
         switch result {
         case .success(let success): reply = success
@@ -119,25 +137,94 @@ extension RedlockCore {
             return self.settled()
         }
         instance.found = node
+        instance.lookedAt = reply.sentAt
+        instance.answeredAt = self.now
         self.times.told(node.time, by: instance.index, sentAt: reply.sentAt)
-        instance.machine.looked(node, policy: self.policy, now: self.now)
+        if let theirs = instance.machine.looked(node, asked: asked, policies: self.policies, now: self.now) {
+            return self.look(instance, as: theirs)
+        }
         instance.nodeArgument.clear()
         instance.nodeArgument.writeRESPBulk(instance.machine.node)
         self.settled()
     }
 
-    /// Gives new instances this client's policy. It does so only when it has reached a quorum, these among them, of which none has
-    /// another one: a client with a wrong policy must not give it to an instance that has lost its data.
-    func adoptUnused() {
-        let unused = self.instances.filter(\.machine.isUnused)
-        guard !unused.isEmpty, self.wantsLocks, !self.onlyLooks, self.isSettled else { return }
-        let ours = self.instances.count(where: \.machine.hasOurPolicy)
-        let isDisputed = self.instances.contains { $0.machine.refusal?.isPolicy == true }
-        // Where a quorum has this client's policy, the instance with another one is the wrong one.
-        guard (isDisputed ? ours : ours + unused.count) >= self.configuration.quorum else { return }
-        for instance in unused {
-            instance.machine.isAdopted()
-            self.look(instance, adopting: true)
+    /// What is known of the policies of the instances.
+    var sightings: [RedlockPolicyStateMachine.Sighting] {
+        let now = self.now
+        return self.instances.map {
+            .init(
+                kind: $0.machine.sighting, seenAt: $0.lookedAt ?? now, answeredAt: $0.answeredAt ?? now,
+                floor: $0.machine.floor)
+        }
+    }
+
+    /// The instances may have another policy than they had.
+    func followPolicies() {
+        if self.policies.saw(self.sightings) {
+            let policy = self.policies.current
+            self.use(policy)
+            if policy.generation > 1 {
+                self.logger.notice(
+                    "the members or the policy of this Redlock were changed",
+                    metadata: [
+                        "redlock.generation": "\(policy.generation)", "redlock.members": "\(policy.count)",
+                        "redlock.quorum": "\(policy.quorum)",
+                    ])
+            }
+        }
+        let now = self.now
+        let hasQuorum = self.policies.isUsable
+        for instance in self.instances {
+            instance.machine.follow(self.policies.current, hasQuorum: hasQuorum, now: now)
+            if instance.machine.isToBeJudgedAgain(by: self.policies) { self.introduce(instance) }
+        }
+    }
+
+    /// A renewal found another policy than the one by which the lock is held.
+    func hasAnotherPolicy(_ instance: Instance) {
+        guard instance.machine.isOpen else { return }
+        instance.machine.foundAnotherNode()
+        self.look(instance)
+    }
+
+    /// Gives this client's policy to instances that have none, or an earlier one, if it is sure of it.
+    func givePolicies() {
+        guard self.wantsLocks, !self.onlyLooks, self.isSettled else { return }
+        switch self.policies.gifts(self.sightings) {
+        case .none: break
+        case .look(let indices):
+            for index in indices { self.confirm(self.instances[index]) }
+        case .give(let gifts):
+            let policy = self.policies.current
+            for gift in gifts {
+                let instance = self.instances[gift.instance]
+                instance.machine.isGiven()
+                if let expected = gift.expected {
+                    let delay = expected.delay(of: policy).wholeMilliseconds
+                    self.look(instance, "step", policy, [.text(expected.text), .number(gift.floor), .number(delay)])
+                } else {
+                    self.look(instance, "adopt", policy)
+                }
+            }
+        }
+    }
+
+    /// Looks whether an instance still has the policy that it was seen to have. It goes on meanwhile.
+    private func confirm(_ instance: Instance) {
+        guard !instance.isConfirming else { return }
+        instance.isConfirming = true
+        let look = instance.looks
+        self.askNode(of: instance, "look", self.policies.current) { result in
+            instance.isConfirming = false
+            guard instance.looks == look, case .success(let reply) = result, let node = InstanceNodeReply(reply.value)
+            else { return }
+            guard node.policy == instance.machine.policy?.text, !node.isRemoved else {
+                instance.machine.foundAnotherNode()
+                instance.machine.looksAgain()
+                return self.look(instance)
+            }
+            instance.lookedAt = reply.sentAt
+            self.settled()
         }
     }
 
@@ -192,7 +279,7 @@ extension RedlockCore {
     private func refused(_ error: RedisError, by instance: Instance) {
         let isPassing = error.isPassingRefusal
         // One that refuses for good is told of where there is no quorum without it.
-        guard isPassing || error.isPermission && self.openCount > self.configuration.quorum,
+        guard isPassing || error.isPermission && self.openCount > self.quorum,
             instance.machine.refusedToWrite(LockError(error).message, isPassing: isPassing, now: self.now)
         else { return }
         self.logger.warning(

@@ -66,9 +66,9 @@ extension RedlockCore {
         /// `nil`: nobody waits for the result.
         let continuation: LeaveContinuation?
 
-        init(_ claim: Claim, count: Int, continuation: LeaveContinuation?) {
+        init(_ claim: Claim, count: Int, quorum: Int, continuation: LeaveContinuation?) {
             self.claim = claim
-            self.ballot = Ballot(count: count)
+            self.ballot = Ballot(count: count, quorum: quorum)
             self.continuation = continuation
         }
     }

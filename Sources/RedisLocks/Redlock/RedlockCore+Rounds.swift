@@ -33,6 +33,7 @@ extension RedlockCore {
             RedlockRoundStateMachine(
                 instances: reasons,
                 isLate: isLate,
+                quorum: self.quorum,
                 token: max(
                     claim.lowestToken + 1, self.recent[claim.claim.name].token + 1,
                     Self.token(above: floor, time: time, skew: self.skew)),

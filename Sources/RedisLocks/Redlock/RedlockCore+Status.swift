@@ -53,7 +53,7 @@ extension RedlockCore {
             return then(.failure(error))
         }
         self.askAll(.status, key: key, [.number(Int64(StatusReply.maximumWaiters))]) { answers in
-            guard answers.count(where: { $0.isSuccess }) >= self.configuration.quorum else {
+            guard answers.count(where: { $0.isSuccess }) >= self.quorum else {
                 return then(.failure(self.noQuorum(answers)))
             }
             // Who waits stands with the turn.
@@ -75,12 +75,12 @@ extension RedlockCore {
             if error.code == .serverRefused { refusals += 1 }
             nodes.append(LockError.NodeFailure(node: instance.name, message: error.message))
         }
-        if refusals > self.instances.count - self.configuration.quorum {
+        if refusals > self.instances.count - self.quorum {
             return LockError(.serverRefused, "too many instances refuse to tell", nodes: nodes)
         }
         return LockError(
             .noQuorum,
-            "\(self.configuration.quorum) of \(self.instances.count) instances are needed, and fewer answered",
+            "\(self.quorum) of \(self.policies.current.count) instances are needed, and fewer answered",
             nodes: nodes
         )
     }
@@ -117,13 +117,13 @@ extension RedlockCore {
             }
         }
         // One that has no quorum is not the holder: it tries, or it has failed a moment ago.
-        let (owner, held) = byHolder.first { $0.value.count >= self.configuration.quorum } ?? (nil, nil)
+        let (owner, held) = byHolder.first { $0.value.count >= self.quorum } ?? (nil, nil)
         let queue = self.queue(of: name, key: key, holder: owner, turns)
         var holder = held?.first?.holder
         if let held, holder != nil {
             // It is held for as long as a quorum has it, a key that never ends the longest; with the token that they agree on.
             let ending = held.compactMap { $0.holder?.remainingLease }.sorted(by: >)
-            let place = self.configuration.quorum - 1 - (held.count - ending.count)
+            let place = self.quorum - 1 - (held.count - ending.count)
             holder?.remainingLease = place >= 0 ? ending[place] : nil
             holder?.token = held.compactMap { $0.holder?.token }.max()
             holder?.isBroken = held.contains { $0.holder?.isBroken ?? false }
@@ -188,7 +188,7 @@ extension RedlockCore {
                 self.scan(instance, cursor: "0", found: [], then: done)
             },
             then: { (answers: [Result<[String], LockError>]) in
-                guard answers.count(where: { $0.isSuccess }) >= self.configuration.quorum else {
+                guard answers.count(where: { $0.isSuccess }) >= self.quorum else {
                     return then(.failure(self.noQuorum(answers)))
                 }
                 var names: Set<LockName> = []
@@ -232,14 +232,14 @@ extension RedlockCore {
             return then(.failure(error))
         }
         self.askAll(.instanceBreak, key: key, [.number(immediately ? 1 : 0)]) { answers in
-            guard answers.count(where: { $0.isSuccess }) >= self.configuration.quorum else {
+            guard answers.count(where: { $0.isSuccess }) >= self.quorum else {
                 return then(.failure(self.noQuorum(answers)))
             }
             let holders = answers.compactMap { try? $0.get().string }
             guard !holders.isEmpty else { return then(.success(.notHeld)) }
             // What a quorum has counts. Where nobody has one, it is one of our own that tries, if there is any.
             let bySecret = Dictionary(grouping: holders) { $0.prefix(OwnerText.secretLength) }
-            let most = bySecret.values.first { $0.count >= self.configuration.quorum }?.first
+            let most = bySecret.values.first { $0.count >= self.quorum }?.first
             let holder = most ?? holders.first(where: OwnerText.isOurs) ?? holders[0]
             if immediately || OwnerText.isOurs(holder) {
                 return then(.success(.broken(OwnerText.metadata(of: holder))))
@@ -248,59 +248,6 @@ extension RedlockCore {
                 then(status.map { .cannotBeTold(remainingLease: $0.holder?.remainingLease) })
             }
         }
-    }
-
-    // MARK: The first installation
-
-    /// Opens instances that were never used, at once; changes nothing if one of them was.
-    func initialize(then: @escaping (LockError?) -> Void) {
-        if let refusal { return then(refusal) }
-        for instance in self.instances {
-            guard instance.client.state.isConnected, let found = instance.found else {
-                let reason = instance.reason(now: self.now) ?? "no answer"
-                return then(
-                    LockError(.unreachable, "all instances are needed, and \(instance.name) cannot be used: \(reason)")
-                )
-            }
-            guard found.node.isEmpty || found.policy == self.policy else {
-                return then(
-                    LockError(.policyMismatch, "the instance \(instance.name) was set up by another client meanwhile"))
-            }
-            guard found.wasNeverOpen else {
-                return then(
-                    LockError(
-                        .invalidConfiguration,
-                        "the instance \(instance.name) has been used before, and nothing was changed: "
-                            + "an instance that has restarted or is new opens by itself after the longest lease "
-                            + "(\(self.configuration.longestLease.brief))"
-                    )
-                )
-            }
-        }
-        self.gather(
-            { instance, done in
-                self.askNode(of: instance, "init") { result in
-                    done(result.map(\.value).mapError { LockError($0) })
-                }
-            },
-            then: { (answers: [Result<RESPValue, LockError>]) in
-                for (instance, answer) in zip(self.instances, answers) {
-                    switch answer {
-                    case .failure(let error):
-                        return then(LockError(error.code, "the instance \(instance.name): \(error.message)"))
-                    case .success(let value):
-                        guard let reply = InstanceNodeReply(value), reply.policy == self.policy, reply.opensIn == .zero
-                        else {
-                            return then(
-                                LockError(
-                                    .serverRefused, "the instance \(instance.name) was used by another client meanwhile"
-                                )
-                            )
-                        }
-                    }
-                }
-                then(nil)
-            })
     }
 }
 

@@ -6,7 +6,7 @@ import NIOCore
 
 /// All that a backend knows, and its connections. Lives on one event loop: nothing here is locked.
 ///
-/// What is decided is decided by ``RedlockRoundStateMachine``, ``RedlockClaimStateMachine`` and
+/// What is decided is decided by ``RedlockRoundStateMachine``, ``RedlockClaimStateMachine``, ``RedlockPolicyStateMachine`` and
 /// ``RedlockInstanceStateMachine``; here their actions are carried out, and the answers are fed in.
 final class RedlockCore {
     typealias Instant = BootInstant
@@ -17,7 +17,14 @@ final class RedlockCore {
     let eventLoop: any EventLoop
     let environment: Environment
     let logger: Logger
-    let policy: String
+    /// Which policy of the instances is this client's. Changed by ``followPolicies()`` only.
+    var policies: RedlockPolicyStateMachine
+    // Of the policy that is used; asked for with each lock, so kept.
+    private(set) var quorum: Int
+    /// Counts the changes of the policy.
+    private(set) var policyNumber = 0
+    /// What renewals are compared with.
+    private(set) var policyArgument: ScriptArgument
     /// How far a token may be ahead of an instance's clock.
     let skew: Int64
     var sink: (any LockEventSink)?
@@ -66,7 +73,9 @@ final class RedlockCore {
         self.generator = BufferedRandomNumberGenerator(environment.entropy)
         self.logger = logger
         self.suffixes = EncodedMetadata { OwnerText.suffix(client: clientName, metadata: $0) }
-        self.policy = configuration.policy
+        self.policies = configuration.policies
+        self.quorum = self.policies.current.quorum
+        self.policyArgument = .encoded([.text(self.policies.current.text)])
         self.skew = configuration.maximumClockSkew.ticks
         self.times = ServerTimes(count: configuration.servers.count, origin: environment.now)
         self.timer = EventLoopTimer(eventLoop: eventLoop, environment: environment)
@@ -120,18 +129,21 @@ final class RedlockCore {
 
     /// What makes the whole Redlock unusable: instances that do not belong together, or so many that must not be used that the
     /// others are no quorum.
+    ///
+    /// Whether one belongs to another set may turn out when the others say which set this is: that is waited for.
     var refusal: LockError? {
         var refused = 0
         var culprit: (name: String, refusal: RedlockInstanceStateMachine.Refusal)?
         for instance in self.instances {
             guard let refusal = instance.machine.refusal else { continue }
+            if refusal.isPolicy, refusal.isOfWholeSet, !self.isSettled { continue }
             refused += 1
             if culprit == nil || refusal.isOfWholeSet && culprit?.refusal.isOfWholeSet == false {
                 culprit = (instance.name, refusal)
             }
         }
         guard let culprit,
-            culprit.refusal.isOfWholeSet || self.instances.count - refused < self.configuration.quorum
+            culprit.refusal.isOfWholeSet || self.instances.count - refused < self.quorum
         else { return nil }
         return LockError(
             culprit.refusal.isPolicy ? .policyMismatch : .serverRefused,
@@ -144,7 +156,8 @@ final class RedlockCore {
         let now = self.now
         return LockError(
             .noQuorum,
-            "\(self.configuration.quorum) of \(self.instances.count) instances are needed, and fewer can be used",
+            "\(self.quorum) of \(self.policies.current.count) instances are needed, and fewer can be used"
+                + self.policies.advice,
             nodes: self.instances.compactMap { instance in
                 let reason =
                     instance.reason(now: now)
@@ -158,8 +171,15 @@ final class RedlockCore {
     /// Whether a round can begin. Not before all instances have been reached, or found not to be reachable, or a moment has
     /// passed: so what is wrong with one of them is told, and nobody starts with half of them.
     func hasQuorum(now: Instant) -> Bool {
-        guard self.openCount >= self.configuration.quorum else { return false }
+        guard self.openCount >= self.quorum else { return false }
         return self.isSettled
+    }
+
+    /// Another policy is used from now on.
+    func use(_ policy: RedlockPolicy) {
+        self.policyNumber += 1
+        self.quorum = policy.quorum
+        self.policyArgument = .encoded([.text(policy.text)])
     }
 
     var isSettled: Bool {
@@ -170,8 +190,9 @@ final class RedlockCore {
 
     /// Something is known of an instance that was not known before, or the time to wait for that is over.
     func settled() {
+        self.followPolicies()
         self.logRefusals()
-        self.adoptUnused()
+        self.givePolicies()
         if self.isSettled {
             self.isSettling = false
             self.settlingUntil = nil
@@ -187,7 +208,7 @@ final class RedlockCore {
     /// Where those who want a lock wait: the first usable instance in an order that depends on the lock, the same for all.
     /// None without a quorum.
     func gate(of claim: Claim) -> Int? {
-        guard self.openCount >= self.configuration.quorum else { return nil }
+        guard self.openCount >= self.quorum else { return nil }
         return self.firstUsable(from: claim.home)
     }
 

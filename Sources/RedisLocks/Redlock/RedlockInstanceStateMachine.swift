@@ -4,7 +4,8 @@ import LockKernel
 /// Whether one instance can be asked, and if not, why not.
 ///
 /// States: *away* (not connected), *looking* (connected; it is being found out who it is), *unused* (it has no policy), *closed*
-/// (it has restarted, and opens by itself; or it does not do what it is asked now), *open*, *refused* (it must not be used).
+/// (it has restarted, and opens by itself; or it does not do what it is asked now), *open*, *apart* (it would be open, and has the
+/// policy of another generation than this client uses), *refused* (it must not be used).
 /// Every new connection is looked at anew, because another server may
 /// answer there, or the same one may have restarted.
 struct RedlockInstanceStateMachine: Sendable {
@@ -26,6 +27,7 @@ struct RedlockInstanceStateMachine: Sendable {
         ///   - reason: `nil`: it has restarted or is new.
         case closed(until: Instant, lookAt: Instant, reason: String?)
         case open
+        case apart(lookAt: Instant)
         /// It is looked at again after a while: such things are put right while clients run.
         case refused(Refusal, until: Instant?)
     }
@@ -37,20 +39,24 @@ struct RedlockInstanceStateMachine: Sendable {
             self.isOpen = self.state == .open
             self.opensAt =
                 switch self.state {
-                case .closed(_, let lookAt, _): lookAt
+                case .closed(_, let lookAt, _), .apart(let lookAt): lookAt
                 case .refused(_, let until): until
                 case .away, .looking, .unused, .open: nil
                 }
         }
     }
+    /// The policy that one has which was removed.
+    private var tombstone: RedlockPolicy?
     // Asked many times for each lock, so kept.
     private(set) var isOpen = false
     /// When to look again.
     private(set) var opensAt: Instant?
     /// Of the server that is connected; empty as long as it has not said.
     private(set) var runID = ""
-    /// What its scripts compare with; only while it is open.
+    /// What its scripts compare with; only while it is open, or apart.
     private(set) var node = ""
+    /// The policy that it has, for all that is known, if this client can follow it.
+    private(set) var policy: RedlockPolicy?
     /// Tokens up to this one may have been granted there and forgotten.
     private(set) var floor: Int64 = 0
     /// It did not answer in time lately.
@@ -58,6 +64,8 @@ struct RedlockInstanceStateMachine: Sendable {
     /// An attempt to use it has ended, one way or the other.
     private(set) var isSettled = false
     private var hasBeenOpen = false
+    /// The text of the policy for which it is refused.
+    private var refusedPolicy: String?
     /// What was wrong before it was looked at again.
     private var earlierRefusal: Refusal?
 
@@ -73,6 +81,8 @@ struct RedlockInstanceStateMachine: Sendable {
         case .unused:
             "it has no policy: it is new (`dlock init` opens a first installation at once), or has lost its data"
         case .closed(_, _, let reason?): reason
+        case .apart:
+            "its policy is that of generation \(self.policy?.generation ?? 0), and most have another one"
         case .closed(let until, _, nil):
             "not open yet: it has restarted or is new, and opens by itself in \(Self.seconds(now.duration(to: until))) "
                 + "(`dlock init` opens a first installation at once)"
@@ -98,25 +108,64 @@ struct RedlockInstanceStateMachine: Sendable {
         switch self.state {
         case .refused(let refusal, _): refusal
         case .looking: self.earlierRefusal
-        case .away, .unused, .closed, .open: nil
+        case .away, .unused, .closed, .open, .apart: nil
         }
     }
 
-    /// It has no policy.
-    var isUnused: Bool { self.state == .unused }
-
-    /// It has this client's policy, for all that is known.
-    var hasOurPolicy: Bool {
+    /// What is known of its policy.
+    var sighting: RedlockPolicyStateMachine.Sighting.Kind {
         switch self.state {
-        case .open, .closed(_, _, nil): true
-        case .away, .looking, .unused, .closed, .refused: false
+        case .unused: .unused
+        case .open, .apart: self.policy.map { .has($0, isOpen: true) } ?? .unknown
+        case .closed(_, _, nil): self.policy.map { .has($0, isOpen: false) } ?? .unknown
+        case .refused(let refusal, _) where refusal.isPolicy: .disputed
+        case .refused where self.tombstone != nil: self.tombstone.map { .removed($0) } ?? .unknown
+        case .looking where self.earlierRefusal?.isPolicy == true: .disputed
+        case .away, .looking, .closed, .refused: .unknown
+        }
+    }
+
+    /// This client uses that policy now, or has used it all the time.
+    ///
+    /// - Parameter hasQuorum: whether a quorum is open with it. Without one nobody is asked for anything, so nobody would say that
+    ///   it has gone on to another policy.
+    mutating func follow(_ policy: RedlockPolicy, hasQuorum: Bool, now: Instant) {
+        switch self.state {
+        case .open where self.policy != policy:
+            // It may have been brought on since it was looked at.
+            self.state = .apart(lookAt: now)
+        case .open:
+            self.opensAt = hasQuorum ? nil : self.opensAt ?? now + Self.lookWhileApart
+        case .apart where self.policy == policy:
+            self.state = .open
+        case .away, .looking, .unused, .closed, .apart, .refused:
+            break
+        }
+    }
+
+    /// It has become known which set this client belongs to. Returns whether to look anew at an instance that was taken for one of
+    /// another set.
+    mutating func isToBeJudgedAgain(by policies: RedlockPolicyStateMachine) -> Bool {
+        guard case .refused(let refusal, _) = self.state, refusal.isPolicy, let refusedPolicy,
+            case .ofThisSet = policies.judge(refusedPolicy)
+        else { return false }
+        self.state = .looking
+        return true
+    }
+
+    /// A client that has reached a quorum has found that it is to be given a policy.
+    mutating func isGiven() {
+        switch self.state {
+        case .unused, .apart, .closed(_, _, nil): self.state = .looking
+        case .away, .looking, .closed, .open, .refused: break
         }
     }
 
     /// It is looked at again.
     mutating func looksAgain() {
         switch self.state {
-        case .closed: break
+        case .closed, .apart: break
+        case .open where self.opensAt != nil: break
         case .refused(let refusal, _): self.earlierRefusal = refusal
         case .away, .looking, .unused, .open: return
         }
@@ -159,6 +208,8 @@ struct RedlockInstanceStateMachine: Sendable {
         self.isSettled = true
         self.node = ""
         self.earlierRefusal = nil
+        self.refusedPolicy = nil
+        self.tombstone = nil
         self.state = .refused(refusal, until: now + Self.lookAfterRefusal)
     }
 
@@ -169,31 +220,53 @@ struct RedlockInstanceStateMachine: Sendable {
     }
 
     /// The node was looked at.
-    mutating func looked(_ reply: InstanceNodeReply, policy: String, now: Instant) {
-        guard self.state == .looking else { return }
+    ///
+    /// - Parameters:
+    ///   - asked: with which policy.
+    ///   - policies: what this client uses, and can follow.
+    /// - Returns: with which policy it has to be looked at once more: an instance does nothing for who comes with another one than
+    ///   its own, so it is not known yet whether it has restarted.
+    mutating func looked(
+        _ reply: InstanceNodeReply, asked: RedlockPolicy, policies: RedlockPolicyStateMachine, now: Instant
+    ) -> RedlockPolicy? {
+        guard self.state == .looking else { return nil }
+        let theirs: RedlockPolicy
+        if reply.isRemoved {
+            self.refuse(Refusal(isPolicy: false, reason: "it was removed from its set"), now: now)
+            if case .ofThisSet(let policy) = policies.judge(reply.policy) { self.tombstone = policy }
+            return nil
+        }
+        if !reply.node.isEmpty {
+            switch policies.judge(reply.policy) {
+            case .refused(let refusal):
+                self.refuse(refusal, now: now)
+                self.refusedPolicy = reply.policy
+                return nil
+            case .ofThisSet(let policy) where policy != asked:
+                return policy
+            case .ofThisSet(let policy):
+                theirs = policy
+            }
+        } else {
+            theirs = asked
+        }
         self.isSettled = true
         self.earlierRefusal = nil
         self.floor = reply.floor
+        self.policy = nil
         if reply.node.isEmpty {
             self.state = .unused
-        } else if reply.policy != policy {
-            let isOfWholeSet = Self.set(reply.policy) != Self.set(policy)
-            self.refuse(
-                Refusal(isPolicy: true, isOfWholeSet: isOfWholeSet, reason: Self.mismatch(reply.policy, policy)),
-                now: now)
         } else if reply.opensIn > .zero {
+            self.policy = theirs
             self.state = .closed(
                 until: now + reply.opensIn, lookAt: now + min(reply.opensIn, Self.lookAfterRefusal), reason: nil)
         } else {
+            self.policy = theirs
             self.node = reply.node
             self.hasBeenOpen = true
-            self.state = .open
+            self.state = theirs == policies.current ? .open : .apart(lookAt: now + Self.lookWhileApart)
         }
-    }
-
-    /// It is to be given this client's policy.
-    mutating func isAdopted() {
-        if self.state == .unused { self.state = .looking }
+        return nil
     }
 
     /// It answers, and refuses what it is asked to write: it is no gate and has no vote until it does so again.
@@ -228,23 +301,11 @@ struct RedlockInstanceStateMachine: Sendable {
 
     /// An instance that gave no answer is looked at again after this.
     private static var secondLook: Duration { .milliseconds(500) }
+    /// One that has another policy than the one that is used: the others may follow it, or it them.
+    private static var lookWhileApart: Duration { .seconds(1) }
     /// And one that must not be used, or is closed for longer, after this.
     private static var lookAfterRefusal: Duration { .seconds(5) }
 
     mutating func wasLate() { self.isLate = true }
     mutating func wasPrompt() { self.isLate = false }
-
-    /// The name of the set, how many instances it has and how many are a quorum: where these agree, quorums meet.
-    private static func set(_ policy: String) -> [Substring] { Array(policy.split(separator: " ").prefix(3)) }
-
-    private static func mismatch(_ theirs: String, _ ours: String) -> String {
-        let names = ["set", "number of instances", "quorum", "longest lease in ms", "clock skew in ms"]
-        let pairs = zip(names, zip(theirs.split(separator: " "), ours.split(separator: " ")))
-        let differences = pairs.filter { $0.1.0 != $0.1.1 }.map { name, values in
-            name == "set"
-                ? "it belongs to another set of instances (another list of servers)"
-                : "its \(name) is \(values.0), and this client's is \(values.1)"
-        }
-        return "set up with another policy: " + differences.joined(separator: ", ")
-    }
 }

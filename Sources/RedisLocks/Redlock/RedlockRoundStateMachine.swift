@@ -74,6 +74,7 @@ struct RedlockRoundStateMachine {
     /// - Parameters:
     ///   - instances: for each one `nil` if it is asked, or why not.
     ///   - isLate: which of them did not answer in time lately.
+    ///   - quorum: how many have to grant; by itself the majority of these.
     ///   - failsEarly: as soon as no quorum can come about; otherwise when all that are awaited have answered, so that it is
     ///     known who holds the lock.
     ///   - startedAt: before the first byte of the first request: validity counts from here.
@@ -81,6 +82,7 @@ struct RedlockRoundStateMachine {
     init(
         instances: [String?],
         isLate: [Bool],
+        quorum: Int? = nil,
         token: Int64,
         lease: Duration,
         minimumValidity: Duration,
@@ -88,7 +90,7 @@ struct RedlockRoundStateMachine {
         startedAt: Instant
     ) {
         precondition(!instances.isEmpty && instances.count == isLate.count && token > 0)
-        let quorum = instances.count / 2 + 1
+        let quorum = quorum ?? RedlockPolicy.quorum(of: instances.count)
         self.quorum = quorum
         self.token = token
         self.lease = lease
@@ -232,7 +234,8 @@ struct RedlockRoundStateMachine {
             case .answered(.tooFarAhead), .answered(.refused), .answered(.failed), .outstanding, .none: .max
             }
         }
-        let next = fences.sorted()[self.quorum - 1]
+        // A client whose list of the members is too short has no quorum.
+        let next = self.quorum <= fences.count ? fences.sorted()[self.quorum - 1] : .max
         return (next == .max ? self.token : max(self.token, next)) + 1
     }
 }

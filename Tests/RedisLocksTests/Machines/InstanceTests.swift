@@ -7,21 +7,35 @@ import Testing
 
 @Suite struct RedlockInstanceTests {
     private let now = BootInstant.now
-    private let policy = "5 5 3 60000 10000"
+    private let policy = RedlockPolicy("5 5 3 60000 10000")!
 
     private func info(_ lines: String...) -> InstanceInfo {
         let text = (["run_id:abc", "role:master", "maxmemory_policy:noeviction"] + lines).joined(separator: "\r\n")
         return InstanceInfo(.bulkString(.init(string: text)))!
     }
 
-    private func reply(_ policy: String? = nil, opensIn: Duration = .zero) -> InstanceNodeReply {
-        let policy = policy ?? self.policy
+    private func reply(
+        _ policy: String? = nil, state: String = "open", opensIn: Duration = .zero
+    ) -> InstanceNodeReply {
+        let policy = policy ?? self.policy.text
         return InstanceNodeReply(
             .array([
-                .bulkString(.init(string: policy)), .bulkString(.init(string: "abc \(policy) 77 open")), .integer(5),
-                .integer(opensIn.wholeMilliseconds),
+                .bulkString(.init(string: policy)), .bulkString(.init(string: "abc \(policy) 77 \(state)")),
+                .integer(5), .integer(opensIn.wholeMilliseconds),
             ])
         )!
+    }
+
+    private func policies() -> RedlockPolicyStateMachine {
+        RedlockPolicyStateMachine(own: self.policy, list: "5", listCount: 5, isNamed: false)
+    }
+
+    /// It was asked with the policy that this client uses.
+    @discardableResult
+    private func looked(
+        _ machine: inout RedlockInstanceStateMachine, _ reply: InstanceNodeReply, at now: BootInstant? = nil
+    ) -> RedlockPolicy? {
+        machine.looked(reply, asked: self.policy, policies: self.policies(), now: now ?? self.now)
     }
 
     @Test func `an instance is open when it has been looked at`() {
@@ -30,7 +44,7 @@ import Testing
         machine.connected()
         #expect(machine.introduced(self.info(), now: self.now) == true)
         #expect(!machine.isOpen)
-        machine.looked(self.reply(), policy: self.policy, now: self.now)
+        self.looked(&machine, self.reply())
         #expect(machine.isOpen && machine.isSettled && machine.floor == 77)
         machine.disconnected("gone", isRefusal: false)
         #expect(!machine.isOpen && machine.reason(now: self.now) == "gone")
@@ -41,16 +55,16 @@ import Testing
         var machine = RedlockInstanceStateMachine()
         machine.connected()
         _ = machine.introduced(self.info(), now: self.now)
-        machine.looked(self.reply(opensIn: .seconds(30)), policy: self.policy, now: self.now)
+        self.looked(&machine, self.reply(opensIn: .seconds(30)))
         // Sooner, in case somebody opens it by hand.
         #expect(!machine.isOpen && machine.opensAt == self.now + .seconds(5))
         #expect(machine.reason(now: self.now)?.contains("30 s") == true)
         machine.looksAgain()
         let later = self.now + .seconds(27)
-        machine.looked(self.reply(opensIn: .seconds(3)), policy: self.policy, now: later)
+        self.looked(&machine, self.reply(opensIn: .seconds(3)), at: later)
         #expect(!machine.isOpen && machine.opensAt == later + .seconds(3))
         machine.looksAgain()
-        machine.looked(self.reply(), policy: self.policy, now: self.now)
+        self.looked(&machine, self.reply())
         #expect(machine.isOpen)
         machine.foundAnotherNode()
         #expect(!machine.isOpen)
@@ -73,12 +87,12 @@ import Testing
         var old = RedlockInstanceStateMachine()
         old.connected()
         _ = old.introduced(self.info(), now: self.now)
-        old.looked(self.reply(), policy: self.policy, now: self.now)
+        self.looked(&old, self.reply())
         old.disconnected("wrong password", isRefusal: true)
         #expect(old.refusal == nil && !old.isOpen)
         old.connected()
         _ = old.introduced(self.info(), now: self.now)
-        old.looked(self.reply("5 5 3 30000 10000"), policy: self.policy, now: self.now)
+        self.looked(&old, self.reply("5 5 3 30000 10000"))
         #expect(old.refusal?.isPolicy == true)
         #expect(old.refusal?.reason.contains("longest lease in ms is 30000") == true)
     }
@@ -91,7 +105,7 @@ import Testing
         machine.looksAgain()
         #expect(machine.isRefused && machine.refusal != nil)
         #expect(machine.introduced(self.info(), now: self.now) == true)
-        machine.looked(self.reply(), policy: self.policy, now: self.now)
+        self.looked(&machine, self.reply())
         #expect(machine.isOpen && !machine.isRefused && machine.refusal == nil)
     }
 
@@ -100,8 +114,8 @@ import Testing
         #expect(machine.refusedToWrite("MISCONF", isPassing: true, now: self.now) == false)
         machine.connected()
         _ = machine.introduced(self.info(), now: self.now)
-        machine.looked(self.reply(), policy: self.policy, now: self.now)
-        #expect(machine.isOpen && machine.hasOurPolicy)
+        self.looked(&machine, self.reply())
+        #expect(machine.isOpen && machine.sighting == .has(self.policy, isOpen: true))
         #expect(machine.refusedToWrite("MISCONF", isPassing: true, now: self.now) == true)
         #expect(machine.refusedToWrite("MISCONF", isPassing: true, now: self.now) == false)
         #expect(!machine.isOpen && !machine.isRefused && machine.reason(now: self.now) == "MISCONF")
@@ -112,8 +126,82 @@ import Testing
         #expect(!machine.isOpen && machine.opensAt == self.now + .milliseconds(500))
         machine.looksAgain()
         _ = machine.introduced(self.info(), now: self.now)
-        machine.looked(self.reply(), policy: self.policy, now: self.now)
+        self.looked(&machine, self.reply())
         #expect(machine.isOpen && machine.refusal == nil)
+    }
+
+    private var next: RedlockPolicy {
+        self.policy.next(list: "6", present: "5", count: 6, leaseInMilliseconds: 60_000, skewInMilliseconds: 10_000)
+    }
+
+    @Test
+    func
+        `one that has gone on to the next generation is asked once more by that, and is apart until this client follows`()
+    {
+        var machine = RedlockInstanceStateMachine()
+        machine.connected()
+        _ = machine.introduced(self.info(), now: self.now)
+        let reply = self.reply(self.next.text, state: "open 1")
+        #expect(self.looked(&machine, reply) == self.next)
+        #expect(!machine.isOpen && !machine.isSettled)
+        #expect(machine.looked(reply, asked: self.next, policies: self.policies(), now: self.now) == nil)
+        #expect(!machine.isOpen && machine.isSettled && machine.sighting == .has(self.next, isOpen: true))
+        #expect(machine.opensAt == self.now + .seconds(1))
+        #expect(machine.reason(now: self.now)?.contains("generation 2") == true)
+        machine.follow(self.next, hasQuorum: true, now: self.now)
+        #expect(machine.isOpen && machine.opensAt == nil && machine.floor == 77)
+        // The other way round: it may have gone on since it was looked at.
+        machine.follow(self.policy, hasQuorum: true, now: self.now)
+        #expect(!machine.isOpen && machine.opensAt == self.now)
+        machine.looksAgain()
+        #expect(machine.introduced(self.info(), now: self.now) == true)
+    }
+
+    @Test func `one that is late is taken for one of another set until the others say which set this is`() {
+        // This client has the list from after the change.
+        var policies = RedlockPolicyStateMachine(
+            own: RedlockPolicy(set: "6", count: 6, leaseInMilliseconds: 60_000, skewInMilliseconds: 10_000), list: "6",
+            listCount: 6, isNamed: false)
+        var machine = RedlockInstanceStateMachine()
+        machine.connected()
+        _ = machine.introduced(self.info(), now: self.now)
+        #expect(machine.looked(self.reply(), asked: policies.current, policies: policies, now: self.now) == nil)
+        #expect(machine.refusal?.isOfWholeSet == true && machine.isToBeJudgedAgain(by: policies) == false)
+        let seen = RedlockPolicyStateMachine.Sighting(kind: .has(self.next, isOpen: true), seenAt: self.now)
+        #expect(policies.saw([seen]) == true)
+        #expect(machine.isToBeJudgedAgain(by: policies) == true)
+        #expect(!machine.isRefused && machine.sighting == .unknown)
+        #expect(machine.introduced(self.info(), now: self.now) == true)
+        #expect(machine.looked(self.reply(), asked: self.next, policies: policies, now: self.now) == self.policy)
+        #expect(machine.looked(self.reply(), asked: self.policy, policies: policies, now: self.now) == nil)
+        #expect(machine.sighting == .has(self.policy, isOpen: true) && !machine.isOpen)
+    }
+
+    @Test func `without a quorum an open one is looked at again, because nobody asks it for anything`() {
+        var machine = RedlockInstanceStateMachine()
+        machine.connected()
+        _ = machine.introduced(self.info(), now: self.now)
+        self.looked(&machine, self.reply())
+        machine.looksAgain()
+        #expect(machine.isOpen)
+        machine.follow(self.policy, hasQuorum: false, now: self.now)
+        machine.follow(self.policy, hasQuorum: false, now: self.now + .milliseconds(500))
+        #expect(machine.isOpen && machine.opensAt == self.now + .seconds(1))
+        machine.looksAgain()
+        #expect(!machine.isOpen && machine.introduced(self.info(), now: self.now) == true)
+        self.looked(&machine, self.reply())
+        machine.follow(self.policy, hasQuorum: true, now: self.now)
+        #expect(machine.isOpen && machine.opensAt == nil)
+    }
+
+    @Test func `one that was removed from its set is not used, and stops nobody`() {
+        var machine = RedlockInstanceStateMachine()
+        machine.connected()
+        _ = machine.introduced(self.info(), now: self.now)
+        self.looked(&machine, self.reply(self.next.text, state: "removed 1"))
+        // It says that there is a later policy.
+        #expect(machine.isRefused && machine.sighting == .removed(self.next))
+        #expect(machine.refusal?.isPolicy == false && machine.refusal?.isOfWholeSet == false)
     }
 
     @Test func `who it is has to be found out anew on each connection`() {

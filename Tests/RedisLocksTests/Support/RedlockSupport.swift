@@ -65,10 +65,11 @@ extension RedlockServers {
     }
 
     /// Waits until all instances take part in what a client is granted: on a busy machine a quorum may be open before the others.
-    func allServe(_ locks: LockClient) async throws {
+    func allServe(_ locks: LockClient, _ indices: [Int]? = nil, lease: Duration? = nil) async throws {
+        let servers = (indices ?? Array(self.servers.indices)).map { self[$0] }
         try await eventually("all instances take part") {
-            let granted = try await token(locks, "warm-up")
-            return try self.servers.allSatisfy {
+            let granted = try await token(locks, "warm-up", lease: lease)
+            return try servers.allSatisfy {
                 try $0.command("GET", "dlock.fence:{dlock:warm-up}").string.hasPrefix("\(granted)")
             }
         }
