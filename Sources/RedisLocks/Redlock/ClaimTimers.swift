@@ -36,8 +36,11 @@ struct ClaimTimers {
     private var turns = Deadlines()
     private var endings = Deadlines()
     private var patience = Deadlines()
+    /// Something was set since ``next()`` was asked.
+    private(set) var isChanged = false
 
     mutating func next() -> Instant? {
+        self.isChanged = false
         var next = self.wakeups.next()
         if let ending = self.endings.next() { next = next.map { min($0, ending) } ?? ending }
         if let turn = self.turns.next() { next = next.map { min($0, turn) } ?? turn }
@@ -53,6 +56,7 @@ struct ClaimTimers {
 
     /// When the claim has something to do.
     mutating func wake(_ attempt: AttemptID, at instant: Instant, _ times: inout Times) {
+        self.isChanged = true
         self.wakeups.set(attempt, to: instant, knownAs: &times.wakeup)
     }
 
@@ -62,6 +66,7 @@ struct ClaimTimers {
 
     /// When the claim shows at its gate that it is alive.
     mutating func askForTurn(_ attempt: AttemptID, at instant: Instant, _ times: inout Times) {
+        self.isChanged = true
         self.turns.set(attempt, to: instant, knownAs: &times.turn)
     }
 
@@ -71,11 +76,13 @@ struct ClaimTimers {
 
     /// When the keys of a released claim have ended, whatever the instances say.
     mutating func end(_ attempt: AttemptID, at instant: Instant, _ times: inout Times) {
+        self.isChanged = true
         self.endings.set(attempt, to: instant, knownAs: &times.ending)
     }
 
     /// When the claim's caller has to be answered.
     mutating func answer(_ attempt: AttemptID, by instant: Instant, _ times: inout Times) {
+        self.isChanged = true
         self.patience.set(attempt, to: instant, knownAs: &times.patience)
     }
 

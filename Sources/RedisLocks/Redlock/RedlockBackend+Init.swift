@@ -13,8 +13,11 @@ extension RedlockBackend {
     ///   `policyMismatch`; `unreachable`.
     public func initialize() async throws(LockError) {
         try self.configuration.check(isInstallation: true)
-        try await self.whileLooking { (core, then: @escaping (Result<Void, LockError>) -> Void) in
-            core.initialize { error in then(error.map { .failure($0) } ?? .success(())) }
+        let configuration = self.configuration
+        try await self.whileLooking { (instances, then: @escaping (Result<Void, LockError>) -> Void) in
+            RedlockInstaller(instances: instances, configuration: configuration).initialize { error in
+                then(error.map { .failure($0) } ?? .success(()))
+            }
         }
     }
 
@@ -37,19 +40,20 @@ extension RedlockBackend {
         var union = new
         union.servers = roles.map(\.address)
         let byName = Dictionary(uniqueKeysWithValues: roles.map { (RedlockConfiguration.text($0.address), $0.role) })
-        let backend = try RedlockBackend(configuration: union)
-        let (policy, lacking) = try await backend.whileLooking { core, then in
-            core.change(from: old, to: new, roles: byName, then: then)
+        let configuration = union
+        let backend = try RedlockBackend(configuration: configuration)
+        let (policy, lacking) = try await backend.whileLooking { instances, then in
+            RedlockInstaller(instances: instances, configuration: configuration).change(
+                from: old, to: new, roles: byName, then: then)
         }
         return (policy.generation, lacking)
     }
 
     /// Connects, and changes nothing on the instances but what the body does.
     private func whileLooking<Answer: Sendable>(
-        _ body: @escaping @Sendable (RedlockCore, @escaping (Result<Answer, LockError>) -> Void) -> Void
+        _ body: @escaping @Sendable (any RedlockInstances, @escaping (Result<Answer, LockError>) -> Void) -> Void
     ) async throws(LockError) -> Answer {
-        self.store.execute { $0.onlyLooks = true }
-        let running = Task { try await self.run() }
+        let running = Task { await self.run(onlyLooks: true) }
         let result: Result<Answer, LockError>
         do throws(LockError) {
             result = .success(try await self.ask(body))

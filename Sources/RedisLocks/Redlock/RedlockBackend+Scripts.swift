@@ -13,43 +13,11 @@ extension RedlockBackend {
     ///
     /// - Throws: `LockError` `noQuorum` if an instance cannot be reached or refuses, with what each of them said.
     public func loadScripts() async throws(LockError) {
-        try await self.ask { core, then in
-            core.loadScripts(RedisScript.allOfInstance[...]) { error in
+        let inquiries = self.inquiries
+        try await self.ask { instances, then in
+            inquiries(instances).loadScripts(RedisScript.allOfInstance[...]) { error in
                 then(error.map { .failure($0) } ?? .success(()))
             }
         }
-    }
-}
-
-extension RedlockCore {
-    fileprivate func loadScripts(_ scripts: ArraySlice<RedisScript>, then: @escaping (LockError?) -> Void) {
-        guard let script = scripts.first else { return then(nil) }
-        self.gather(
-            { instance, done in
-                self.send(RedisCommand("SCRIPT", "LOAD", script.text), to: instance) { result in
-                    done(result.map(\.value).mapError { LockError($0) })
-                }
-            },
-            then: { (answers: [Result<RESPValue, LockError>]) in
-                var nodes: [LockError.NodeFailure] = []
-                for (instance, answer) in zip(self.instances, answers) {
-                    switch answer {
-                    case .success(let value) where value.string == script.hash: break
-                    case .success:
-                        nodes.append(
-                            LockError.NodeFailure(
-                                node: instance.name,
-                                message: "it knows the script '\(script.name)' by another hash than it should"
-                            )
-                        )
-                    case .failure(let error):
-                        nodes.append(LockError.NodeFailure(node: instance.name, message: error.message))
-                    }
-                }
-                guard nodes.isEmpty else {
-                    return then(LockError(.noQuorum, "the scripts could not be loaded everywhere", nodes: nodes))
-                }
-                self.loadScripts(scripts.dropFirst(), then: then)
-            })
     }
 }

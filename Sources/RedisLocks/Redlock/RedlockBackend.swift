@@ -23,7 +23,7 @@ public final class RedlockBackend: OrderedRelease, CallerExecutor {
     public let identity: String
     let configuration: RedlockConfiguration
     private let clients: [RedisClient]
-    let store: EventLoopStore<RedlockCore>
+    let store: EventLoopStore<RedlockShell>
     private let eventLoopExecutor: EventLoopTaskExecutor
 
     /// Uses a set of instances. Nothing is connected before ``run()``.
@@ -57,31 +57,23 @@ public final class RedlockBackend: OrderedRelease, CallerExecutor {
         self.eventLoopExecutor = EventLoopTaskExecutor(eventLoop)
         var generator = environment.machine.generator
         let name = OwnerText.randomClient(using: &generator)
-        let store = EventLoopStore(
-            RedlockCore(
-                configuration: configuration, eventLoop: eventLoop, environment: environment.machine, clientName: name,
-                logger: logger),
-            on: eventLoop
-        )
-        self.store = store
-        self.clients = configuration.sortedServers.enumerated().map { index, address in
+        let delegates = configuration.sortedServers.indices.map { InstanceDelegate(index: $0) }
+        self.clients = zip(configuration.sortedServers, delegates).map { address, delegate in
             var client = configuration.server(address).client(locator: nil, refusesReplicas: true)
             client.setup = [RedisCommand("SUBSCRIBE", "dlock.push:" + name)]
             return RedisClient(
                 configuration: client,
                 eventLoop: eventLoop,
-                delegate: InstanceDelegate(core: store.core, index: index),
+                delegate: delegate,
                 logger: logger,
                 environment: environment
             )
         }
-        let names = configuration.sortedServers.map(RedlockConfiguration.text)
-        let clients = self.clients
-        store.execute { core in
-            core.instances = zip(names, clients).enumerated().map { index, instance in
-                RedlockCore.Instance(index: index, name: instance.0, client: instance.1)
-            }
-        }
+        let shell = RedlockShell(
+            configuration: configuration, clients: self.clients, eventLoop: eventLoop,
+            environment: environment.machine, name: name, logger: logger)
+        for delegate in delegates { delegate.shell = shell }
+        self.store = EventLoopStore(shell, on: eventLoop)
     }
 
     /// Leases from 50 ms to the longest one that the instances are set up with; in no order.
@@ -99,22 +91,23 @@ public final class RedlockBackend: OrderedRelease, CallerExecutor {
 
     /// Why no quorum can be asked.
     public func trouble() async -> LockError? {
-        await self.store.ask { core, answer in
-            answer.resume(returning: core.refusal ?? (core.hasQuorum(now: core.now) ? nil : core.noQuorum()))
-        }
+        await self.store.ask { $1.resume(returning: $0.trouble) }
     }
 
     /// Sets where events go.
     public func start(delivering sink: any LockEventSink) {
-        self.store.execute { $0.sink = sink }
+        self.store.execute { $0.start(delivering: sink) }
     }
 
     /// Connects to all instances, and connects again whenever a connection is lost, until it is cancelled.
     ///
     /// Then it releases what this client may still have on the instances, also on those that cannot be reached at that moment. That
     /// may take two seconds; what is left after that ends with its lease, and is logged at `warning`.
-    public func run() async throws {
-        self.store.execute { $0.started() }
+    public func run() async throws { await self.run(onlyLooks: false) }
+
+    /// - Parameter onlyLooks: it changes nothing on the instances but what it is told to.
+    func run(onlyLooks: Bool) async {
+        self.store.execute { $0.started(onlyLooks: onlyLooks) }
         let clients = self.clients
         let running = Task {
             await withDiscardingTaskGroup { group in
@@ -125,10 +118,10 @@ public final class RedlockBackend: OrderedRelease, CallerExecutor {
             await running.value
         } onCancel: {
             // What this client may have on the instances is released first.
-            self.store.execute { $0.whenReleased { running.cancel() } }
+            self.store.execute { $0.end { running.cancel() } }
         }
-        await self.store.ask { (core, done: WaitContinuation<Void>) in
-            core.stopped()
+        await self.store.ask { (shell, done: WaitContinuation<Void>) in
+            shell.stopped()
             done.resume()
         }
     }
@@ -140,7 +133,7 @@ public final class RedlockBackend: OrderedRelease, CallerExecutor {
         return try await self.store.ask {
             $0.request(request, $1)
         } cancelled: {
-            $0.requestCancelled(attempt)
+            $0.cancel(attempt)
         }.get()
     }
 
@@ -173,32 +166,20 @@ public final class RedlockBackend: OrderedRelease, CallerExecutor {
 
     /// Renews grants: one command for each on each instance, all in one go; a quorum has to renew.
     public func renew(_ renewals: [LockRenewal]) async -> [LockRenewalReply] {
-        guard let shortest = renewals.map(\.claim.lease).min() else { return [] }
-        // Nobody hears of its renewal before all are decided: one instance that hangs must not use up a short lease.
-        let timeout = self.configuration.timeout(lease: shortest)
-        return await self.store.ask { (core, answer: WaitContinuation<[LockRenewalReply]>) in
-            var replies: [LockRenewalReply?] = Array(repeating: nil, count: renewals.count)
-            var missing = renewals.count
-            for (index, renewal) in renewals.enumerated() {
-                core.renew(renewal.claim, deadline: renewal.latest, timeout: timeout) { reply in
-                    replies[index] = reply
-                    missing -= 1
-                    if missing == 0 { answer.resume(returning: replies.compactMap { $0 }) }
-                }
-            }
-        }
+        await self.store.ask { $0.renew(renewals, $1) }
     }
 
     /// Tells who holds and who waits, by what most instances say; and what each of them says.
     public func status(of name: LockName?) async throws(LockError) -> [LockStatus] {
-        if let name { return [try await self.ask { $0.status(of: name, then: $1) }] }
-        let names = try await self.ask { $0.names(then: $1) }
+        let inquiries = self.inquiries
+        if let name { return [try await self.ask { inquiries($0).status(of: name, then: $1) }] }
+        let names = try await self.ask { inquiries($0).names(then: $1) }
         var all: [LockStatus] = []
         var refusal: LockError?
         var answered = 0
         for name in names {
             do throws(LockError) {
-                let status = try await self.ask { $0.status(of: name, then: $1) }
+                let status = try await self.ask { inquiries($0).status(of: name, then: $1) }
                 answered += 1
                 if status.holder != nil || !status.waiters.isEmpty || !status.obstacles.isEmpty { all.append(status) }
             } catch  where error.code == .serverRefused {
@@ -214,42 +195,43 @@ public final class RedlockBackend: OrderedRelease, CallerExecutor {
     /// Breaks a lock by hand, on all instances. A holder that uses another library cannot be told; its lock stays as it is, unless
     /// `immediately` is set.
     public func breakLock(_ name: LockName, immediately: Bool) async throws(LockError) -> BreakReply {
-        try await self.ask { $0.breakLock(name, immediately: immediately, then: $1) }
+        let inquiries = self.inquiries
+        return try await self.ask { inquiries($0).breakLock(name, immediately: immediately, then: $1) }
     }
 
     // MARK: The event loop
 
+    /// Asks the instances something by hand, when they have been reached or have turned out not to be.
     func ask<Answer: Sendable>(
-        _ question: @escaping @Sendable (RedlockCore, @escaping (Result<Answer, LockError>) -> Void) -> Void
+        _ question: @escaping @Sendable (any RedlockInstances, @escaping (Result<Answer, LockError>) -> Void) -> Void
     ) async throws(LockError) -> Answer {
-        try await self.store.ask { (core, answer: WaitContinuation<Result<Answer, LockError>>) in
-            core.whenSettled { question(core) { answer.resume(returning: $0) } }
+        try await self.store.ask { (shell, answer: WaitContinuation<Result<Answer, LockError>>) in
+            shell.whenSettled { question(shell) { answer.resume(returning: $0) } }
         }.get()
+    }
+
+    /// What people ask.
+    var inquiries: @Sendable (any RedlockInstances) -> RedlockInquiries {
+        let configuration = self.configuration
+        return { RedlockInquiries(instances: $0, configuration: configuration) }
     }
 }
 
-/// Takes what the connection to one instance tells, on the event loop.
-private final class InstanceDelegate: RedisClientDelegate {
-    /// The core has the client, and the client this.
-    private weak let core: NIOLoopBoundBox<RedlockCore>?
+/// Takes what the connection to one instance tells. Made before anything is connected, and called on the event loop.
+private final class InstanceDelegate: RedisClientDelegate, @unchecked Sendable {
+    /// The shell has the client, and the client this.
+    weak var shell: RedlockShell?
     private let index: Int
 
-    init(core: NIOLoopBoundBox<RedlockCore>, index: Int) {
-        self.core = core
+    init(index: Int) {
         self.index = index
     }
 
-    func connected(_ id: RedisConnectionID, greeting: RedisGreeting) { self.core?.value.connected(self.index) }
+    func connected(_ id: RedisConnectionID, greeting: RedisGreeting) { self.shell?.connected(self.index) }
 
-    func disconnected(_ id: RedisConnectionID, _ error: RedisError) {
-        self.core?.value.disconnected(self.index, error)
-    }
+    func disconnected(_ id: RedisConnectionID, _ error: RedisError) { self.shell?.disconnected(self.index, error) }
 
-    func notConnected(_ error: RedisError) {
-        self.core?.value.disconnected(self.index, error)
-    }
+    func notConnected(_ error: RedisError) { self.shell?.disconnected(self.index, error) }
 
-    func pushed(_ elements: [RESPValue], on id: RedisConnectionID) {
-        self.core?.value.pushed(elements, from: self.index)
-    }
+    func pushed(_ elements: [RESPValue], on id: RedisConnectionID) { self.shell?.pushed(elements, from: self.index) }
 }

@@ -107,7 +107,7 @@ extension RedlockConfiguration {
     private static func hash(_ text: String) -> String { String(StableHash.fnv1a(text.utf8), radix: 16) }
 
     /// How long an instance may take to answer a request for a lock with this lease.
-    func timeout(lease: Duration) -> Duration { min(self.instanceTimeout, lease / 4) }
+    func timeout(lease: Duration) -> Duration { min(self.instanceTimeout, lease.divided(by: 4)) }
 
     /// So many instances are set up at least.
     static let leastInstallation = 3

@@ -59,6 +59,7 @@ struct RedlockRoundStateMachine {
     let startedAt: Instant
     private let lease: Duration
     private let minimumValidity: Duration
+    private let skew: Int64
 
     private var replies: [Reply]
     /// Empty until the first one tells something: grants do not.
@@ -77,6 +78,7 @@ struct RedlockRoundStateMachine {
     ///   - quorum: how many have to grant; by itself the majority of these.
     ///   - failsEarly: as soon as no quorum can come about; otherwise when all that are awaited have answered, so that it is
     ///     known who holds the lock.
+    ///   - skew: how far a token may be ahead of an instance's clock.
     ///   - startedAt: before the first byte of the first request: validity counts from here.
     ///   - minimumValidity: less than this is worth nothing.
     init(
@@ -87,6 +89,7 @@ struct RedlockRoundStateMachine {
         lease: Duration,
         minimumValidity: Duration,
         failsEarly: Bool = true,
+        skew: Int64,
         startedAt: Instant
     ) {
         precondition(!instances.isEmpty && instances.count == isLate.count && token > 0)
@@ -96,6 +99,7 @@ struct RedlockRoundStateMachine {
         self.lease = lease
         self.minimumValidity = minimumValidity
         self.failsEarly = failsEarly
+        self.skew = skew
         self.startedAt = startedAt
         let prompt = instances.indices.count { instances[$0] == nil && !isLate[$0] }
         self.replies = instances.indices.map { index in
@@ -121,6 +125,13 @@ struct RedlockRoundStateMachine {
         case .none, .answered(.busy), .answered(.behind), .answered(.tooFarAhead): false
         case .outstanding, .answered(.granted), .answered(.refused), .answered(.failed): true
         }
+    }
+
+    /// Where the lock's key may be this round's.
+    var mayHold: InstanceSet {
+        var instances = InstanceSet()
+        for index in self.replies.indices where self.mayHold(index) { instances.insert(index) }
+        return instances
     }
 
     /// An instance has answered what it was asked last.
@@ -224,18 +235,20 @@ struct RedlockRoundStateMachine {
     /// What to propose next, at least: above the fences that a quorum of those that may grant does not exceed. So one instance
     /// with a wild fence stops nobody, and does not drag the others along. Never below what was proposed now.
     func nextToken() -> Int64 {
+        // The round was over before these could answer, which says nothing against them: they are taken to be like the others.
+        let unheard = self.told.lazy.compactMap { told in
+            told.flatMap { $0.fence <= $0.time &+ self.skew ? $0.fence : nil }
+        }.max()
         let fences = self.replies.indices.map { index -> Int64 in
             switch self.replies[index] {
             case .answered(.granted): self.token
             case .answered(.busy), .answered(.behind): self.told.isEmpty ? .max : self.told[index]?.fence ?? .max
-            // The round was over before it could answer, which says nothing against it.
-            case .outstanding(isAwaited: true) where !self.isTimeOver: self.token
+            case .outstanding(isAwaited: true) where !self.isTimeOver: unheard ?? self.token
             // It grants nothing, whatever is proposed, or says nothing in time.
             case .answered(.tooFarAhead), .answered(.refused), .answered(.failed), .outstanding, .none: .max
             }
         }
-        // A client whose list of the members is too short has no quorum.
-        let next = self.quorum <= fences.count ? fences.sorted()[self.quorum - 1] : .max
+        let next = fences.sorted()[self.quorum - 1]
         return (next == .max ? self.token : max(self.token, next)) + 1
     }
 }

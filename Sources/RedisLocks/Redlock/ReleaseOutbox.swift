@@ -27,7 +27,8 @@ struct ReleaseOutbox<Claim> {
         return claims
     }
 
-    mutating func sent() { self.outCount += 1 }
+    /// - Parameter count: to so many instances.
+    mutating func sent(_ count: Int = 1) { self.outCount += count }
 
     mutating func answered() {
         precondition(self.outCount > 0, "an answer to a release that was not sent")

@@ -13,6 +13,8 @@ struct ServerTimes: Sendable {
 
     private let origin: Instant
     private var offsets: [Int64?]
+    /// Of the offsets: asked for with each lock, and seldom another one.
+    private var median: Int64?
 
     init(count: Int, origin: Instant) {
         self.origin = origin
@@ -22,13 +24,13 @@ struct ServerTimes: Sendable {
     mutating func told(_ ticks: Int64, by instance: Int, sentAt: Instant) {
         let (offset, overflow) = ticks.subtractingReportingOverflow(self.ticks(at: sentAt))
         self.offsets[instance] = overflow ? nil : offset
+        let known = self.offsets.compactMap { $0 }.sorted()
+        self.median = known.isEmpty ? nil : known[(known.count - 1) / 2]
     }
 
     /// The median of the clocks; `nil` if none has told its time.
     func estimate(now: Instant) -> Int64? {
-        let offsets = self.offsets.compactMap { $0 }.sorted()
-        guard !offsets.isEmpty else { return nil }
-        return offsets[(offsets.count - 1) / 2].addingReportingOverflow(self.ticks(at: now)).partialValue
+        self.median?.addingReportingOverflow(self.ticks(at: now)).partialValue
     }
 
     private func ticks(at instant: Instant) -> Int64 {

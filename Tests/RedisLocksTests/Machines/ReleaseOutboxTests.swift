@@ -80,6 +80,18 @@ import Testing
         #expect(times.ended(now: self.now + .seconds(9)) == false)
     }
 
+    @Test func `what is set is a change until the next instant is asked for, and what is taken away is none`() {
+        var timers = ClaimTimers()
+        var times = ClaimTimers.Times()
+        #expect(!timers.isChanged)
+        timers.askForTurn(self.attempt, at: self.now, &times)
+        #expect(timers.isChanged)
+        #expect(timers.next() == self.now)
+        #expect(!timers.isChanged)
+        timers.stopAskingForTurn(self.attempt, &times)
+        #expect(!timers.isChanged)
+    }
+
     @Test func `one that was set anew while others were dealt with is not due any more`() {
         var timers = ClaimTimers()
         var times = ClaimTimers.Times()

@@ -20,6 +20,7 @@ import Testing
             token: token,
             lease: lease,
             minimumValidity: .milliseconds(100),
+            skew: 10_000,
             startedAt: self.start
         )
     }
@@ -93,6 +94,7 @@ import Testing
             lease: .seconds(10),
             minimumValidity: .zero,
             failsEarly: false,
+            skew: 10_000,
             startedAt: self.start
         )
         #expect(round.answered(0, self.busy("a"), told: nil, now: self.start) == .none)
@@ -221,6 +223,15 @@ import Testing
         // What comes later is learned from, too.
         _ = early.answered(2, .behind(holder: ""), told: self.told(160, 140), now: self.start)
         #expect(early.nextToken() == 161)
+        // Whoever was not heard has the fence of the others, as a rule; a wild one is nobody else's.
+        var two = self.round(3)
+        _ = two.answered(0, .behind(holder: ""), told: self.told(150, 140), now: self.start)
+        #expect(two.answered(1, .behind(holder: ""), told: self.told(170, 140), now: self.start) == .failed)
+        #expect(two.nextToken() == 171)
+        var wild = self.round(unasked: [4])
+        _ = wild.answered(0, .behind(holder: ""), told: self.told(1_000_000, 140), now: self.start)
+        #expect(wild.answered(1, .behind(holder: ""), told: self.told(150, 140), now: self.start) == .failed)
+        #expect(wild.nextToken() == 151)
         // Nothing was told: it rises all the same.
         #expect(self.round().nextToken() == 101)
     }
@@ -228,7 +239,7 @@ import Testing
         let (skew, second): (Int64, Int64) = (625_000, 62_500)
         let opened: Int64 = 1_000 * second
         let floor = opened + skew
-        func token(_ time: Int64) -> Int64 { RedlockCore.token(above: floor, time: time, skew: skew) }
+        func token(_ time: Int64) -> Int64 { TokenProposals.token(above: floor, time: time, skew: skew) }
         var last = floor
         for step in 0..<2_000 {
             let time = opened + Int64(step) * second / 100
@@ -240,6 +251,6 @@ import Testing
         // Below the clock it is of no use, and before it was opened nobody asks.
         #expect(token(opened + 12 * second) == opened + 12 * second)
         #expect(token(opened - second) == floor + 1)
-        #expect(RedlockCore.token(above: 0, time: opened, skew: skew) == opened)
+        #expect(TokenProposals.token(above: 0, time: opened, skew: skew) == opened)
     }
 }

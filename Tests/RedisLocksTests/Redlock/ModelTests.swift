@@ -272,6 +272,7 @@ import Testing
                     token: 1,
                     lease: .seconds(10),
                     minimumValidity: .zero,
+                    skew: 1_000,
                     startedAt: now
                 )
                 return (0..<granted).contains { instance in

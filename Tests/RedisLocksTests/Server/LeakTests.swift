@@ -43,7 +43,7 @@ struct LeakTests {
         try await withRedlock(3) { servers, _ in
             var log = Weak<EventLog>(nil)
             var gone = Weak<RedlockBackend>(nil)
-            var core = Weak<RedlockCore>(nil)
+            var core = Weak<RedlockShell>(nil)
             do {
                 let backend = try RedlockBackend(
                     servers, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
@@ -67,7 +67,7 @@ struct LeakTests {
 
     /// Only to look whether it is still there.
     private struct UncheckedCore: @unchecked Sendable {
-        let core: RedlockCore
-        init(_ core: RedlockCore) { self.core = core }
+        let core: RedlockShell
+        init(_ core: RedlockShell) { self.core = core }
     }
 }

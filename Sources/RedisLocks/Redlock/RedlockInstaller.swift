@@ -1,16 +1,18 @@
 import DistributedLocks
 import LockKernel
-import NIOCore
 
-/// What `dlock init` does: the first installation, and each change of it.
-extension RedlockCore {
+/// What `dlock init` does: the first installation, and each change of it. Lives on the event loop of the instances.
+struct RedlockInstaller {
+    let instances: any RedlockInstances
+    let configuration: RedlockConfiguration
+
     /// Opens instances that were never used, at once; changes nothing if one of them was.
     func initialize(then: @escaping (LockError?) -> Void) {
-        if let refusal { return then(refusal) }
+        if let refusal = self.instances.refusal { return then(refusal) }
         let policy = self.configuration.policy
-        for instance in self.instances {
-            guard instance.client.state.isConnected, let found = instance.found else {
-                let reason = instance.reason(now: self.now) ?? "no answer"
+        for instance in self.instances.standing.instances {
+            guard instance.isConnected, let found = instance.found else {
+                let reason = instance.reason ?? "no answer"
                 return then(
                     LockError(.unreachable, "all instances are needed, and \(instance.name) cannot be used: \(reason)")
                 )
@@ -30,14 +32,14 @@ extension RedlockCore {
                     LockError(.policyMismatch, "the instance \(instance.name) was set up by another client meanwhile"))
             }
         }
-        self.gather(
+        self.instances.gather(
             { instance, done in
-                self.askNode(of: instance, "init", policy) { result in
+                self.instances.askNode(of: instance, "init", policy) { result in
                     done(result.map(\.value).mapError { LockError($0) })
                 }
             },
             then: { (answers: [Result<RESPValue, LockError>]) in
-                for (instance, answer) in zip(self.instances, answers) {
+                for (instance, answer) in zip(self.instances.standing.instances, answers) {
                     switch answer {
                     case .failure(let error):
                         return then(LockError(error.code, "the instance \(instance.name): \(error.message)"))
@@ -69,19 +71,17 @@ extension RedlockCore {
         roles: [String: RedlockStep.Role],
         then: @escaping (Result<(RedlockPolicy, [LockError.NodeFailure]), LockError>) -> Void
     ) {
-        let now = self.now
         var sightings: [RedlockStep.Sighting] = []
-        for instance in self.instances {
-            if let refusal = instance.machine.refusal, refusal.isOfWholeSet, !refusal.isPolicy {
+        for instance in self.instances.standing.instances {
+            if let refusal = instance.refusal, refusal.isOfWholeSet, !refusal.isPolicy {
                 return then(.failure(LockError(.serverRefused, "the instance \(instance.name): \(refusal.reason)")))
             }
-            let isUsable = instance.client.state.isConnected
             sightings.append(
                 RedlockStep.Sighting(
                     name: instance.name,
                     role: roles[instance.name] ?? .stays,
-                    found: isUsable ? instance.found : nil,
-                    reason: instance.reason(now: now) ?? "no answer"
+                    found: instance.isConnected ? instance.found : nil,
+                    reason: instance.reason ?? "no answer"
                 ))
         }
         let step: RedlockStep
@@ -105,11 +105,10 @@ extension RedlockCore {
     ) {
         guard number < step.writes.count, step.goesOn(after: results) else { return then(results) }
         let write = step.writes[number]
-        let instance = self.instances[write.instance]
-        let arguments: [ScriptArgument] = [
-            .text(write.expected), .number(step.floor), .number(step.delay(of: write).wholeMilliseconds),
-        ]
-        self.askNode(of: instance, write.mode.rawValue, step.policy, arguments) { result in
+        let instance = self.instances.standing.instances[write.instance]
+        let change = RedlockMachine.NodeRequest.Change(
+            expected: write.expected, floor: step.floor, delay: step.delay(of: write))
+        self.instances.askNode(of: instance, write.mode.rawValue, step.policy, change) { result in
             let problem: String?
             switch result {
             case .failure(let error): problem = LockError(error, calling: .instanceNode).message
