@@ -144,6 +144,17 @@ let package = Package(
                 subprocess, systemPackage,
             ]
         ),
+        // The shipped code in a world of its own: see HANDBOOK.md. A program, because it takes over the jobs of its whole process.
+        .target(name: "CSimulator"),
+        .target(
+            name: "LockSimulator",
+            dependencies: [
+                "CSimulator", "DistributedLocks", "LockKernel", "LockTransport", "RedisLocks",
+                collections("DequeModule"),
+                collections("HeapModule"), logging, nio("NIOCore"),
+            ]
+        ),
+        .executableTarget(name: "lock-simulator", dependencies: ["LockSimulator", argumentParser]),
         // Servers, processes, proxies, clocks: what tests of several modules need.
         .target(
             name: "TestKit",
@@ -209,6 +220,11 @@ let package = Package(
                 "LockURLs",
                 "TestKit", "ZooKeeperLocks", grdb, logging, nio("NIOCore"), nio("NIOPosix"),
             ] + hummingbird
+        ),
+        .testTarget(
+            name: "LockSimulatorTests",
+            dependencies: ["LockKernel", "LockSimulator", "TestKit", "lock-simulator"],
+            exclude: ["Planted"]
         ),
         .testTarget(name: "FlashSaleTests", dependencies: ["TestKit", "flash-sale"]),
         .testTarget(

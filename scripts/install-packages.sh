@@ -9,9 +9,12 @@ toolchain_packages=(libcurl4-openssl-dev libncurses-dev libxml2-dev tzdata)
 
 # What all tests need besides: the servers, and the tools with which tests make certificates, networks and clocks.
 test_packages=(
-    chromium default-jre-headless iproute2 libzookeeper-java openssl postgresql-15 postgresql-client-15
+    chromium default-jre-headless iproute2 liblua5.1-0 libzookeeper-java openssl postgresql-15 postgresql-client-15
     python3 python3-redis redis-server redis-tools util-linux
 )
+
+# In which simulated servers run the shipped scripts.
+simulation_packages=(liblua5.1-0)
 
 # What counts instructions, and the servers whose clients are counted.
 instruction_packages=(binutils default-jre-headless libzookeeper-java python3 python3-redis redis-server valgrind)

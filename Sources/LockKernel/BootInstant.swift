@@ -26,6 +26,9 @@ package struct BootInstant: Hashable, Comparable, Sendable {
 
     @inlinable var attoseconds: Int128 { Int128(self.high) << 64 | Int128(self.low) }
 
+    /// So long after the clock's epoch, for a time of one's own.
+    package init(nanoseconds: Int64) { self.init(attoseconds: Int128(nanoseconds) * 1_000_000_000) }
+
     /// The present one.
     package static var now: BootInstant { BootInstant(ContinuousClock.now) }
 

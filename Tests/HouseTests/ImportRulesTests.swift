@@ -29,6 +29,11 @@ import Testing
         "Sources/ZooKeeperLocks/Session": ["LockKernel", "LockTransport", "DequeModule", "Logging", "NIOCore"],
         "Sources/LockURLs": ["DistributedLocks", "EmbeddedLocks", "Logging", "RedisLocks", "ZooKeeperLocks"],
         "Sources/LockTesting": ["DistributedLocks", "LockKernel"],
+        "Sources/LockSimulator": [
+            "CSimulator", "Dispatch", "DistributedLocks", "LockKernel", "LockTransport", "RedisLocks", "DequeModule",
+            "HeapModule", "Logging", "NIOCore",
+        ],
+        "Sources/lock-simulator": ["ArgumentParser", "LockSimulator"],
         "Sources/Fencing": ["DistributedLocks", "LockKernel"],
         "Sources/FencingGRDB": ["DistributedLocks", "Fencing", "GRDB"],
         "Sources/FencingHummingbird": ["DistributedLocks", "Fencing", "HTTPTypes", "Hummingbird", "NIOCore"],

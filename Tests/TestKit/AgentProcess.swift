@@ -91,7 +91,7 @@ package final class AgentProcess: Sendable {
     }
 
     /// Where the package's executables are: beside the test bundle.
-    private static var folder: URL {
+    package static var folder: URL {
         URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
     }
 

@@ -1,0 +1,39 @@
+/// One run: clients that take locks, faults that meet them, and what must hold all the same.
+package struct Scenario: Sendable {
+    package enum Store: String, CaseIterable, Sendable {
+        case redis, redlock
+    }
+
+    package struct Outcome: Sendable {
+        package let seed: UInt64
+        package let violations: [Violation]
+        package let grants: Int
+        package let refusedWrites: Int
+        package let steps: Int
+        package let seconds: Double
+        package let faults: [String: Int]
+        package let trace: [String]
+        package let traceHash: UInt64
+        package let traceCount: Int
+    }
+
+    package var store: Store
+    package var seed: UInt64
+    package var isTraced = false
+    package var hasConversations = false
+    /// Nanoseconds in which locks are taken and faults happen.
+    package var length: Int64 = 60_000_000_000
+
+    package init(store: Store, seed: UInt64) {
+        self.store = store
+        self.seed = seed
+    }
+
+    package func run() throws -> Outcome {
+        let world = World(
+            seed: self.seed, trace: Trace(isKept: self.isTraced, hasConversations: self.hasConversations))
+        defer { world.end() }
+        let run = try Run(self, world)
+        return try run.carryOut()
+    }
+}

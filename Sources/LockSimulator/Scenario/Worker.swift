@@ -1,0 +1,102 @@
+import DistributedLocks
+import LockKernel
+
+/// A client of a run, with its host.
+final class SimulatedClient: @unchecked Sendable {
+    let host: Host
+    let locks: LockClient
+    var running: Task<Void, Never>?
+    var workers: [Task<Void, Never>] = []
+    var hasEnded = false
+
+    init(host: Host, locks: LockClient) {
+        self.host = host
+        self.locks = locks
+    }
+}
+
+/// Takes locks, one after another.
+final class Worker: @unchecked Sendable {
+    private let name: String
+    private let client: SimulatedClient
+    private unowned let run: Run
+    private var generator: SimulationGenerator
+    private let environment: Environment
+
+    init(name: String, client: SimulatedClient, run: Run, generator: SimulationGenerator) {
+        self.name = name
+        self.client = client
+        self.run = run
+        self.generator = generator
+        self.environment = client.host.makeEnvironment()
+    }
+
+    private var host: Host { self.client.host }
+    private var title: String { "\(self.host.name) \(self.name)" }
+
+    func work() async {
+        while !self.run.isOver {
+            await self.call()
+            await self.pause(atMost: 500)
+        }
+    }
+
+    private func pause(atMost milliseconds: UInt64) async {
+        let pause = Duration.milliseconds(Int64(self.generator.next(upTo: milliseconds)))
+        try? await self.environment.time.sleep(until: self.environment.now + pause)
+    }
+
+    /// Takes each lock once, when all is well: nobody may be in its way any more.
+    func takeEach() async {
+        for lock in self.run.names {
+            do {
+                try await self.client.locks.withLock(lock, waitingAtMost: .seconds(30)) { held in
+                    let validity = held.validity
+                    await self.hold(lock, validity)
+                }
+            } catch {
+                self.run.dump()
+                self.run.history.violated(.liveness, "\(lock) cannot be had although all is well: \(error)")
+            }
+        }
+    }
+
+    private func call() async {
+        let lock = self.generator.pick(self.run.names)
+        let limits: [Duration] = [.zero, .seconds(1), .seconds(5), .seconds(20)]
+        let limit = self.generator.pick(limits)
+        self.run.callBegan()
+        defer { self.run.callEnded() }
+        let call = Task {
+            do {
+                try await self.client.locks.withLock(lock, waitingAtMost: limit) { held in
+                    let validity = held.validity
+                    await self.hold(lock, validity)
+                }
+            } catch let error as LockError {
+                self.run.world.note(self.host, "\(self.name) has not got \(lock), or lost it: \(error.code)")
+            } catch {
+                self.run.world.note(self.host, "\(self.name): \(error)")
+            }
+        }
+        if self.generator.chance(1, of: 8) {
+            await self.pause(atMost: 3_000)
+            call.cancel()
+        }
+        await call.value
+    }
+
+    private func hold(_ lock: String, _ validity: HeldLock.Validity) async {
+        let (world, history) = (self.run.world, self.run.history)
+        func until() -> Int64 { self.host.worldTime(of: BootInstant(validity.validUntil)) }
+        let number = history.began(lock, token: validity.token.rawValue, worker: self.title, on: self.host)
+        for _ in 0..<self.generator.next(upTo: 4) {
+            let value = history.read(lock, token: validity.token.rawValue)
+            await self.pause(atMost: self.generator.chance(1, of: 5) ? 6_000 : 200)
+            // Whoever says that it is valid is so now, whatever it says about later.
+            if validity.isValid { history.isValid(number, of: lock, until: max(until(), world.time + 1)) }
+            if let value { history.write(lock, value + 1, token: validity.token.rawValue) }
+        }
+        history.ended(number, of: lock, on: self.host, validUntil: validity.isValid ? .max : min(until(), world.time))
+    }
+}
