@@ -101,8 +101,7 @@ extension RedisLockBackend {
 
     // MARK: - Scripts
 
-    /// Calls a script. A server that is not the master any more has refused, and done nothing: the call is made again on the next
-    /// connection, until its deadline.
+    /// Calls a script, again and again where that helps: see ``MasterCall``.
     ///
     /// - Parameter waitsOutRefusals: what a server refuses for reasons that pass is asked twice a second until the deadline.
     func call(
@@ -113,7 +112,7 @@ extension RedisLockBackend {
         inAnyCase: Bool = false,
         waitsOutRefusals: Bool = false
     ) async throws(LockError) -> RedisReply {
-        var isEpochLookedUp = false
+        var call = MasterCall(deadline: deadline, waitsOutRefusals: waitsOutRefusals)
         while true {
             do throws(RedisError) {
                 let command = script.command(key: key, arguments)
@@ -121,56 +120,45 @@ extension RedisLockBackend {
                     ? try await self.client.sendInAnyCase(command, deadline: deadline)
                     : try await self.client.send(command, deadline: deadline)
             } catch {
-                if self.isWorthAnotherLookup(error, &isEpochLookedUp, deadline) { continue }
-                if waitsOutRefusals, error.isPassingRefusal {
-                    if await self.waitOut(error, deadline) { continue }
-                    if Task.isCancelled { throw Self.cancelledWhileRefused }
+                guard try await self.isWorthAnother(&call, after: error) else {
+                    throw LockError(error, calling: script)
                 }
-                throw LockError(error, calling: script)
             }
         }
     }
 
     /// Sends a command that is no script, and is made again as a script's call is.
     func ask(_ command: RedisCommand, deadline: BootInstant) async throws(LockError) -> RedisReply {
-        var isEpochLookedUp = false
+        var call = MasterCall(deadline: deadline, waitsOutRefusals: false)
         while true {
             do throws(RedisError) {
                 return try await self.client.send(command, deadline: deadline)
             } catch {
-                if self.isWorthAnotherLookup(error, &isEpochLookedUp, deadline) { continue }
-                throw LockError(error)
+                guard try await self.isWorthAnother(&call, after: error) else { throw LockError(error) }
             }
         }
     }
 
-    /// Waits until it is time to ask a server again that has refused. False: the time is over, or the task was cancelled.
-    private func waitOut(_ error: RedisError, _ deadline: BootInstant) async -> Bool {
+    /// Comes back when a call is to be made again, or has failed.
+    private func isWorthAnother(_ call: inout MasterCall, after error: RedisError) async throws(LockError) -> Bool {
+        let wasLeft = self.isElsewhere(error, self.client)
+        switch call.failed(error, wasLeft: wasLeft, now: self.environment.now) {
+        case .again: return true
+        case .fail: return false
+        case .againAt(let instant):
+            try await self.pause(until: instant, after: error)
+            return true
+        case .failAt(let instant):
+            try await self.pause(until: instant, after: error)
+            return false
+        }
+    }
+
+    private func pause(until instant: BootInstant, after error: RedisError) async throws(LockError) {
         let refusal = LockError(error)
         self.feed { $0.refused(refusal) }
-        let now = self.environment.now
-        // A little before the caller's own deadline, so that it hears why.
-        let last = deadline - min(.milliseconds(250), (deadline - now) / 4)
-        let next = now + Self.pauseAfterRefusal
-        try? await self.environment.time.sleep(until: min(next, last))
-        return !Task.isCancelled && next < last
-    }
-
-    private static var cancelledWhileRefused: LockError {
-        LockError(.cancelled, "cancelled while the server refused")
-    }
-
-    private static let pauseAfterRefusal: Duration = .milliseconds(500)
-
-    private func isWorthAnotherLookup(_ error: RedisError, _ isEpochLookedUp: inout Bool, _ deadline: BootInstant)
-        -> Bool
-    {
-        guard self.isElsewhere(error, self.client) else { return false }
-        if error.isEpochLow {
-            // An epoch that is too low after a lookup is going to stay so.
-            return !exchange(&isEpochLookedUp, with: true)
-        }
-        return self.environment.now < deadline
+        try? await self.environment.time.sleep(until: instant)
+        if Task.isCancelled { throw LockError(.cancelled, "cancelled while the server refused") }
     }
 
     /// Whether a server says that it is not the master any more, as far as this client should know. Then the connection is
