@@ -1,3 +1,4 @@
+import LockKernel
 import NIOCore
 
 /// A channel over a simulated connection. Used on its event loop only.
@@ -108,7 +109,11 @@ final class SimulatedChannel: Channel, ChannelCore, @unchecked Sendable {
     func flush0() {
         let outgoing = self.outgoing
         self.outgoing = []
-        for bytes in outgoing where bytes.readableBytes > 0 { self.line?.clientSent(bytes) }
+        for bytes in outgoing where bytes.readableBytes > 0 && self.isOpen {
+            guard let line, line.clientSent(bytes) else {
+                return self.close0(error: IOError(errnoCode: EPIPE, reason: "write"), mode: .all, promise: nil)
+            }
+        }
     }
 
     func read0() { if self.wantsToRead { self.deliver() } }

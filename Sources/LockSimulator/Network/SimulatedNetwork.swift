@@ -155,11 +155,14 @@ final class SimulatedConnection {
 
     // MARK: The client's end
 
-    func clientSent(_ bytes: ByteBuffer) {
+    /// - Returns: whether it could be written: a connection that the other end has reset is found out by that.
+    func clientSent(_ bytes: ByteBuffer) -> Bool {
+        guard self.isOpen else { return false }
         self.send {
             let time = self.arrival(after: &self.toServerUntil)
             self.network.world.enqueue(self.serverSource, at: time) { if self.isOpen { self.visitor?.received(bytes) } }
         }
+        return true
     }
 
     func clientClosed() {

@@ -271,9 +271,7 @@ final class RedisClientLoop {
     func reconnect(_ id: RedisConnectionID, _ refusal: RedisError) {
         guard let connection = self.connection, connection.id == id else { return }
         self.isGivenUp = true
-        connection.close(
-            RedisError(
-                .outcomeUnknown, serverCode: refusal.serverCode, endpoint: self.location.endpoint, refusal.reason))
+        connection.close(refusal.ofConnection(to: self.location.endpoint))
     }
 
     func reconnectIfSilent(for duration: Duration) {

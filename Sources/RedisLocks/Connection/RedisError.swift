@@ -41,6 +41,11 @@ struct RedisError: Error, Sendable {
         self.reason = reason
     }
 
+    /// What those are told whose requests are out on a connection that is given up for this: it says nothing of what became of them.
+    func ofConnection(to endpoint: RedisEndpoint) -> RedisError {
+        RedisError(.outcomeUnknown, serverCode: self.serverCode, endpoint: endpoint, self.reason)
+    }
+
     /// One line for people, with the endpoint and without secrets.
     var message: String {
         if let endpoint { "\(endpoint): \(self.reason)" } else { self.reason }

@@ -20,7 +20,8 @@ struct RedlockReports<Value> {
             nodes.append(LockError.NodeFailure(node: instance.name, message: error.message))
         }
         if self.answers.count - nodes.count >= self.standing.quorum { return nil }
-        if refusals > self.standing.instances.count - self.standing.quorum {
+        // With a list that is shorter than a quorum is, nobody has to refuse for that.
+        if refusals > Swift.max(0, self.standing.instances.count - self.standing.quorum) {
             return LockError(.serverRefused, "too many instances refuse to tell", nodes: nodes)
         }
         return LockError(

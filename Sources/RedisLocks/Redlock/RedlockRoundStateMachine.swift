@@ -248,7 +248,8 @@ struct RedlockRoundStateMachine {
             case .answered(.tooFarAhead), .answered(.refused), .answered(.failed), .outstanding, .none: .max
             }
         }
-        let next = fences.sorted()[self.quorum - 1]
+        // A client whose list of the members is too short has no quorum.
+        let next = self.quorum <= fences.count ? fences.sorted()[self.quorum - 1] : .max
         return (next == .max ? self.token : max(self.token, next)) + 1
     }
 }

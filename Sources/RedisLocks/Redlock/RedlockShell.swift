@@ -27,6 +27,8 @@ final class RedlockShell {
     private let clients: [RedisClient]
     private var machine: Machine
     private var isCarryingOut = false
+    /// An event came in the midst of effects, which were decided before it.
+    private var isNewsAmongEffects = false
     private var encodings: InstanceEncodings
     /// What each instance is asked with for a lock: its node, as a bulk string.
     private var nodes: [ByteBuffer]
@@ -63,10 +65,14 @@ final class RedlockShell {
     /// Feeds an event, and carries out what follows when the machine has been left.
     private func feed(_ event: (inout Machine, Instant) -> Void) {
         event(&self.machine, self.environment.now)
-        if self.isCarryingOut { return }
+        if self.isCarryingOut {
+            self.isNewsAmongEffects = true
+            return
+        }
         self.isCarryingOut = true
         while let effect = self.machine.next() { self.carryOut(consume effect) }
         self.isCarryingOut = false
+        self.isNewsAmongEffects = false
     }
 
     private func carryOut(_ effect: consuming Machine.Effect) {
@@ -108,6 +114,11 @@ final class RedlockShell {
         let nodes = request.endsWithNode ? self.nodes : nil
         let asked = Asked(request, by: self)
         instances.forEach(from: first) { index in
+            // A connection may be found lost while it is written to. What was to be asked there waits for no other one: what takes it
+            // back would be there before it.
+            if self.isNewsAmongEffects, !self.machine.wants(request, from: index) {
+                return asked.completed(index, .failure(RedisError(.notSent, "it was lost meanwhile")))
+            }
             self.clients[index].submit(
                 command, tail: nodes?[index], deadline: deadline, handler: asked, number: index)
         }

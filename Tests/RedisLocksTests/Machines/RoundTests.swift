@@ -232,6 +232,12 @@ import Testing
         _ = wild.answered(0, .behind(holder: ""), told: self.told(1_000_000, 140), now: self.start)
         #expect(wild.answered(1, .behind(holder: ""), told: self.told(150, 140), now: self.start) == .failed)
         #expect(wild.nextToken() == 151)
+        // The members have become more than this client knows: no quorum of them can be asked.
+        var short = RedlockRoundStateMachine(
+            instances: [nil, nil, nil], isLate: [false, false, false], quorum: 4, token: 100, lease: .seconds(10),
+            minimumValidity: .zero, skew: 10_000, startedAt: self.start)
+        #expect(short.answered(0, .behind(holder: ""), told: self.told(150, 140), now: self.start) == .failed)
+        #expect(short.nextToken() == 101)
         // Nothing was told: it rises all the same.
         #expect(self.round().nextToken() == 101)
     }
