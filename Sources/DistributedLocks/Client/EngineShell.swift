@@ -43,23 +43,26 @@ final class EngineShell: Sendable {
     // MARK: The engine
 
     /// The one way into the engine: feeds an event, and does what follows when the mutex has been left.
-    func feed(_ event: (inout Engine) -> Engine.Effects) {
+    @inline(__always) func feed(_ event: (inout Engine) -> Engine.Effects) {
         let effects = self.state.withLock { event(&$0.engine) }
         effects.forEach { self.perform($0) }
     }
 
     /// As ``feed(_:)``, for events that are answered by a value besides.
-    private func feed<Answer>(_ event: (inout Engine) -> (Answer, effects: Engine.Effects)) -> Answer {
+    @inline(__always) private func feed<Answer>(_ event: (inout Engine) -> (Answer, effects: Engine.Effects)) -> Answer
+    {
         let (answer, effects) = self.state.withLock { event(&$0.engine) }
         effects.forEach { self.perform($0) }
         return answer
     }
 
     /// As ``feed(_:)``, for events that are answered by a value alone.
-    func ask<Answer>(_ question: (inout Engine) -> Answer) -> Answer { self.state.withLock { question(&$0.engine) } }
+    @inline(__always) func ask<Answer>(_ question: (inout Engine) -> Answer) -> Answer {
+        self.state.withLock { question(&$0.engine) }
+    }
 
     /// Begins an attempt, with an owner of its own. `nil` beside the claim if the client does not run.
-    func beginAttempt(
+    @inline(__always) func beginAttempt(
         _ call: LockClient.Call, latest: BootInstant?, deadline: BootInstant?
     ) -> (LockClaim, wake: Bool?) {
         self.state.withLock { state in

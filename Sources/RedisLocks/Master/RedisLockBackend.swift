@@ -155,13 +155,13 @@ public final class RedisLockBackend: OrderedRelease, CallerExecutor {
     // MARK: The machine
 
     /// The one way into the machine: feeds an event, and does what follows when the mutex has been left.
-    func feed(_ event: (inout MasterMachine) -> MasterMachine.Effects) {
+    @inline(__always) func feed(_ event: (inout MasterMachine) -> MasterMachine.Effects) {
         let effects = self.state.withLock { event(&$0.machine) }
         effects.forEach { self.perform($0) }
     }
 
     /// As ``feed(_:)``, for events that are answered by a value or by nothing.
-    func ask<Answer>(_ question: (inout MasterMachine) -> Answer) -> Answer {
+    @inline(__always) func ask<Answer>(_ question: (inout MasterMachine) -> Answer) -> Answer {
         self.state.withLock { question(&$0.machine) }
     }
 
