@@ -5,7 +5,7 @@
 #   ./scripts/simulate.sh --backend X [--seeds N] [--from SEED] [--minutes M]    1000 seeds from 1 by default
 #   ./scripts/simulate.sh --backend X --replay SEED [--wire]                     the trace of one, line by line
 #
-# X is redis or redlock. What was run is added to docs/simulated-seeds.tsv if KEEP is set.
+# X is redis or redlock.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -76,7 +76,7 @@ if [ -e "$folder/failed" ]; then
     echo "seed $seed fails: $kept; ./scripts/simulate.sh --backend $backend --replay $seed"
     exit 1
 fi
-awk -v backend="$backend" -v from="$from" -v next="$next" '
+awk -v backend="$backend" -v from="$from" -v last="$((next - 1))" '
     { for (i = 2; i <= NF; i++) {
         if ($i ~ /^grants/) grants += $(i - 1)
         if ($i == "refused") refused += $(i - 1)
@@ -85,7 +85,4 @@ awk -v backend="$backend" -v from="$from" -v next="$next" '
     } }
     { sub(/.*; /, ""); n = split($0, faults, ", "); for (i = 1; i <= n; i++) { split(faults[i], words, " "); met += words[1] } }
     END { printf "%s: seeds %d to %d, %d grants, %d faults, %d stale writes refused at the resource, %.1f simulated hours, %d steps: nothing went wrong\n",
-        backend, from, next - 1, grants, met, refused, seconds / 3600, steps }' "$folder"/*.txt
-if [ -n "${KEEP:-}" ]; then
-    printf '%s\t%s\t%s\t%s\t%s\n' "$(git rev-parse --short HEAD)" "$backend" "$from" "$((next - 1))" ok >>docs/simulated-seeds.tsv
-fi
+        backend, from, last, grants, met, refused, seconds / 3600, steps }' "$folder"/*.txt
