@@ -283,26 +283,7 @@ import Testing
     private func answer(_ asked: Asked, _ result: Result<RedisReply, RedisError>, _ life: inout Life) {
         let index = asked.instance
         life.feed { machine, now in
-            switch asked.request {
-            case .lock(let proposal):
-                machine.roundAnswered(
-                    proposal.number, of: proposal.claim, by: index, result.read { InstanceAcquireReply($0) }, now: now)
-            case .release(let release):
-                switch result.read({ $0.int }) {
-                case .success(let answer):
-                    machine.releaseAnswered(
-                        release.election, isProbe: release.isProbe, by: index, answer, now: now)
-                case .failure(let error): machine.releaseFailed(release, by: index, error, now: now)
-                }
-            case .renew(let renewal):
-                machine.renewalAnswered(renewal, by: index, result.read { $0.int }, now: now)
-            case .turn(let turn): machine.turnAnswered(turn, by: index, result.read { ClaimReply($0) }, now: now)
-            case .introduction(let look):
-                machine.introductionAnswered(look: look, by: index, result.read { InstanceInfo($0) }, now: now)
-            case .node(let node):
-                machine.nodeAnswered(node, by: index, result.read { InstanceNodeReply($0) }, now: now)
-            case .nothing: break
-            }
+            machine.answered(asked.request, by: index, result, now: now)
         }
     }
 }
