@@ -2,12 +2,15 @@
 
     PYTHONPATH=../peers/redis /usr/bin/python3 functions.py [--list] DEBUG-DLOCK
 
-A function counts once, however often it is called, and a closure as the function that it stands in. What is called in every
-cycle is what two runs that differ in their number of cycles alone call more often. `--list` names them.
+A function counts once, however often it is called, and a closure as the function that it stands in; what the compiler has made
+(the initialisers of structs, the ends of objects) is none. What is called in every cycle is what two runs that differ in their
+number of cycles alone call more often. `--list` names them, with their files. DEBUG-DLOCK stands in the build folder of the
+checkout that it was built from.
 """
 
 import collections
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -40,23 +43,50 @@ def calls(dlock, environment, url, cycles, folder):
     return count
 
 
-def source_functions(symbols):
-    """The functions of our own that symbols belong to."""
-    text = subprocess.run(["swift", "demangle", "--compact"], input="\n".join(symbols), capture_output=True, text=True, check=True)
-    found = set()
-    for name in text.stdout.splitlines():
+def places(dlock, symbols):
+    """Symbol -> file and line of its source, without what has none."""
+    addresses = {}
+    for line in subprocess.run(["nm", dlock], capture_output=True, text=True, check=True).stdout.splitlines():
+        address, symbol = line.split()[0], line.split()[-1]
+        if symbol in symbols:
+            addresses[symbol] = address
+    names = sorted(addresses)
+    text = subprocess.run(["addr2line", "-e", dlock], input="\n".join("0x" + addresses[name] for name in names),
+                          capture_output=True, text=True, check=True)
+    found = {}
+    for name, place in zip(names, text.stdout.splitlines()):
+        file, _, line = place.partition(" ")[0].rpartition(":")
+        if "/Sources/" in file and "/checkouts/" not in file and line.isdigit():
+            found[name] = ("Sources/" + file.split("/Sources/", 1)[1], int(line))
+    return found
+
+
+def source_functions(dlock, symbols):
+    """The functions of our own that symbols belong to -> their files."""
+    root = pathlib.Path(dlock).resolve()
+    while not (root / "Package.swift").exists():
+        root = root.parent
+    lines = {}
+    found = {}
+    for symbol, (file, line) in places(dlock, symbols).items():
+        if file not in lines:
+            lines[file] = (root / file).read_text().splitlines()
+        # An end that nobody wrote stands at its type.
+        if not re.match(r"\s*(@\w+ )*((public|package|private|fileprivate|final|indirect) )*(class|struct|enum|actor) ", lines[file][line - 1]):
+            found[symbol] = file
+    names = sorted(found)
+    text = subprocess.run(["swift", "demangle", "--compact"], input="\n".join(names), capture_output=True, text=True, check=True)
+    functions = {}
+    for symbol, name in zip(names, text.stdout.splitlines()):
         name = re.sub(r"^(\(\d+\) (await|suspend) resume partial function for )", "", name)
-        if re.match(r"(outlined|type metadata|lazy protocol|value witness|protocol witness|reabstraction|generic specialization"
-                    r"|merged|metaclass|default argument|associated type|base witness|dispatch thunk|key path|variable init"
-                    r"|@objc|__swift|initialization expression|deallocating|lazy)", name):
-            continue
         # "closure #1 () -> () in A.b()" is a part of A.b().
         while " in " in name and re.match(r"(closure|implicit closure|partial apply|defer|autoclosure|one-time)", name):
             name = name.split(" in ", 1)[1]
-        name = re.sub(r"^(partial apply( forwarder)? for |static |async function pointer to )+", "", name)
-        if re.match(r"\(?(extension in )?(%s)[.:)]" % "|".join(MODULES), name):
-            found.add(name)
-    return found
+        name = re.sub(r"^(partial apply( forwarder)? for |static |async function pointer to |protocol witness for )+", "", name)
+        name = re.sub(r"\.__allocating_init", ".init", name)
+        if re.match(r"\(?(extension in )?(%s)[.:)]" % "|".join(MODULES), name) and "Addressor" not in name:
+            functions[name] = found[symbol]
+    return functions
 
 
 def main(dlock, lists):
@@ -66,10 +96,10 @@ def main(dlock, lists):
         environment = {**os.environ, "LD_PRELOAD": f"{folder}/sigsuspend.so"}
         few, many = (calls(f"{folder}/dlock", environment, server.url, cycles, folder) for cycles in (FEW, MANY))
     each_cycle = [symbol for symbol in many if many[symbol] - few[symbol] >= (MANY - FEW) * 9 // 10]
-    functions = source_functions(each_cycle)
+    functions = source_functions(dlock, set(each_cycle))
     if lists:
-        print("\n".join(sorted(functions)))
-    print(f"{len(functions)} functions of our own in every cycle on one Redis")
+        print("\n".join(sorted(f"{file}\t{name}" for name, file in functions.items())))
+    print(f"{len(functions)} functions of our own in {len(set(functions.values()))} files in every cycle on one Redis")
 
 
 main(sys.argv[-1], "--list" in sys.argv)

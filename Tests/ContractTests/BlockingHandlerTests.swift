@@ -4,6 +4,7 @@ import TestKit
 import Testing
 
 /// A body's `onCancel` handler is other people's code, and may block.
+// S12
 @Suite(.timeLimit(.minutes(3)))
 struct BlockingHandlerTests {
     enum Loss: CaseIterable, CustomTestStringConvertible {

@@ -3,6 +3,7 @@ import TestKit
 import Testing
 
 /// A process whose code leaves the global pool's threads no time: its locks are kept all the same.
+// S12
 @Suite(.timeLimit(.minutes(2)))
 struct BusyPoolTests {
     @Test(arguments: ContractBackend.allCases)

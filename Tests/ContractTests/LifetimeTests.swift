@@ -3,6 +3,7 @@ import TestKit
 import Testing
 
 /// What is left of clients that have run and ended.
+// S13
 @Suite(.timeLimit(.minutes(3)))
 struct LifetimeTests {
     private struct Traces {

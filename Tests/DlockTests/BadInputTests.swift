@@ -44,6 +44,7 @@ struct BadInputTests {
         }
     }
 
+    // C7
     @Test func `no output ever shows a password`() async throws {
         try await Shell.with { shell async throws in
             let output = try await shell.run(

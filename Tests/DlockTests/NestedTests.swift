@@ -6,6 +6,7 @@ import Testing
 @testable import dlock
 
 /// A dlock that a command under a lock calls finds the same backend.
+// C7
 @Suite(.timeLimit(.minutes(2)))
 struct NestedTests {
     private static let password = "top secret/#?@%&"

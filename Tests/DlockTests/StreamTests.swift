@@ -3,6 +3,7 @@ import TestKit
 import Testing
 
 /// Standard streams that are closed, full, ended, or do not block.
+// C5
 @Suite(.timeLimit(.minutes(3)))
 struct StreamTests {
     private static let printing = [

@@ -2,6 +2,7 @@ import DistributedLocks
 import LockTesting
 import Testing
 
+// S8
 @Suite(.timeLimit(.minutes(1))) struct DeadlockTests {
     private func expectDeadlock(
         sourceLocation: SourceLocation = #_sourceLocation,

@@ -191,6 +191,7 @@ import Testing
         #expect(store.isEmpty)
     }
 
+    // S7
     @Test func `a body that ignores cancellation completes, and the loss is told all the same`() async throws {
         try await withManualLocks { locks, _, _ in
             let task = Task {
@@ -236,6 +237,7 @@ import Testing
         }
     }
 
+    // S6
     @Test func `a lease that ends during the release is a loss`() async throws {
         try await withManualLocks { locks, store, clock in
             let gate = store.faults.holdRequest(to: .release)
@@ -253,6 +255,7 @@ import Testing
         }
     }
 
+    // S6
     @Test func `a lease that ends during a renewal is a loss, whatever the reply says later`() async throws {
         try await withManualLocks { locks, store, clock in
             let began = clock.now()

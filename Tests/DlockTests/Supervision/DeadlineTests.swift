@@ -5,6 +5,7 @@ import TestKit
 import Testing
 
 extension ProcessTests {
+    // C1, C3
     @Suite struct DeadlineTests {
         private let directory = TemporaryDirectory()
 

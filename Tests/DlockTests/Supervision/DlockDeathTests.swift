@@ -6,6 +6,7 @@ import Testing
 extension ProcessTests {
     /// dlock is killed or stopped at any instant. Each of its command's processes holds a FIFO open, and the backend's
     /// liveness descriptor must not be let go while one does.
+    // C1, C2
     @Suite struct DlockDeathTests {
         /// Stubborn, and with a child that is too.
         private static let script = "exec >$0; trap '' TERM; echo ready; sleep 1000 & while :; do sleep 1000; done"

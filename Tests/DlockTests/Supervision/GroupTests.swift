@@ -5,6 +5,7 @@ import Testing
 
 extension ProcessTests {
     /// Which processes end with the command. Each writes to a FIFO, whose end shows that it is gone.
+    // C3
     @Suite struct GroupTests {
         private let directory = TemporaryDirectory()
 

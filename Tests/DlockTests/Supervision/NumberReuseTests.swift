@@ -7,6 +7,7 @@ import Testing
 #if os(Linux)
 extension ProcessTests {
     /// What is killed is the command's group, never another process that got its number.
+    // C6
     @Suite struct NumberReuseTests {
         private let directory = TemporaryDirectory()
 

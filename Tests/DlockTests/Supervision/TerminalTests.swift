@@ -4,6 +4,7 @@ import Testing
 
 extension ProcessTests {
     /// An interactive shell with job control on a terminal, in which a user types.
+    // C4
     @Suite(.enabled(if: access("/bin/bash", X_OK) == 0))
     struct TerminalTests {
         private let terminal = PseudoTerminal()

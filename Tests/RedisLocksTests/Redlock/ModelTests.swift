@@ -15,6 +15,7 @@ import Testing
 ///
 /// An instance is its fence here, and the owner where a variant looks at it. That a key blocks others only ever takes grants
 /// away, and so does a late request, which raises a fence that nobody counts: what holds without them holds with them.
+// Q8
 @Suite(.timeLimit(.minutes(2))) struct RedlockModelTests {
     enum Variant: CaseIterable {
         case right
