@@ -42,7 +42,10 @@ final class SimulatedNetwork {
         for connection in self.connections where connection.server === host { connection.cut() }
     }
 
-    func connector(of host: Host) -> any Connector { SimulatedConnector(network: self, host: host) }
+    /// What a process on this host sees of the world.
+    func environment(of host: Host) -> NetworkEnvironment {
+        NetworkEnvironment(host.makeEnvironment(), connector: SimulatedConnector(network: self, host: host))
+    }
 
     // MARK: Faults
 

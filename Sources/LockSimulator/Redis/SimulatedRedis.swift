@@ -3,7 +3,7 @@ import NIOCore
 
 /// A Redis of version 7 with one database, as far as the shipped clients and scripts use it. The scripts run in a real Lua; the commands
 /// that they call are those of ``RedisKeyspace``.
-final class SimulatedRedis {
+final class SimulatedRedis: SimulatedServer {
     enum Persistence: String, CaseIterable, Sendable {
         /// A server that restarts has forgotten everything.
         case none
@@ -25,10 +25,8 @@ final class SimulatedRedis {
     private var saved = RedisKeyspace()
     private var isSaveScheduled = false
     private(set) var isRunning = false
-    /// With this it refuses all commands that write.
-    var refusal: String? {
-        get { self.data.refusal }
-        set { self.data.refusal = newValue }
+    func setRefusing(_ isRefusing: Bool) {
+        self.data.refusal = isRefusing ? "MISCONF Errors writing to the AOF file" : nil
     }
 
     init(_ host: Host, network: SimulatedNetwork, at endpoint: ServerEndpoint, persistence: Persistence) throws {

@@ -24,6 +24,7 @@ final class History {
         let worker: String
         let token: Int64
         let start: Int64
+        let host: Host
     }
 
     /// A resource whose writers read first: an update that overwrites one it has not seen is a lost one.
@@ -60,7 +61,7 @@ final class History {
     func began(_ lock: String, token: Int64, worker: String, on host: Host) -> Int {
         self.count += 1
         self.grants += 1
-        let grant = Grant(number: self.count, worker: worker, token: token, start: self.world.time)
+        let grant = Grant(number: self.count, worker: worker, token: token, start: self.world.time, host: host)
         self.world.note(host, "\(worker) holds \(lock) with token \(token)")
         if let last = self.lastToken[lock], token <= last {
             self.violated(.tokensRise, "\(lock): \(token) was granted to \(worker) after \(last)")
@@ -97,6 +98,16 @@ final class History {
             host,
             "\(grant.worker) ends with token \(grant.token)\(validUntil < self.world.time ? ", which was lost" : "")")
         if until > self.validUntil[lock]?.until ?? .min { self.validUntil[lock] = (until, grant) }
+    }
+
+    /// A process is gone, and with it the bodies that ran there.
+    func died(_ host: Host) {
+        for lock in self.running.keys.sorted() {
+            let dead = self.running[lock]?.values.filter { $0.host === host } ?? []
+            for grant in dead.sorted(by: { $0.number < $1.number }) {
+                self.ended(grant.number, of: lock, on: host, validUntil: self.world.time)
+            }
+        }
     }
 
     // MARK: The resource

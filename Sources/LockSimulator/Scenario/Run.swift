@@ -14,7 +14,6 @@ final class Run: @unchecked Sendable {
     private var clients: [SimulatedClient] = []
     private let controls: World.Source
     let names = ["a", "b"]
-    private var openCalls = 0
     private var faults: [String: Int] = [:]
 
     init(_ scenario: Scenario, _ world: World) throws {
@@ -35,8 +34,7 @@ final class Run: @unchecked Sendable {
         var configuration = LockClient.Configuration()
         configuration.lease = .seconds([2, 5, 10][Int(self.world.generator.next(upTo: 3))])
         configuration.metadata = OwnerMetadata(host: name, pid: 1)
-        let backend = try self.stage.makeBackend(
-            on: host, NetworkEnvironment(environment, connector: self.network.connector(of: host)))
+        let backend = try self.stage.makeBackend(on: host)
         return SimulatedClient(
             host: host, locks: LockClient(backend: backend, configuration: configuration, environment: environment))
     }
@@ -48,21 +46,24 @@ final class Run: @unchecked Sendable {
         }
     }
 
+    /// It and its workers run from now on.
+    private func begin(_ client: SimulatedClient) {
+        self.world.on(client.host) {
+            self.start(client)
+            for number in 1...(1 + self.world.generator.next(upTo: 3)) {
+                let worker = self.makeWorker("worker \(number)", client)
+                client.workers.append(Task { await worker.work() })
+            }
+        }
+    }
+
     private func makeWorker(_ name: String, _ client: SimulatedClient) -> Worker {
         Worker(name: name, client: client, run: self, generator: SimulationGenerator(seed: self.world.generator.next()))
     }
 
     func carryOut() throws -> Scenario.Outcome {
         try self.prepare()
-        for client in self.clients {
-            self.world.on(client.host) {
-                self.start(client)
-                for number in 1...(1 + self.world.generator.next(upTo: 3)) {
-                    let worker = self.makeWorker("worker \(number)", client)
-                    client.workers.append(Task { await worker.work() })
-                }
-            }
-        }
+        for client in self.clients { self.begin(client) }
         self.nextFault()
         let end = self.scenario.length
         _ = self.world.run(until: { self.world.time >= end }, atMost: end)
@@ -98,8 +99,7 @@ final class Run: @unchecked Sendable {
     /// What an operator does before the first lock is taken.
     private func prepare() throws {
         let host = self.world.makeHost("operator")
-        let backend = try self.stage.makeBackend(
-            on: host, NetworkEnvironment(host.makeEnvironment(), connector: self.network.connector(of: host)))
+        let backend = try self.stage.makeBackend(on: host)
         let end = Ending()
         self.world.on(host) {
             Task {
@@ -139,16 +139,15 @@ final class Run: @unchecked Sendable {
         if !left.isEmpty { self.history.violated(.leftovers, "keys are left: \(left.joined(separator: " "))") }
     }
 
-    func dump() {
-        for server in self.stage.servers { self.world.note(server.host, server.dump()) }
-    }
+    func dump() { self.stage.dump() }
 
     // MARK: Calls
 
     var isOver: Bool { self.world.time >= self.scenario.length }
 
-    func callBegan() { self.openCalls += 1 }
-    func callEnded() { self.openCalls -= 1 }
+    var hasKilled: Bool { self.clients.contains { $0.host.state == .isDead } }
+
+    private var openCalls: Int { self.clients.reduce(0) { $0 + $1.openCalls } }
 
     // MARK: Faults
 
@@ -165,49 +164,40 @@ final class Run: @unchecked Sendable {
     }
 
     private func fault() {
-        let client = self.world.generator.pick(self.clients)
-        let redis = self.world.generator.pick(self.stage.servers)
-        let server = redis.host
+        let living = self.clients.filter { $0.host.state != .isDead }
+        guard !living.isEmpty else { return }
+        let client = self.world.generator.pick(living)
         let length = self.world.duration(50_000_000...(self.world.generator.chance(1, of: 4) ? 15 : 2) * Self.second)
-        switch self.world.generator.next(upTo: 6) {
-        case 0:
-            self.met("stopped client")
-            client.host.stop()
-            self.at(length) { client.host.resume() }
-        case 1:
-            self.met("cut connection")
-            self.world.note(client.host, "its connections are cut")
-            self.network.cut(client.host, server)
-        case 2:
-            self.met("partition")
-            self.network.block(client.host, server)
-            self.at(length) { self.network.unblock(client.host, server) }
-        case 3:
-            self.met("stopped server")
-            server.stop()
-            self.at(length / 4) { server.resume() }
-        case 4:
-            self.met("restarted server")
-            redis.crash()
-            self.at(length / 4) { if !redis.isRunning { redis.start() } }
-        case _:
-            self.met("refusing server")
-            self.world.note(server, "refuses to write")
-            redis.refusal = "MISCONF Errors writing to the AOF file"
-            self.at(length / 4) { redis.refusal = nil }
-        }
+        let fault = self.world.generator.pick(self.clientFaults + self.stage.faults)
+        self.faults[fault.name, default: 0] += 1
+        guard let end = fault.begin(client) else { return }
+        self.at(length / fault.parts, end)
     }
 
-    private func met(_ fault: String) { self.faults[fault, default: 0] += 1 }
+    private var clientFaults: [Fault] {
+        [
+            Fault("stopped client") { client in
+                client.host.stop()
+                return { client.host.resume() }
+            },
+            Fault("killed client") { client in
+                client.kill()
+                self.history.died(client.host)
+                // Another one is started for it.
+                return {
+                    guard !self.isOver, let next = try? self.makeClient("client \(self.clients.count + 1)") else {
+                        return
+                    }
+                    self.clients.append(next)
+                    self.begin(next)
+                }
+            },
+        ]
+    }
 
     private func heal() {
         self.world.note(self.world.controller, "all is well from now on")
-        for server in self.stage.servers {
-            server.refusal = nil
-            server.host.resume()
-            if !server.isRunning { server.start() }
-            for client in self.clients { self.network.unblock(client.host, server.host) }
-        }
+        self.stage.heal(self.clients)
         for client in self.clients { client.host.resume() }
     }
 }

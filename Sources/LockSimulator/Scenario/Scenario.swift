@@ -34,6 +34,8 @@ package struct Scenario: Sendable {
             seed: self.seed, trace: Trace(isKept: self.isTraced, hasConversations: self.hasConversations))
         defer { world.end() }
         let run = try Run(self, world)
+        // What a process that was killed had is never ended: that would be done in the next world.
+        defer { if run.hasKilled { _ = Unmanaged.passRetained(run) } }
         return try run.carryOut()
     }
 }
