@@ -13,6 +13,31 @@ struct Fault {
     }
 }
 
+/// A fault of a run, drawn before it begins: one can be left out, and the others stay what they are.
+struct PlannedFault {
+    /// Since the clients have begun, in nanoseconds.
+    let time: Int64
+    let length: Int64
+    private let number: UInt64
+
+    static func plan(seed: UInt64, length: Int64) -> [PlannedFault] {
+        var generator = SimulationGenerator(seed: ~seed)
+        func draw(_ range: ClosedRange<Int64>) -> Int64 {
+            range.lowerBound + Int64(generator.next(upTo: UInt64(range.upperBound - range.lowerBound + 1)))
+        }
+        var faults: [PlannedFault] = []
+        var time = draw(100_000_000...4_000_000_000)
+        while time < length {
+            let longest: Int64 = generator.chance(1, of: 4) ? 15_000_000_000 : 2_000_000_000
+            faults.append(PlannedFault(time: time, length: draw(50_000_000...longest), number: generator.next()))
+            time += draw(100_000_000...4_000_000_000)
+        }
+        return faults
+    }
+
+    func pick(_ faults: [Fault]) -> Fault { faults[Int(self.number % UInt64(faults.count))] }
+}
+
 /// A server of a run, which faults meet.
 protocol SimulatedServer: AnyObject {
     var host: Host { get }

@@ -14,6 +14,7 @@ final class Run: @unchecked Sendable {
     private var clients: [SimulatedClient] = []
     private let controls: World.Source
     let names = ["a", "b"]
+    private let plan: [PlannedFault]
     private var faults: [String: Int] = [:]
 
     init(_ scenario: Scenario, _ world: World) throws {
@@ -23,7 +24,9 @@ final class Run: @unchecked Sendable {
         self.history = History(world)
         self.controls = world.makeSource(world.controller, "controller")
         self.stage = try scenario.store.makeStage(world, self.network)
-        for number in 1...(1 + world.generator.next(upTo: 4)) {
+        self.plan = PlannedFault.plan(seed: scenario.seed, length: scenario.length)
+        let drawn = 1 + Int(world.generator.next(upTo: 4))
+        for number in 1...(scenario.clientCount ?? drawn) {
             self.clients.append(try self.makeClient("client \(number)"))
         }
     }
@@ -64,7 +67,9 @@ final class Run: @unchecked Sendable {
     func carryOut() throws -> Scenario.Outcome {
         try self.prepare()
         for client in self.clients { self.begin(client) }
-        self.nextFault()
+        for (index, planned) in self.plan.enumerated() where !self.scenario.omittedFaults.contains(index) {
+            self.at(planned.time) { self.begin(planned, number: index) }
+        }
         let end = self.scenario.length
         _ = self.world.run(until: { self.world.time >= end }, atMost: end)
         self.heal()
@@ -87,7 +92,8 @@ final class Run: @unchecked Sendable {
         return Scenario.Outcome(
             seed: self.scenario.seed, violations: self.history.violations, grants: self.history.grants,
             refusedWrites: self.history.refusedWrites, steps: self.world.steps,
-            seconds: Double(self.world.time) / Double(Self.second), faults: self.faults, trace: self.world.trace.lines,
+            seconds: Double(self.world.time) / Double(Self.second), faults: self.faults, planned: self.plan.count,
+            trace: self.world.trace.lines,
             traceHash: self.world.trace.hash, traceCount: self.world.trace.count)
     }
 
@@ -155,23 +161,16 @@ final class Run: @unchecked Sendable {
         self.world.enqueue(self.controls, at: self.world.time + delay, body)
     }
 
-    private func nextFault() {
-        self.at(self.world.duration(100_000_000...4 * Self.second)) {
-            guard !self.isOver else { return }
-            self.fault()
-            self.nextFault()
-        }
-    }
-
-    private func fault() {
+    private func begin(_ planned: PlannedFault, number: Int) {
         let living = self.clients.filter { $0.host.state != .isDead }
         guard !living.isEmpty else { return }
+        let fault = planned.pick(self.clientFaults + self.stage.faults)
+        guard self.scenario.faultNames?.contains(fault.name) ?? true else { return }
         let client = self.world.generator.pick(living)
-        let length = self.world.duration(50_000_000...(self.world.generator.chance(1, of: 4) ? 15 : 2) * Self.second)
-        let fault = self.world.generator.pick(self.clientFaults + self.stage.faults)
         self.faults[fault.name, default: 0] += 1
+        self.world.note(self.world.controller, "fault \(number): \(fault.name)")
         guard let end = fault.begin(client) else { return }
-        self.at(length / fault.parts, end)
+        self.at(planned.length / fault.parts, end)
     }
 
     private var clientFaults: [Fault] {
