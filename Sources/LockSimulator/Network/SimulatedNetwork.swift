@@ -47,6 +47,12 @@ final class SimulatedNetwork {
         NetworkEnvironment(host.makeEnvironment(), connector: SimulatedConnector(network: self, host: host))
     }
 
+    /// Something that servers say to each other. It is lost where there is no way: they say it again.
+    func post(from host: Host, to source: World.Source, _ body: @escaping () -> Void) {
+        guard !self.isBlocked(host, source.host) else { return }
+        self.world.enqueue(source, at: self.world.time + self.world.duration(self.latency), body)
+    }
+
     // MARK: Faults
 
     private static func way(_ one: Host, _ other: Host) -> String {

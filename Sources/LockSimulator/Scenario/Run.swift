@@ -21,9 +21,9 @@ final class Run: @unchecked Sendable {
         self.scenario = scenario
         self.world = world
         self.network = SimulatedNetwork(world)
-        self.history = History(world)
         self.controls = world.makeSource(world.controller, "controller")
         self.stage = try scenario.store.makeStage(world, self.network)
+        self.history = History(world, self.stage.promises)
         self.plan = PlannedFault.plan(seed: scenario.seed, length: scenario.length)
         let drawn = 1 + Int(world.generator.next(upTo: 4))
         for number in 1...(scenario.clientCount ?? drawn) {
@@ -78,8 +78,13 @@ final class Run: @unchecked Sendable {
         if !isQuiet {
             self.history.violated(.liveness, "\(self.openCalls) calls do not end although nothing is in their way")
         }
-        // An instance of a Redlock that has restarted opens after the longest lease.
-        try self.takeEach("next client", excuses: [.noQuorum, .unreachable])
+        // An instance of a Redlock that has restarted opens after the longest lease, and a failover may be under way.
+        let excuses: Set<LockError.Code> =
+            switch self.stage.promises {
+            case .exclusion: [.noQuorum, .unreachable]
+            case .distinctTokens: [.unreachable, .lost]
+            }
+        try self.takeEach("next client", excuses: excuses)
         self.wait(15 * Self.second)
         try self.takeEach("last client", excuses: [])
         for client in self.clients { self.world.on(client.host) { client.running?.cancel() } }

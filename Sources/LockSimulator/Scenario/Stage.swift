@@ -4,8 +4,18 @@ import LockTransport
 import Logging
 import RedisLocks
 
+/// What a store promises while its servers fail.
+enum Promises {
+    /// One holds at a time, and tokens rise in the order in which bodies begin.
+    case exclusion
+    /// No token is given twice; a resource with a fence is safe. Two may hold at once: replicas do not know of all grants.
+    case distinctTokens
+}
+
 /// What the clients of a run keep their locks on, and the shipped backend for it.
 protocol Stage {
+    /// What it promises of M and F1: see docs.
+    var promises: Promises { get }
     /// Beside those that meet a client.
     var faults: [Fault] { get }
     /// Ends all of them.
@@ -24,12 +34,13 @@ extension Scenario.Store {
     func makeStage(_ world: World, _ network: SimulatedNetwork) throws -> any Stage {
         switch self {
         case .redis: try RedisStage(world, network)
+        case .sentinel: try SentinelStage(world, network)
         case .redlock: try RedlockStage(world, network)
         }
     }
 }
 
-private let silent = Logger(label: "simulated") { _ in SwiftLogNoOpLogHandler() }
+let silent = Logger(label: "simulated") { _ in SwiftLogNoOpLogHandler() }
 
 /// One master that forgets nothing: one that does can grant a held lock again, as docs/redis.md says.
 private final class RedisStage: Stage {
@@ -41,6 +52,8 @@ private final class RedisStage: Stage {
             world.makeHost("redis"), network: network, at: .tcp(host: "redis", port: 6379), persistence: .always)
         self.servers = ServerFaults(servers: [self.server], network: network)
     }
+
+    var promises: Promises { .exclusion }
 
     var faults: [Fault] { self.servers.all }
 
@@ -82,6 +95,8 @@ private final class RedlockStage: Stage {
         self.configuration = configuration
         self.servers = ServerFaults(servers: self.instances, network: network)
     }
+
+    var promises: Promises { .exclusion }
 
     var faults: [Fault] { self.servers.all }
 

@@ -135,10 +135,12 @@ private struct SimulatedProcess: ProcessSource {
 private struct SimulatedThreads: ThreadSource, @unchecked Sendable {
     private let host: Host
     let keeper: any KeeperThread
+    let blockingCalls: BlockingCalls
 
     init(_ host: Host) {
         self.host = host
         self.keeper = SimulatedKeeper(host)
+        self.blockingCalls = BlockingCalls { SimulatedQueue(host, $0) }
     }
 
     func makeQueue(_ label: String) -> any WorkQueue { SimulatedQueue(self.host, label) }
