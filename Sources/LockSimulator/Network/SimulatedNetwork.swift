@@ -42,7 +42,16 @@ final class SimulatedNetwork {
         for connection in self.connections where connection.server === host { connection.cut() }
     }
 
-    func connector(of host: Host) -> any Connector { SimulatedConnector(network: self, host: host) }
+    /// What a process on this host sees of the world.
+    func environment(of host: Host) -> NetworkEnvironment {
+        NetworkEnvironment(host.makeEnvironment(), connector: SimulatedConnector(network: self, host: host))
+    }
+
+    /// Something that servers say to each other. It is lost where there is no way: they say it again.
+    func post(from host: Host, to source: World.Source, _ body: @escaping () -> Void) {
+        guard !self.isBlocked(host, source.host) else { return }
+        self.world.enqueue(source, at: self.world.time + self.world.duration(self.latency), body)
+    }
 
     // MARK: Faults
 

@@ -3,7 +3,7 @@ import NIOCore
 
 /// A Redis of version 7 with one database, as far as the shipped clients and scripts use it. The scripts run in a real Lua; the commands
 /// that they call are those of ``RedisKeyspace``.
-final class SimulatedRedis {
+final class SimulatedRedis: SimulatedServer {
     enum Persistence: String, CaseIterable, Sendable {
         /// A server that restarts has forgotten everything.
         case none
@@ -11,6 +11,8 @@ final class SimulatedRedis {
         case everySecond
         case always
     }
+
+    enum Role: Sendable { case master, replica }
 
     let host: Host
     private let network: SimulatedNetwork
@@ -25,10 +27,36 @@ final class SimulatedRedis {
     private var saved = RedisKeyspace()
     private var isSaveScheduled = false
     private(set) var isRunning = false
-    /// With this it refuses all commands that write.
-    var refusal: String? {
-        get { self.data.refusal }
-        set { self.data.refusal = newValue }
+    /// It refuses all commands that write.
+    private var isRefusing = false
+    private(set) var role = Role.master
+    /// Whose data it takes over, while it is a replica.
+    private var leader: SimulatedRedis?
+    /// How much of the data's history it has. Of two that have the same leader, more is more of the same.
+    private(set) var offset: Int64 = 0
+    /// How much of its leader's it had last; `nil`: nothing yet.
+    private var synchronised: Int64?
+    private var replicas: [SimulatedRedis] = []
+    /// Where what other servers say arrives.
+    let replication: World.Source
+
+    func setRefusing(_ isRefusing: Bool) {
+        self.isRefusing = isRefusing
+        self.judge()
+    }
+
+    private func judge() {
+        self.data.refusal =
+            switch self.role {
+            case .replica: "READONLY You can't write against a read only replica."
+            case .master: self.isRefusing ? "MISCONF Errors writing to the AOF file" : nil
+            }
+    }
+
+    /// Where it is, for Sentinels.
+    var address: (host: String, port: Int) {
+        guard case .tcp(let host, let port) = self.endpoint else { preconditionFailure("a server with a name") }
+        return (host, port)
     }
 
     init(_ host: Host, network: SimulatedNetwork, at endpoint: ServerEndpoint, persistence: Persistence) throws {
@@ -37,6 +65,7 @@ final class SimulatedRedis {
         self.endpoint = endpoint
         self.persistence = persistence
         self.disk = network.world.makeSource(host, "disk")
+        self.replication = network.world.makeSource(host, "replication")
         self.data = try RedisData()
         self.data.publish = { [unowned self] in self.publish($1, to: $0) }
         self.data.changed = { [unowned self] in self.changed() }
@@ -85,6 +114,9 @@ final class SimulatedRedis {
         self.data.forgetScripts()
         self.runID = (0..<40).map { _ in String(self.network.world.generator.next(upTo: 16), radix: 16) }.joined()
         self.network.world.note(self.host, "starts")
+        self.replicas = []
+        self.synchronised = nil
+        self.synchronise()
         self.network.listen(self.host, at: self.endpoint) { [unowned self] connection in
             let visitor = Visitor(server: self, connection: connection)
             self.visitors.append(visitor)
@@ -102,7 +134,63 @@ final class SimulatedRedis {
         if self.persistence == .none { self.saved = RedisKeyspace() }
     }
 
+    // MARK: Replication
+
+    /// It is the master from now on.
+    func lead() {
+        guard self.role == .replica else { return }
+        self.network.world.note(self.host, "is a master")
+        self.role = .master
+        self.leader = nil
+        self.judge()
+    }
+
+    /// It takes over another one's data from now on, whatever it has. Its clients are sent away, as Sentinels have it done.
+    func follow(_ leader: SimulatedRedis) {
+        guard self.leader !== leader, leader !== self else { return }
+        self.network.world.note(self.host, "is a replica of \(leader.host.name)")
+        self.leader?.replicas.removeAll { $0 === self }
+        self.role = .replica
+        self.leader = leader
+        self.synchronised = nil
+        self.judge()
+        for visitor in self.visitors { visitor.connection.cut() }
+        self.visitors = []
+        self.synchronise()
+    }
+
+    /// Asks its leader for what it may have missed, and again after a second, as long as it follows that one.
+    private func synchronise() {
+        guard self.isRunning, let leader = self.leader else { return }
+        self.network.post(from: self.host, to: leader.replication) {
+            guard leader.isRunning else { return }
+            if !leader.replicas.contains(where: { $0 === self }) { leader.replicas.append(self) }
+            leader.replicate(to: self)
+        }
+        self.network.world.enqueue(self.replication, at: self.network.world.time + 1_000_000_000) {
+            if self.leader === leader { self.synchronise() }
+        }
+    }
+
+    private func replicate(to replica: SimulatedRedis) {
+        let (data, offset) = (self.data.keyspace, self.offset)
+        self.network.post(from: self.host, to: replica.replication) {
+            guard replica.isRunning, replica.leader === self, offset > replica.synchronised ?? -1 else { return }
+            replica.synchronised = offset
+            replica.offset = offset
+            replica.data.keyspace = data
+            replica.save()
+        }
+    }
+
     private func changed() {
+        self.offset += 1
+        self.replicas.removeAll { $0.leader !== self }
+        for replica in self.replicas { self.replicate(to: replica) }
+        self.save()
+    }
+
+    private func save() {
         switch self.persistence {
         case .none: break
         case .always: self.saved = self.data.keyspace
@@ -168,7 +256,8 @@ final class SimulatedRedis {
             return .map([
                 (Bytes("server".utf8), .bulk("redis")), (Bytes("version".utf8), .bulk("7.0.15")),
                 (Bytes("proto".utf8), .integer(3)), (Bytes("id".utf8), .integer(visitor.id)),
-                (Bytes("mode".utf8), .bulk("standalone")), (Bytes("role".utf8), .bulk("master")),
+                (Bytes("mode".utf8), .bulk("standalone")),
+                (Bytes("role".utf8), .bulk(self.role == .master ? "master" : "replica")),
                 (Bytes("modules".utf8), .array([])),
             ])
         case "PING": return .status("PONG")
@@ -178,7 +267,8 @@ final class SimulatedRedis {
             return .push([.bulk("subscribe"), .bulk(words[1]), .integer(Int64(visitor.channels.count))])
         case "INFO":
             let lines = [
-                "run_id:\(self.runID)", "role:master", "maxmemory_policy:noeviction",
+                "run_id:\(self.runID)", "role:\(self.role == .master ? "master" : "slave")",
+                "maxmemory_policy:noeviction",
                 "aof_enabled:\(self.persistence == .none ? 0 : 1)", "",
             ]
             return .bulk(lines.joined(separator: "\r\n"))

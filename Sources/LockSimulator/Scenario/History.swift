@@ -24,6 +24,7 @@ final class History {
         let worker: String
         let token: Int64
         let start: Int64
+        let host: Host
     }
 
     /// A resource whose writers read first: an update that overwrites one it has not seen is a lost one.
@@ -34,7 +35,9 @@ final class History {
     }
 
     private let world: World
+    private let promises: Promises
     private var count = 0
+    private var tokens: [String: Set<Int64>] = [:]
     /// Those whose bodies run, by lock.
     private var running: [String: [Int: Grant]] = [:]
     /// Until when, of all grants of a lock whose body has ended, one was valid.
@@ -45,7 +48,10 @@ final class History {
     private(set) var refusedWrites = 0
     private(set) var violations: [Violation] = []
 
-    init(_ world: World) { self.world = world }
+    init(_ world: World, _ promises: Promises) {
+        self.world = world
+        self.promises = promises
+    }
 
     func violated(_ rule: Rule, _ text: String) {
         self.world.note(self.world.controller, "VIOLATION of \(rule.rawValue): \(text)")
@@ -60,13 +66,15 @@ final class History {
     func began(_ lock: String, token: Int64, worker: String, on host: Host) -> Int {
         self.count += 1
         self.grants += 1
-        let grant = Grant(number: self.count, worker: worker, token: token, start: self.world.time)
+        let grant = Grant(number: self.count, worker: worker, token: token, start: self.world.time, host: host)
         self.world.note(host, "\(worker) holds \(lock) with token \(token)")
-        if let last = self.lastToken[lock], token <= last {
+        if !self.tokens[lock, default: []].insert(token).inserted {
+            self.violated(.tokensRise, "\(lock): \(token) was granted to \(worker), and to another one before")
+        } else if self.promises == .exclusion, let last = self.lastToken[lock], token <= last {
             self.violated(.tokensRise, "\(lock): \(token) was granted to \(worker) after \(last)")
         }
         self.lastToken[lock] = max(token, self.lastToken[lock] ?? 0)
-        if let (until, other) = self.validUntil[lock], until > grant.start {
+        if self.promises == .exclusion, let (until, other) = self.validUntil[lock], until > grant.start {
             self.violated(
                 .mutualExclusion,
                 "\(lock): \(worker) holds it with \(token) while \(other.worker) with \(other.token) was valid for \((until - grant.start) / 1_000) us more"
@@ -78,7 +86,9 @@ final class History {
 
     /// A body looks at the clock: its grant is valid until then, in the world's time. Whoever began meanwhile may not have.
     func isValid(_ number: Int, of lock: String, until: Int64) {
-        guard let grant = self.running[lock]?[number], until > self.world.time else { return }
+        guard self.promises == .exclusion, let grant = self.running[lock]?[number], until > self.world.time else {
+            return
+        }
         for other in self.running[lock]?.values.sorted(by: { $0.number < $1.number }) ?? []
         where other.number > number && other.start < until && other.start >= grant.start
             && other.start < self.world.time
@@ -97,6 +107,16 @@ final class History {
             host,
             "\(grant.worker) ends with token \(grant.token)\(validUntil < self.world.time ? ", which was lost" : "")")
         if until > self.validUntil[lock]?.until ?? .min { self.validUntil[lock] = (until, grant) }
+    }
+
+    /// A process is gone, and with it the bodies that ran there.
+    func died(_ host: Host) {
+        for lock in self.running.keys.sorted() {
+            let dead = self.running[lock]?.values.filter { $0.host === host } ?? []
+            for grant in dead.sorted(by: { $0.number < $1.number }) {
+                self.ended(grant.number, of: lock, on: host, validUntil: self.world.time)
+            }
+        }
     }
 
     // MARK: The resource

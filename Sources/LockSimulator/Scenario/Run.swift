@@ -14,17 +14,19 @@ final class Run: @unchecked Sendable {
     private var clients: [SimulatedClient] = []
     private let controls: World.Source
     let names = ["a", "b"]
-    private var openCalls = 0
+    private let plan: [PlannedFault]
     private var faults: [String: Int] = [:]
 
     init(_ scenario: Scenario, _ world: World) throws {
         self.scenario = scenario
         self.world = world
         self.network = SimulatedNetwork(world)
-        self.history = History(world)
         self.controls = world.makeSource(world.controller, "controller")
         self.stage = try scenario.store.makeStage(world, self.network)
-        for number in 1...(1 + world.generator.next(upTo: 4)) {
+        self.history = History(world, self.stage.promises)
+        self.plan = PlannedFault.plan(seed: scenario.seed, length: scenario.length)
+        let drawn = 1 + Int(world.generator.next(upTo: 4))
+        for number in 1...(scenario.clientCount ?? drawn) {
             self.clients.append(try self.makeClient("client \(number)"))
         }
     }
@@ -35,8 +37,7 @@ final class Run: @unchecked Sendable {
         var configuration = LockClient.Configuration()
         configuration.lease = .seconds([2, 5, 10][Int(self.world.generator.next(upTo: 3))])
         configuration.metadata = OwnerMetadata(host: name, pid: 1)
-        let backend = try self.stage.makeBackend(
-            on: host, NetworkEnvironment(environment, connector: self.network.connector(of: host)))
+        let backend = try self.stage.makeBackend(on: host)
         return SimulatedClient(
             host: host, locks: LockClient(backend: backend, configuration: configuration, environment: environment))
     }
@@ -48,22 +49,27 @@ final class Run: @unchecked Sendable {
         }
     }
 
+    /// It and its workers run from now on.
+    private func begin(_ client: SimulatedClient) {
+        self.world.on(client.host) {
+            self.start(client)
+            for number in 1...(1 + self.world.generator.next(upTo: 3)) {
+                let worker = self.makeWorker("worker \(number)", client)
+                client.workers.append(Task { await worker.work() })
+            }
+        }
+    }
+
     private func makeWorker(_ name: String, _ client: SimulatedClient) -> Worker {
         Worker(name: name, client: client, run: self, generator: SimulationGenerator(seed: self.world.generator.next()))
     }
 
     func carryOut() throws -> Scenario.Outcome {
         try self.prepare()
-        for client in self.clients {
-            self.world.on(client.host) {
-                self.start(client)
-                for number in 1...(1 + self.world.generator.next(upTo: 3)) {
-                    let worker = self.makeWorker("worker \(number)", client)
-                    client.workers.append(Task { await worker.work() })
-                }
-            }
+        for client in self.clients { self.begin(client) }
+        for (index, planned) in self.plan.enumerated() where !self.scenario.omittedFaults.contains(index) {
+            self.at(planned.time) { self.begin(planned, number: index) }
         }
-        self.nextFault()
         let end = self.scenario.length
         _ = self.world.run(until: { self.world.time >= end }, atMost: end)
         self.heal()
@@ -72,8 +78,13 @@ final class Run: @unchecked Sendable {
         if !isQuiet {
             self.history.violated(.liveness, "\(self.openCalls) calls do not end although nothing is in their way")
         }
-        // An instance of a Redlock that has restarted opens after the longest lease.
-        try self.takeEach("next client", excuses: [.noQuorum, .unreachable])
+        // An instance of a Redlock that has restarted opens after the longest lease, and a failover may be under way.
+        let excuses: Set<LockError.Code> =
+            switch self.stage.promises {
+            case .exclusion: [.noQuorum, .unreachable]
+            case .distinctTokens: [.unreachable, .lost]
+            }
+        try self.takeEach("next client", excuses: excuses)
         self.wait(15 * Self.second)
         try self.takeEach("last client", excuses: [])
         for client in self.clients { self.world.on(client.host) { client.running?.cancel() } }
@@ -86,7 +97,8 @@ final class Run: @unchecked Sendable {
         return Scenario.Outcome(
             seed: self.scenario.seed, violations: self.history.violations, grants: self.history.grants,
             refusedWrites: self.history.refusedWrites, steps: self.world.steps,
-            seconds: Double(self.world.time) / Double(Self.second), faults: self.faults, trace: self.world.trace.lines,
+            seconds: Double(self.world.time) / Double(Self.second), faults: self.faults, planned: self.plan.count,
+            trace: self.world.trace.lines,
             traceHash: self.world.trace.hash, traceCount: self.world.trace.count)
     }
 
@@ -98,8 +110,7 @@ final class Run: @unchecked Sendable {
     /// What an operator does before the first lock is taken.
     private func prepare() throws {
         let host = self.world.makeHost("operator")
-        let backend = try self.stage.makeBackend(
-            on: host, NetworkEnvironment(host.makeEnvironment(), connector: self.network.connector(of: host)))
+        let backend = try self.stage.makeBackend(on: host)
         let end = Ending()
         self.world.on(host) {
             Task {
@@ -139,16 +150,15 @@ final class Run: @unchecked Sendable {
         if !left.isEmpty { self.history.violated(.leftovers, "keys are left: \(left.joined(separator: " "))") }
     }
 
-    func dump() {
-        for server in self.stage.servers { self.world.note(server.host, server.dump()) }
-    }
+    func dump() { self.stage.dump() }
 
     // MARK: Calls
 
     var isOver: Bool { self.world.time >= self.scenario.length }
 
-    func callBegan() { self.openCalls += 1 }
-    func callEnded() { self.openCalls -= 1 }
+    var hasKilled: Bool { self.clients.contains { $0.host.state == .isDead } }
+
+    private var openCalls: Int { self.clients.reduce(0) { $0 + $1.openCalls } }
 
     // MARK: Faults
 
@@ -156,58 +166,42 @@ final class Run: @unchecked Sendable {
         self.world.enqueue(self.controls, at: self.world.time + delay, body)
     }
 
-    private func nextFault() {
-        self.at(self.world.duration(100_000_000...4 * Self.second)) {
-            guard !self.isOver else { return }
-            self.fault()
-            self.nextFault()
-        }
+    private func begin(_ planned: PlannedFault, number: Int) {
+        let living = self.clients.filter { $0.host.state != .isDead }
+        guard !living.isEmpty else { return }
+        let fault = planned.pick(self.clientFaults + self.stage.faults)
+        guard self.scenario.faultNames?.contains(fault.name) ?? true else { return }
+        let client = self.world.generator.pick(living)
+        self.faults[fault.name, default: 0] += 1
+        self.world.note(self.world.controller, "fault \(number): \(fault.name)")
+        guard let end = fault.begin(client) else { return }
+        self.at(planned.length / fault.parts, end)
     }
 
-    private func fault() {
-        let client = self.world.generator.pick(self.clients)
-        let redis = self.world.generator.pick(self.stage.servers)
-        let server = redis.host
-        let length = self.world.duration(50_000_000...(self.world.generator.chance(1, of: 4) ? 15 : 2) * Self.second)
-        switch self.world.generator.next(upTo: 6) {
-        case 0:
-            self.met("stopped client")
-            client.host.stop()
-            self.at(length) { client.host.resume() }
-        case 1:
-            self.met("cut connection")
-            self.world.note(client.host, "its connections are cut")
-            self.network.cut(client.host, server)
-        case 2:
-            self.met("partition")
-            self.network.block(client.host, server)
-            self.at(length) { self.network.unblock(client.host, server) }
-        case 3:
-            self.met("stopped server")
-            server.stop()
-            self.at(length / 4) { server.resume() }
-        case 4:
-            self.met("restarted server")
-            redis.crash()
-            self.at(length / 4) { if !redis.isRunning { redis.start() } }
-        case _:
-            self.met("refusing server")
-            self.world.note(server, "refuses to write")
-            redis.refusal = "MISCONF Errors writing to the AOF file"
-            self.at(length / 4) { redis.refusal = nil }
-        }
+    private var clientFaults: [Fault] {
+        [
+            Fault("stopped client") { client in
+                client.host.stop()
+                return { client.host.resume() }
+            },
+            Fault("killed client") { client in
+                client.kill()
+                self.history.died(client.host)
+                // Another one is started for it.
+                return {
+                    guard !self.isOver, let next = try? self.makeClient("client \(self.clients.count + 1)") else {
+                        return
+                    }
+                    self.clients.append(next)
+                    self.begin(next)
+                }
+            },
+        ]
     }
-
-    private func met(_ fault: String) { self.faults[fault, default: 0] += 1 }
 
     private func heal() {
         self.world.note(self.world.controller, "all is well from now on")
-        for server in self.stage.servers {
-            server.refusal = nil
-            server.host.resume()
-            if !server.isRunning { server.start() }
-            for client in self.clients { self.network.unblock(client.host, server.host) }
-        }
+        self.stage.heal(self.clients)
         for client in self.clients { client.host.resume() }
     }
 }

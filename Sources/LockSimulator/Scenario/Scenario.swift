@@ -1,7 +1,7 @@
 /// One run: clients that take locks, faults that meet them, and what must hold all the same.
 package struct Scenario: Sendable {
     package enum Store: String, CaseIterable, Sendable {
-        case redis, redlock
+        case redis, sentinel, redlock
     }
 
     package struct Outcome: Sendable {
@@ -12,6 +12,8 @@ package struct Scenario: Sendable {
         package let steps: Int
         package let seconds: Double
         package let faults: [String: Int]
+        /// How many faults were planned. Some of them may have met nobody.
+        package let planned: Int
         package let trace: [String]
         package let traceHash: UInt64
         package let traceCount: Int
@@ -23,6 +25,12 @@ package struct Scenario: Sendable {
     package var hasConversations = false
     /// Nanoseconds in which locks are taken and faults happen.
     package var length: Int64 = 60_000_000_000
+    /// How many clients begin; `nil`: one to four, as the seed says.
+    package var clientCount: Int?
+    /// Which faults of the plan do not happen.
+    package var omittedFaults: Set<Int> = []
+    /// The kinds of faults that happen; `nil`: all.
+    package var faultNames: Set<String>?
 
     package init(store: Store, seed: UInt64) {
         self.store = store
@@ -34,6 +42,8 @@ package struct Scenario: Sendable {
             seed: self.seed, trace: Trace(isKept: self.isTraced, hasConversations: self.hasConversations))
         defer { world.end() }
         let run = try Run(self, world)
+        // What a process that was killed had is never ended: that would be done in the next world.
+        defer { if run.hasKilled { _ = Unmanaged.passRetained(run) } }
         return try run.carryOut()
     }
 }

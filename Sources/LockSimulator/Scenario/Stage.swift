@@ -4,57 +4,84 @@ import LockTransport
 import Logging
 import RedisLocks
 
-/// The servers of a run, and the shipped backend for them.
+/// What a store promises while its servers fail.
+enum Promises {
+    /// One holds at a time, and tokens rise in the order in which bodies begin.
+    case exclusion
+    /// No token is given twice; a resource with a fence is safe. Two may hold at once: replicas do not know of all grants.
+    case distinctTokens
+}
+
+/// What the clients of a run keep their locks on, and the shipped backend for it.
 protocol Stage {
-    var servers: [SimulatedRedis] { get }
-    func makeBackend(on host: Host, _ environment: NetworkEnvironment) throws -> any LockBackend
+    /// What it promises of M and F1: see docs.
+    var promises: Promises { get }
+    /// Beside those that meet a client.
+    var faults: [Fault] { get }
+    /// Ends all of them.
+    func heal(_ clients: [SimulatedClient])
+    /// The backend of a process on this host.
+    func makeBackend(on host: Host) throws -> any LockBackend
     /// What an operator does before anybody takes a lock.
     func prepare(_ backend: any LockBackend) async throws
     /// What is there although nobody holds or wants a lock.
     func leftovers() -> [String]
+    /// For people who look for what went wrong.
+    func dump()
 }
 
 extension Scenario.Store {
     func makeStage(_ world: World, _ network: SimulatedNetwork) throws -> any Stage {
         switch self {
         case .redis: try RedisStage(world, network)
+        case .sentinel: try SentinelStage(world, network)
         case .redlock: try RedlockStage(world, network)
         }
     }
 }
 
-private let silent = Logger(label: "simulated") { _ in SwiftLogNoOpLogHandler() }
+let silent = Logger(label: "simulated") { _ in SwiftLogNoOpLogHandler() }
 
 /// One master that forgets nothing: one that does can grant a held lock again, as docs/redis.md says.
 private final class RedisStage: Stage {
-    let servers: [SimulatedRedis]
+    private let server: SimulatedRedis
+    private let servers: ServerFaults
 
     init(_ world: World, _ network: SimulatedNetwork) throws {
-        self.servers = [
-            try SimulatedRedis(
-                world.makeHost("redis"), network: network, at: .tcp(host: "redis", port: 6379), persistence: .always)
-        ]
+        self.server = try SimulatedRedis(
+            world.makeHost("redis"), network: network, at: .tcp(host: "redis", port: 6379), persistence: .always)
+        self.servers = ServerFaults(servers: [self.server], network: network)
     }
 
-    func makeBackend(on host: Host, _ environment: NetworkEnvironment) throws -> any LockBackend {
+    var promises: Promises { .exclusion }
+
+    var faults: [Fault] { self.servers.all }
+
+    func heal(_ clients: [SimulatedClient]) { self.servers.heal(clients) }
+
+    func makeBackend(on host: Host) throws -> any LockBackend {
         try RedisLockBackend(
             configuration: RedisLockConfiguration(host: "redis", port: 6379), eventLoopGroup: SimulatedEventLoop(host),
-            logger: silent, environment: environment)
+            logger: silent, environment: self.servers.network.environment(of: host))
     }
 
     func prepare(_ backend: any LockBackend) async throws {}
 
-    func leftovers() -> [String] { self.servers[0].keys().filter { !$0.hasPrefix("dlock.fence:") } }
+    func leftovers() -> [String] { self.server.keys().filter { !$0.hasPrefix("dlock.fence:") } }
+
+    func dump() { self.servers.dump() }
 }
 
 /// Three or five masters, which may forget everything when they restart.
 private final class RedlockStage: Stage {
-    let servers: [SimulatedRedis]
+    private let instances: [SimulatedRedis]
+    private let servers: ServerFaults
     private let configuration: RedlockConfiguration
+
     init(_ world: World, _ network: SimulatedNetwork) throws {
         let count = world.generator.chance(1, of: 2) ? 3 : 5
         let persistence = world.generator.pick(SimulatedRedis.Persistence.allCases)
-        self.servers = try (1...count).map { number in
+        self.instances = try (1...count).map { number in
             let host = world.makeHost("redis\(number)")
             // Clocks may differ by 10 s.
             host.wallClockError = world.duration(-4_000_000_000...4_000_000_000)
@@ -63,15 +90,22 @@ private final class RedlockStage: Stage {
                 host, network: network, at: .tcp(host: host.name, port: 6379), persistence: persistence)
         }
         var configuration = RedlockConfiguration(
-            servers: self.servers.map { .tcp(host: $0.host.name, port: 6379) })
+            servers: self.instances.map { .tcp(host: $0.host.name, port: 6379) })
         configuration.longestLease = .seconds(10)
         self.configuration = configuration
+        self.servers = ServerFaults(servers: self.instances, network: network)
     }
 
-    func makeBackend(on host: Host, _ environment: NetworkEnvironment) throws -> any LockBackend {
+    var promises: Promises { .exclusion }
+
+    var faults: [Fault] { self.servers.all }
+
+    func heal(_ clients: [SimulatedClient]) { self.servers.heal(clients) }
+
+    func makeBackend(on host: Host) throws -> any LockBackend {
         try RedlockBackend(
             configuration: self.configuration, eventLoopGroup: SimulatedEventLoop(host), logger: silent,
-            environment: environment)
+            environment: self.servers.network.environment(of: host))
     }
 
     func prepare(_ backend: any LockBackend) async throws { try await (backend as? RedlockBackend)?.initialize() }
@@ -80,10 +114,11 @@ private final class RedlockStage: Stage {
     private static let stays: Set<Substring> = ["dlock.fence", "dlock.node", "dlock.queue", "dlock.waiters"]
 
     func leftovers() -> [String] {
-        self.servers.flatMap { server in
+        self.instances.flatMap { server in
             (server.keys().filter { !Self.stays.contains($0.prefix { $0 != ":" }) } + server.waiters()).map {
                 "\(server.host.name)/\($0)"
             }
         }
     }
+    func dump() { self.servers.dump() }
 }

@@ -8,10 +8,19 @@ final class SimulatedClient: @unchecked Sendable {
     var running: Task<Void, Never>?
     var workers: [Task<Void, Never>] = []
     var hasEnded = false
+    /// Calls of its workers that have not ended.
+    var openCalls = 0
 
     init(host: Host, locks: LockClient) {
         self.host = host
         self.locks = locks
+    }
+
+    /// As by SIGKILL, or because its machine has lost power.
+    func kill() {
+        self.host.kill()
+        self.openCalls = 0
+        self.hasEnded = true
     }
 }
 
@@ -69,8 +78,8 @@ final class Worker: @unchecked Sendable {
         let lock = self.generator.pick(self.run.names)
         let limits: [Duration] = [.zero, .seconds(1), .seconds(5), .seconds(20)]
         let limit = self.generator.pick(limits)
-        self.run.callBegan()
-        defer { self.run.callEnded() }
+        self.client.openCalls += 1
+        defer { self.client.openCalls -= 1 }
         let call = Task {
             do {
                 try await self.client.locks.withLock(lock, waitingAtMost: limit) { held in

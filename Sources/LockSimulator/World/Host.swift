@@ -17,7 +17,7 @@ final class Host: @unchecked Sendable {
     /// How far its wall clock is from the world's, in nanoseconds.
     var wallClockError: Int64 = 0
     private(set) var state = State.runs
-    /// What comes while it stands.
+    /// What comes while it stands, or is dead. A dead process does nothing, not even end its objects: so they are kept.
     var parked: [() -> Void] = []
     /// What is said to whoever has a connection with it when it dies.
     var ended: [() -> Void] = []
@@ -41,7 +41,6 @@ final class Host: @unchecked Sendable {
     func kill() {
         guard self.state != .isDead else { return }
         self.state = .isDead
-        self.parked = []
         self.world.note(self, "is killed")
         let ended = self.ended
         self.ended = []
@@ -136,10 +135,12 @@ private struct SimulatedProcess: ProcessSource {
 private struct SimulatedThreads: ThreadSource, @unchecked Sendable {
     private let host: Host
     let keeper: any KeeperThread
+    let blockingCalls: BlockingCalls
 
     init(_ host: Host) {
         self.host = host
         self.keeper = SimulatedKeeper(host)
+        self.blockingCalls = BlockingCalls { SimulatedQueue(host, $0) }
     }
 
     func makeQueue(_ label: String) -> any WorkQueue { SimulatedQueue(self.host, label) }

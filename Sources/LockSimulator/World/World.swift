@@ -134,8 +134,7 @@ final class World: @unchecked Sendable {
         let host = ready.host
         switch host.state {
         case .runs: self.ready.append(ready)
-        case .stands: host.parked.append { self.ready.append(ready) }
-        case .isDead: break
+        case .stands, .isDead: host.parked.append { self.ready.append(ready) }
         }
     }
 
