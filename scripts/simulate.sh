@@ -4,12 +4,14 @@
 #
 #   ./scripts/simulate.sh --backend X [--seeds N] [--from SEED] [--minutes M]    1000 seeds from 1 by default
 #   ./scripts/simulate.sh --backend X --replay SEED [--wire]                     the trace of one, line by line
+#   ./scripts/simulate.sh --backend X --shrink SEED                              the trace of less that goes wrong in the same way
 #
-# X is redis or redlock.
+# X is redis, sentinel or redlock. With --record a line on what was run is added to docs/simulated.tsv, and without --from it begins
+# behind what stands there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-backend= seeds=1000 from=1 minutes= replay= wire=()
+backend= seeds=1000 from= minutes= replay= shrink= record= wire=()
 while (($#)); do
     case $1 in
     --backend) backend=$2 && shift 2 ;;
@@ -17,6 +19,8 @@ while (($#)); do
     --from) from=$2 && shift 2 ;;
     --minutes) minutes=$2 && shift 2 ;;
     --replay) replay=$2 && shift 2 ;;
+    --shrink) shrink=$2 && shift 2 ;;
+    --record) record=1 && shift ;;
     --wire) wire=(--wire) && shift ;;
     *)
         echo "unknown: $1; the head of this script says what there is" >&2
@@ -25,8 +29,17 @@ while (($#)); do
     esac
 done
 if [ -z "$backend" ]; then
-    echo "--backend is missing: redis or redlock" >&2
+    echo "--backend is missing: redis, sentinel or redlock" >&2
     exit 64
+fi
+volumes=docs/simulated.tsv
+if [ -n "$record" ] && ! git diff --quiet HEAD -- Sources; then
+    echo "there are changes under Sources that are not committed: what was run would have no name" >&2
+    exit 64
+fi
+if [ -z "$from" ]; then
+    from=1
+    if [ -n "$record" ]; then from=$(awk -F '\t' -v b="$backend" '$3 == b && $5 >= n { n = $5 } END { print n + 1 }' $volumes); fi
 fi
 
 . scripts/install-packages.sh
@@ -36,6 +49,8 @@ swift build -c release --product lock-simulator >&2
 simulator=$(swift build -c release --product lock-simulator --show-bin-path)/lock-simulator
 
 if [ -n "$replay" ]; then exec "$simulator" --backend "$backend" --seed "$replay" --trace "${wire[@]}"; fi
+
+if [ -n "$shrink" ]; then exec "$simulator" --backend "$backend" --seed "$shrink" --shrink; fi
 
 folder=$(mktemp -d "${TMPDIR:-/tmp}/dlock-simulate.XXXXXX")
 trap 'rm -rf "$folder"' EXIT
@@ -73,10 +88,12 @@ if [ -e "$folder/failed" ]; then
     kept="${TMPDIR:-/tmp}/dlock-simulation-$backend-$seed.txt"
     tail -n 20 "$folder/$first.txt"
     "$simulator" --backend "$backend" --seed "$seed" --trace >"$kept" 2>&1 || true
+    "$simulator" --backend "$backend" --seed "$seed" --shrink >"$kept.shrunk" 2>&1 || true
     echo "seed $seed fails: $kept; ./scripts/simulate.sh --backend $backend --replay $seed"
+    echo "less that goes wrong in the same way: $kept.shrunk; ./scripts/simulate.sh --backend $backend --shrink $seed"
     exit 1
 fi
-awk -v backend="$backend" -v from="$from" -v last="$((next - 1))" '
+result=$(awk -v OFS='\t' '
     { for (i = 2; i <= NF; i++) {
         if ($i ~ /^grants/) grants += $(i - 1)
         if ($i == "refused") refused += $(i - 1)
@@ -84,5 +101,11 @@ awk -v backend="$backend" -v from="$from" -v last="$((next - 1))" '
         if ($i == "simulated") seconds += $(i - 1)
     } }
     { sub(/.*; /, ""); n = split($0, faults, ", "); for (i = 1; i <= n; i++) { split(faults[i], words, " "); met += words[1] } }
-    END { printf "%s: seeds %d to %d, %d grants, %d faults, %d stale writes refused at the resource, %.1f simulated hours, %d steps: nothing went wrong\n",
-        backend, from, last, grants, met, refused, seconds / 3600, steps }' "$folder"/*.txt
+    END { printf "%d\t%d\t%d\t%.0f", grants, met, refused, seconds / 3600 }' "$folder"/*.txt)
+IFS=$'\t' read -r grants met refused hours <<<"$result"
+echo "$backend: seeds $from to $((next - 1)), $grants grants, $met faults, $refused stale writes refused at the resource," \
+    "$hours simulated hours: nothing went wrong"
+if [ -n "$record" ]; then
+    printf '%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n' "$(date -u +%F)" "$(git rev-parse --short HEAD)" "$backend" "$from" "$((next - 1))" \
+        "$grants" "$met" "$refused" "$hours" >>$volumes
+fi

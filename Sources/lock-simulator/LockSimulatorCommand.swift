@@ -20,6 +20,9 @@ import LockSimulator
     @Option(parsing: .upToNextOption, help: "Numbers of faults that do not happen.") var without: [Int] = []
     @Option(help: "The kind of fault that happens, and no other; may be repeated.") var only: [String] = []
 
+    @Flag(help: "Print which backends there are.") var listBackends = false
+    @Flag(help: "Print which kinds of faults meet this backend.") var listFaults = false
+
     func validate() throws {
         if let clients = self.clients, clients < 1 { throw ValidationError("there is no run without a client") }
         guard self.length > 0, self.length < 86_400 else {
@@ -39,6 +42,8 @@ import LockSimulator
     }
 
     func run() throws {
+        if self.listBackends { return print(Scenario.Store.allCases.map(\.rawValue).joined(separator: "\n")) }
+        if self.listFaults { return print(try self.scenario(self.seed).faultKinds().joined(separator: "\n")) }
         if self.shrink { return try self.runSmallest() }
         var (grants, steps, refused, seconds) = (0, 0, 0, 0.0)
         var faults: [String: Int] = [:]

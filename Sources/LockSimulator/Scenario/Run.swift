@@ -169,7 +169,7 @@ final class Run: @unchecked Sendable {
     private func begin(_ planned: PlannedFault, number: Int) {
         let living = self.clients.filter { $0.host.state != .isDead }
         guard !living.isEmpty else { return }
-        let fault = planned.pick(self.clientFaults + self.stage.faults)
+        let fault = planned.pick(self.allFaults)
         guard self.scenario.faultNames?.contains(fault.name) ?? true else { return }
         let client = self.world.generator.pick(living)
         self.faults[fault.name, default: 0] += 1
@@ -177,6 +177,8 @@ final class Run: @unchecked Sendable {
         guard let end = fault.begin(client) else { return }
         self.at(planned.length / fault.parts, end)
     }
+
+    var allFaults: [Fault] { self.clientFaults + self.stage.faults }
 
     private var clientFaults: [Fault] {
         [

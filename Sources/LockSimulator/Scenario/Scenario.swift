@@ -37,6 +37,13 @@ package struct Scenario: Sendable {
         self.seed = seed
     }
 
+    /// The kinds of faults that meet it.
+    package func faultKinds() throws -> [String] {
+        let world = World(seed: self.seed, trace: Trace(isKept: false, hasConversations: false))
+        defer { world.end() }
+        return try Run(self, world).allFaults.map(\.name)
+    }
+
     package func run() throws -> Outcome {
         let world = World(
             seed: self.seed, trace: Trace(isKept: self.isTraced, hasConversations: self.hasConversations))
