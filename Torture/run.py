@@ -18,8 +18,8 @@ from worlds import WORLDS
 
 
 class Run:
-    def __init__(self, backend, kind, libraries, seconds, each, dlock, keep, packages):
-        self.backend, self.kind, self.seconds, self.each = backend, kind, seconds, each
+    def __init__(self, backend, kind, libraries, seconds, each, most_locks, dlock, keep, packages):
+        self.backend, self.kind, self.seconds, self.each, self.most_locks = backend, kind, seconds, each, most_locks
         self.dlock, self.packages = dlock, packages
         self.libraries = [LIBRARIES[name] for name in libraries]
         self.history = f"{keep}/{backend}-{kind}-{os.getpid()}.jsonl"
@@ -59,17 +59,18 @@ class Run:
 
     def start_workers(self):
         for library in self.libraries:
-            for index in range(library.locks * library.workers):
-                lock = f"{library.name}.{index % library.locks}"
+            count = min(library.locks, self.most_locks)
+            for index in range(count * library.workers):
+                lock = f"{library.name}.{index % count}"
                 self.locks.setdefault(library.name, set()).add(lock)
                 worker = f"{library.name}.w{index}"
                 environment = {
                     **os.environ, "TORTURE_SOCKET": self.recorder.path, "TORTURE_WORKER": worker, "TORTURE_LOCK": lock,
-                    "TORTURE_BACKEND": self.world.address(library.name, index // library.locks),
+                    "TORTURE_BACKEND": self.world.address(library.name, index // count),
                     "TORTURE_LEASE": str(self.world.lease), "TORTURE_DLOCK": self.dlock, "PYTHONPATH": self.packages,
                     "PYTHONDONTWRITEBYTECODE": "1", **self.world.environment(library.name),
                 }
-                self.commands[worker] = (self.world.prefix(index // library.locks) + library.command(self.world), environment)
+                self.commands[worker] = (self.world.prefix(index // count) + library.command(self.world), environment)
                 self.recorder.emit(
                     "worker", w=worker, l=lock, library=library.name, lease=self.world.lease, renews=library.renews)
                 self.start_worker(worker)

@@ -19,6 +19,7 @@ def words():
     parser.add_argument("--backend", required=True, choices=sorted(WORLDS))
     parser.add_argument("--library", default="dlock", help="one or more, with commas: " + ", ".join([*LIBRARIES, *NOT_HERE]))
     parser.add_argument("--faults", help="kinds of faults, with commas; all of the backend if nothing is said")
+    parser.add_argument("--locks", type=int, default=3, help="so many locks of each library, with three workers each")
     parser.add_argument("--minutes", type=float, default=10, help="for all kinds together")
     parser.add_argument("--each", type=int, default=10**9, help="ends a kind when so many faults have hit each library")
     parser.add_argument("--keep", required=True, help="the folder for histories and results")
@@ -53,7 +54,8 @@ def main():
     for kind in kinds:
         began = time.time()
         run = Run(
-            chosen.backend, kind, libraries, seconds, chosen.each, os.path.abspath(chosen.dlock), chosen.keep, chosen.packages)
+            chosen.backend, kind, libraries, seconds, chosen.each, chosen.locks, os.path.abspath(chosen.dlock), chosen.keep,
+            chosen.packages)
         checked = run.carry_out()
         with open(f"{chosen.keep}/results.jsonl", "a") as results:
             for library, counts in checked.result().items():

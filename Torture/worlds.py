@@ -10,7 +10,7 @@ import time
 
 from servers.clock import Clock
 from servers.namespaces import Namespaces
-from servers.process import folder, free_ports, until
+from servers.process import folder, free_ports
 from servers.redis import RedisServer
 from servers.sentinel import SentinelSetup
 from servers.zookeeper import Ensemble
@@ -182,13 +182,14 @@ class SentinelWorld(World):
     def make(self):
         self.setup = SentinelSetup()
         self.servers = [self.setup]
+        self.setup.start()
 
     def address(self, library, index):
         return f"redis+sentinel://{self.setup.addresses}/mymaster"
 
     def failover(self, fault):
         try:
-            self.setup.settle()
+            self.setup.settle(replicas=1)
             if random.choice((self.setup.order, self.setup.crash))():
                 fault()
         except TimeoutError as error:
@@ -212,6 +213,7 @@ class ZooKeeperWorld(World):
             self.namespaces = Namespaces(3)
         self.ensemble = Ensemble(self.shim, self.namespaces)
         self.servers = [self.ensemble]
+        self.ensemble.start()
         self.proxy([each.port for each in self.ensemble.servers])
 
     def prefix(self, index):

@@ -4,7 +4,7 @@
 # go half-open. Prints a line of JSON for each kind of fault and library; docs/torture-results.md says what the letters mean.
 #
 #   ./scripts/torture.sh --backend redis|redlock|sentinel|zookeeper|embedded [--library dlock,redis-py,…] [--minutes 10]
-#       [--faults stop,kill,…] [--each COUNT] [--keep FOLDER]
+#       [--faults stop,kill,…] [--each COUNT] [--locks 3] [--keep FOLDER]
 #   ./scripts/torture.sh --table FOLDER…        the tables of what is kept there
 #   ./scripts/torture.sh --self-test            shows that the checker can fail
 #

@@ -42,7 +42,11 @@ class RedisServer:
         self.environment = environment
         self.mode = mode
         self.process = None
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
 
     @property
     def address(self):

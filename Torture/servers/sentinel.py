@@ -42,11 +42,15 @@ class Sentinel:
 
 class SentinelSetup:
     def __init__(self):
-        self.servers = [RedisServer("empty", SETTINGS)]
+        self.servers, self.sentinels = [], []
+
+    def start(self):
+        self.servers.append(RedisServer("empty", SETTINGS))
         for _ in range(2):
             self.servers.append(RedisServer("empty", SETTINGS))
             self.servers[-1].ask("REPLICAOF", "127.0.0.1", self.servers[0].port)
-        self.sentinels = [Sentinel(self.servers[0].port) for _ in range(3)]
+        for _ in range(3):
+            self.sentinels.append(Sentinel(self.servers[0].port))
         self.settle(60)
 
     @property
@@ -58,12 +62,12 @@ class SentinelSetup:
         ports = {each.master() for each in self.sentinels}
         return next((each for each in self.servers if ports == {each.port}), None)
 
-    def is_settled(self):
+    def is_settled(self, replicas):
         master = self.master()
         if not master or not master.is_well():
             return False
         said = master.ask("INFO", "replication")
-        if "role:master" not in said or said.count("state=online") != 2:
+        if "role:master" not in said or said.count("state=online") < replicas:
             return False
         for each in self.sentinels:
             fields = each.fields()
@@ -71,8 +75,9 @@ class SentinelSetup:
                 return False
         return True
 
-    def settle(self, seconds=30):
-        until("the Sentinels see everything in order", seconds, self.is_settled)
+    def settle(self, seconds=30, replicas=2):
+        """The Sentinels agree, and the master has so many replicas."""
+        until("the Sentinels see everything in order", seconds, lambda: self.is_settled(replicas))
 
     def order(self):
         """Orders a failover; false if no Sentinel takes the order."""

@@ -93,6 +93,8 @@ class Ensemble:
             self.servers.append(ZooKeeperServer(
                 i + 1, hosts[i], namespaces.name(i + 1) if namespaces else None, ports[i], lines,
                 steps.environment if steps else None))
+
+    def start(self):
         for server in self.servers:
             server.launch()
         self.serve()

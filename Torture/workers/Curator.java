@@ -1,7 +1,7 @@
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
-import java.io.OutputStream;
 import java.net.UnixDomainSocketAddress;
+import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.SocketChannel;
 import java.util.concurrent.ThreadLocalRandom;
@@ -19,8 +19,7 @@ public final class Curator {
     private static final AtomicInteger changes = new AtomicInteger();
 
     private static synchronized String ask(String line) throws Exception {
-        // A blocking channel is read and written by itself: its stream adapters share one lock.
-        channel.write(java.nio.ByteBuffer.wrap((line + "\n").getBytes()));
+        channel.write(ByteBuffer.wrap((line + "\n").getBytes()));
         if (line.startsWith("hello")) return "";
         String answer = lines.readLine();
         if (answer == null) System.exit(0);
@@ -30,6 +29,14 @@ public final class Curator {
     private static void failed(Exception error) throws Exception {
         ask("failed " + error.toString().replace(' ', '_').replace('\n', '_'));
         Thread.sleep(ThreadLocalRandom.current().nextInt(30, 100));
+    }
+
+    private static void hold(int lease, int seen) throws Exception {
+        String versions = ask("held -");
+        ThreadLocalRandom random = ThreadLocalRandom.current();
+        Thread.sleep(random.nextDouble() < 0.12 ? lease * 3 / 2 : random.nextInt(20, 150));
+        if (changes.get() == seen) ask("write " + versions);
+        ask("releasing");
     }
 
     public static void main(String[] args) throws Exception {
@@ -59,11 +66,7 @@ public final class Curator {
                 continue;
             }
             int seen = client.getZookeeperClient().isConnected() ? changes.get() : -1;
-            String versions = ask("held -");
-            ThreadLocalRandom random = ThreadLocalRandom.current();
-            Thread.sleep(random.nextDouble() < 0.12 ? lease * 3 / 2 : random.nextInt(20, 150));
-            if (changes.get() == seen) ask("write " + versions);
-            ask("releasing");
+            if (changes.get() == seen) hold(lease, seen);
             try {
                 mutex.release();
                 ask("released");

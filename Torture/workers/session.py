@@ -33,6 +33,8 @@ class Session:
 
     def hold(self, token="-", is_lost=lambda: False, outlives_lease=False):
         """Reads both resources, waits, and writes both."""
+        if is_lost():
+            return
         versions = self.ask("held", token)
         seconds = random.uniform(0.02, 0.15)
         if random.random() < 0.12:
