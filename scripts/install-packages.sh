@@ -19,6 +19,11 @@ simulation_packages=(liblua5.1-0)
 # What counts instructions, and the servers whose clients are counted.
 instruction_packages=(binutils default-jre-headless libzookeeper-java python3 python3-redis redis-server valgrind)
 
+# Servers, and what workers of other libraries need, for scripts/torture.sh. The rest of them comes from PyPI.
+torture_packages=(
+    default-jdk-headless g++ iproute2 libcurator-recipes-java libzookeeper-java python3 python3-pip redis-server
+)
+
 # What a Debian package is made with.
 package_packages=(binutils dpkg-dev)
 

@@ -1,0 +1,54 @@
+"""Processes of a run's own: started here, ended here by their ids."""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+class Process:
+    def __init__(self, command, log, environment=None):
+        self.log = log
+        with open(log, "ab") as output:
+            self.child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **(environment or {})},
+                start_new_session=True)
+
+    @property
+    def pid(self):
+        return self.child.pid
+
+    def kill(self):
+        if self.child.poll() is None:
+            self.child.send_signal(signal.SIGCONT)
+            self.child.kill()
+        self.child.wait()
+
+    def has_ended(self):
+        return self.child.poll() is not None
+
+
+def until(what, seconds, condition):
+    """Waits for a condition; the time is a bound for hopeless cases."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return
+        time.sleep(0.01)
+    raise TimeoutError(what)
+
+
+def folder(stem):
+    return tempfile.mkdtemp(prefix=f"dlock-torture-{stem}-")
