@@ -58,7 +58,7 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
     }
 
     /// A connection that is given up because of what its server says is not replaced before so much time has passed since it
-    /// was made: the next one may be told the same, for as long as the server says so.
+    /// was made: the next one may be told the same, for as long as the server says so. One that has lasted for so long was a good one.
     static var shortestStay: Duration { .milliseconds(250) }
     /// Deadlines that are closer together than this are served by one firing.
     static var timerGranularity: Duration { .milliseconds(1) }
@@ -251,8 +251,9 @@ struct RedisClientStateMachine<Connection, Completion>: ~Copyable {
             self.refusal = error.code == .unusableServer ? error : nil
         case .connected(_, _, let since):
             if isGivenUp { earliest = max(now, since + Self.shortestStay) }
-            // One that never lasts must not be made again and again without a pause.
-            self.failures = since.duration(to: now) >= self.backoffCap ? 0 : self.failures + 1
+            // One that never lasts must not be made again and again without a pause. But where a server is restarted every other
+            // second, each restart is one of its own: leases do not wait for the end of a long pause.
+            self.failures = since.duration(to: now) >= Self.shortestStay ? 0 : self.failures + 1
         case .stopping:
             self.state = .stopped
             return .finish

@@ -94,14 +94,14 @@ import Testing
             talk.wait(.seconds(1))
             _ = talk.fire()
         }
-        _ = talk.connected("long")
+        _ = talk.connected("short again")
         let before = talk.now - talk.start
         _ = talk.ended(.outcomeUnknown, "reset", random: 0.5)
         #expect(talk.timer == before + .milliseconds(500))
         talk.wait(.seconds(1))
         _ = talk.fire()
-        _ = talk.connected("longest")
-        talk.wait(.seconds(1))
+        _ = talk.connected("longer")
+        talk.wait(.milliseconds(250))
         _ = talk.ended(.outcomeUnknown, "reset", random: 0.5)
         #expect(talk.timer == talk.now - talk.start + .milliseconds(50))
     }
