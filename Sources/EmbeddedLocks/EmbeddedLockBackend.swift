@@ -148,7 +148,9 @@ public final class EmbeddedLockBackend: ProcessLiveness {
                 state.sink = nil
                 state.isShutDown = true
             }
-            return (state.sockets, Array(state.watches.values), !state.inFile.isEmpty)
+            // In the order in which they began: a dictionary has another one in each process.
+            let watches = state.watches.values.sorted { $0.number < $1.number }
+            return (state.sockets, watches, !state.inFile.isEmpty)
         }
         for watch in watches { sockets?.poller.cancel(watch) }
         // Whoever meets what is left finds a socket that refuses, and buries it at once.

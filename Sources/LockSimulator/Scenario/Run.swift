@@ -36,7 +36,8 @@ final class Run: @unchecked Sendable {
         configuration.metadata = OwnerMetadata(host: name, pid: 1)
         let backend = try self.stage.makeBackend(on: host)
         return SimulatedClient(
-            host: host, locks: LockClient(backend: backend, configuration: configuration, environment: environment))
+            host: host, locks: LockClient(backend: backend, configuration: configuration, environment: environment),
+            run: self)
     }
 
     private func start(_ client: SimulatedClient) {
@@ -136,7 +137,7 @@ final class Run: @unchecked Sendable {
 
     private func lookForLeftovers() {
         let left = self.stage.leftovers()
-        if !left.isEmpty { self.history.violated(.leftovers, "keys are left: \(left.joined(separator: " "))") }
+        if !left.isEmpty { self.history.violated(.leftovers, "this is left: \(left.joined(separator: " "))") }
     }
 
     func dump() { self.stage.dump() }
@@ -151,10 +152,6 @@ final class Run: @unchecked Sendable {
 
     // MARK: Faults
 
-    private func at(_ delay: Int64, _ body: @escaping () -> Void) {
-        self.world.enqueue(self.controls, at: self.world.time + delay, body)
-    }
-
     private func nextFault() {
         self.at(self.world.duration(100_000_000...4 * Self.second)) {
             guard !self.isOver else { return }
@@ -164,7 +161,7 @@ final class Run: @unchecked Sendable {
     }
 
     private func fault() {
-        let living = self.clients.filter { $0.host.state != .isDead }
+        let living = self.living
         guard !living.isEmpty else { return }
         let client = self.world.generator.pick(living)
         let length = self.world.duration(50_000_000...(self.world.generator.chance(1, of: 4) ? 15 : 2) * Self.second)
@@ -181,18 +178,29 @@ final class Run: @unchecked Sendable {
                 return { client.host.resume() }
             },
             Fault("killed client") { client in
-                client.kill()
-                self.history.died(client.host)
-                // Another one is started for it.
-                return {
-                    guard !self.isOver, let next = try? self.makeClient("client \(self.clients.count + 1)") else {
-                        return
-                    }
-                    self.clients.append(next)
-                    self.begin(next)
-                }
+                self.kill(client)
+                return { self.startAnother() }
             },
         ]
+    }
+
+    func kill(_ client: SimulatedClient) {
+        client.kill()
+        self.history.died(client.host)
+    }
+
+    var living: [SimulatedClient] { self.clients.filter { $0.host.state != .isDead } }
+
+    /// A client for one that was killed.
+    func startAnother() {
+        guard !self.isOver, let next = try? self.makeClient("client \(self.clients.count + 1)") else { return }
+        self.clients.append(next)
+        self.begin(next)
+    }
+
+    /// - Parameter delay: from now on.
+    func at(_ delay: Int64, _ body: @escaping () -> Void) {
+        self.world.enqueue(self.controls, at: self.world.time + delay, body)
     }
 
     private func heal() {

@@ -25,6 +25,9 @@ extension Scenario.Store {
         switch self {
         case .redis: try RedisStage(world, network)
         case .redlock: try RedlockStage(world, network)
+        #if Embedded
+        case .embedded: EmbeddedStage(world)
+        #endif
         }
     }
 }

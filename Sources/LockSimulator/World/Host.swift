@@ -45,6 +45,7 @@ final class Host: @unchecked Sendable {
         let ended = self.ended
         self.ended = []
         for body in ended { body() }
+        self.world.killed(self)
     }
 
     func makeEnvironment() -> Environment {
@@ -143,9 +144,9 @@ private struct SimulatedThreads: ThreadSource, @unchecked Sendable {
 
     func makeQueue(_ label: String) -> any WorkQueue { SimulatedQueue(self.host, label) }
 
-    func pause(microseconds: UInt32) { self.host.world.passes(Int64(microseconds) * 1_000) }
+    func pause(microseconds: UInt32) { self.host.world.wait(self.host, nanoseconds: Int64(microseconds) * 1_000) }
 
-    func yield() {}
+    func yield() { if self.host.world.stepsMayWait { self.host.world.wait(self.host, nanoseconds: 1_000) } }
 }
 
 private struct SimulatedQueue: WorkQueue, @unchecked Sendable {
