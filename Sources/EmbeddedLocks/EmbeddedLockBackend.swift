@@ -40,6 +40,8 @@ public final class EmbeddedLockBackend: ProcessLiveness {
         var alarmSetFor: BootInstant?
         /// What may stand in the file in this client's name: claims that hold or wait, or may do so for all that is known.
         var inFile: [AttemptID: LockName] = [:]
+        /// Of those, the ones whose request had an unknown outcome: a later one that fails proves nothing of it.
+        var unknown: Set<AttemptID> = []
         /// A file has been opened: the next one is another one.
         var hasOpened = false
         var isShutDown = false
