@@ -4,20 +4,14 @@ import LockKernel
 
 /// What is in the file, and what of it has no business there any more.
 extension Machine {
-    /// Nobody holds or wants a lock. What is left of the dead are sockets that refuse: whoever comes next removes some of them.
+    /// Nobody holds or wants a lock. Names of sockets that refuse may be left: of who was killed, or had to leave a claim in the file.
+    /// Whoever comes next removes some of them.
     func leftovers() -> [String] {
-        let living = self.processes.filter { !$0.isDead }
-        var left = self.rows("SELECT 'holder of ' || name FROM locks WHERE owner IS NOT NULL")
-        left += self.rows("SELECT 'waiter for ' || name FROM waiters")
-        left += self.rows("PRAGMA integrity_check").filter { $0 != "ok" }
-        let sockets = Set(self.disk.names(in: Self.path + "-live"))
-        for process in living {
-            left += process.boundNames.filter { sockets.contains($0) }.map { "\(process.host.name)'s socket \($0)" }
-            if !process.sockets.isEmpty {
-                left.append("\(process.sockets.count) open sockets of \(process.host.name)")
-            }
-        }
-        return left
+        let living = self.processes.filter { !$0.isDead && !$0.sockets.isEmpty }
+        return self.rows("SELECT 'holder of ' || name FROM locks WHERE owner IS NOT NULL")
+            + self.rows("SELECT 'waiter for ' || name FROM waiters")
+            + self.rows("PRAGMA integrity_check").filter { $0 != "ok" }
+            + living.map { "\($0.sockets.count) open sockets of \($0.host.name)" }
     }
 
     /// For people who look for what went wrong.

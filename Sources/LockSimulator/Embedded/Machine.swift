@@ -82,8 +82,6 @@ final class MachineProcess: DiskUser, @unchecked Sendable {
     /// What it has open.
     var sockets: [Int32: SimulatedSocket] = [:]
     private var lastDescriptor: Int32 = 2
-    /// The names that it has given to sockets.
-    var boundNames: [String] = []
     private(set) lazy var poller = SimulatedPoller(self)
 
     private var world: World { self.machine.world }

@@ -105,7 +105,6 @@ struct SimulatedSockets: HostSockets, @unchecked Sendable {
             throw error.code == EEXIST ? HostFailure(EADDRINUSE) : error
         }
         node.socket = socket
-        self.process.boundNames.append(name)
     }
 
     func listen(_ socket: Int32, limit: Int32) throws(HostFailure) {
@@ -156,7 +155,6 @@ struct SimulatedSockets: HostSockets, @unchecked Sendable {
     func rename(_ old: String, to new: String, in place: SocketPlace) throws(HostFailure) {
         try self.live()
         try self.disk.rename(place.path + "/" + old, to: place.path + "/" + new)
-        self.process.boundNames.append(new)
     }
 
     func remove(_ name: String, in place: SocketPlace) {
