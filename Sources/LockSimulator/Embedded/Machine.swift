@@ -25,7 +25,7 @@ final class Machine {
         self.world = world
         self.upTime = world.duration(1...1_000_000_000_000_000)
         self.longestQueue = world.generator.pick([1, 10, 512])
-        self.longestBacklog = world.generator.pick([2, 4_096])
+        self.longestBacklog = world.generator.pick([0, 4_096])
         self.disk.makeFolder(atRoot: Self.folder)
         self.begin()
         world.ended.append { [self] in for process in self.processes { process.isOver = true } }
