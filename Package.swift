@@ -151,7 +151,8 @@ let package = Package(
             dependencies: [
                 "CSimulator", "DistributedLocks", "LockKernel", "LockTransport", "RedisLocks",
                 collections("DequeModule"),
-                collections("HeapModule"), logging, nio("NIOCore"),
+                collections("HeapModule"), logging, nio("NIOCore"), sqlite,
+                .target(name: "EmbeddedLocks", condition: .when(traits: ["Embedded"])),
             ]
         ),
         .executableTarget(name: "lock-simulator", dependencies: ["LockSimulator", argumentParser]),
@@ -223,7 +224,7 @@ let package = Package(
         ),
         .testTarget(
             name: "LockSimulatorTests",
-            dependencies: ["LockKernel", "LockSimulator", "TestKit", "lock-simulator"],
+            dependencies: ["LockKernel", "LockSimulator", "TestKit", "lock-simulator", sqlite],
             exclude: ["Planted"]
         ),
         .testTarget(name: "FlashSaleTests", dependencies: ["TestKit", "flash-sale"]),

@@ -11,7 +11,9 @@ extension EmbeddedLockBackend {
             // The holder died and nobody waited for it who would have noticed; it is buried now.
             return try await self.attempt(request) ?? .busy(holders: [])
         } catch {
-            if error.code != .outcomeUnknown { self.ended(request.claim.attempt) }
+            let isUnknown = error.code == .outcomeUnknown
+            self.state.withLock { $0.requestFailed(request.claim.attempt, isUnknown: isUnknown) }
+            if !isUnknown { self.ended(request.claim.attempt) }
             throw error
         }
     }

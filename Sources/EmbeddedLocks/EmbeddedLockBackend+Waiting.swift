@@ -156,7 +156,7 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
                 self.placed(claim.attempt, place)
                 self.tell(.held(claim.attempt, by: [place.holderMetadata]))
             case .success(.gone):
-                self.state.withLock { $0.inFile[claim.attempt] = nil }
+                self.state.withLock { _ = $0.forget(claim.attempt) }
                 self.foundGone(claim)
                 self.tell(.gone(claim.attempt))
             case .failure(let error) where error.code == .invalidConfiguration:
@@ -177,7 +177,7 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
     ///
     /// - Parameter found: it was this client that removed it.
     func left(_ claim: LockClaim, found: Bool) {
-        let wasInFile = self.state.withLock { $0.inFile.removeValue(forKey: claim.attempt) != nil }
+        let wasInFile = self.state.withLock { $0.forget(claim.attempt) }
         if wasInFile && !found { self.foundGone(claim) }
     }
 
@@ -279,6 +279,22 @@ extension EmbeddedLockBackend: TransactionQueueOwner {
 }
 
 extension EmbeddedLockBackend.State {
+    /// Nothing of a claim is in the file any more. Returns whether there may have been.
+    mutating func forget(_ attempt: AttemptID) -> Bool {
+        if !self.unknown.isEmpty { self.unknown.remove(attempt) }
+        return self.inFile.removeValue(forKey: attempt) != nil
+    }
+
+    /// A request has failed.
+    mutating func requestFailed(_ attempt: AttemptID, isUnknown: Bool) {
+        if isUnknown {
+            self.unknown.insert(attempt)
+        } else if !self.unknown.contains(attempt) {
+            // It was put there in a transaction that was undone.
+            self.inFile[attempt] = nil
+        }
+    }
+
     /// Whether the timer loop sleeps longer than it may.
     fileprivate mutating func needsPoke() -> Bool {
         guard let next = self.waiting.nextWakeup() else { return false }

@@ -40,6 +40,8 @@ public final class EmbeddedLockBackend: ProcessLiveness {
         var alarmSetFor: BootInstant?
         /// What may stand in the file in this client's name: claims that hold or wait, or may do so for all that is known.
         var inFile: [AttemptID: LockName] = [:]
+        /// Of those, the ones whose request had an unknown outcome: a later one that fails proves nothing of it.
+        var unknown: Set<AttemptID> = []
         /// A file has been opened: the next one is another one.
         var hasOpened = false
         var isShutDown = false
@@ -148,7 +150,9 @@ public final class EmbeddedLockBackend: ProcessLiveness {
                 state.sink = nil
                 state.isShutDown = true
             }
-            return (state.sockets, Array(state.watches.values), !state.inFile.isEmpty)
+            // In the order in which they began: a dictionary has another one in each process.
+            let watches = state.watches.values.sorted { $0.number < $1.number }
+            return (state.sockets, watches, !state.inFile.isEmpty)
         }
         for watch in watches { sockets?.poller.cancel(watch) }
         // Whoever meets what is left finds a socket that refuses, and buries it at once.

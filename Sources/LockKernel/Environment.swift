@@ -9,6 +9,8 @@ package final class Environment: Sendable {
     package let entropy: any EntropySource
     package let threads: any ThreadSource
     package let process: any ProcessSource
+    /// Where what may block is done. One for a process, as its environment is.
+    package let blocking: BlockingWork
 
     /// The machine's own.
     package static let system = Environment()
@@ -23,6 +25,7 @@ package final class Environment: Sendable {
         self.entropy = entropy
         self.threads = threads
         self.process = process
+        self.blocking = BlockingWork(threads: threads)
     }
 
     /// The present instant.

@@ -8,9 +8,6 @@ package protocol ThreadSource: Sendable {
     /// be lost for no other reason. So what wakes this work must not need the pool either: see `Alarm`.
     var keeper: any KeeperThread { get }
 
-    /// Where other people's code is called that may block: see ``BlockingCalls``. One for each process.
-    var blockingCalls: BlockingCalls { get }
-
     /// A queue that does one thing after another, on a thread that it has whenever there is work, whatever others do.
     func makeQueue(_ label: String) -> any WorkQueue
 
@@ -37,12 +34,10 @@ package protocol WorkQueue: Sendable {
 /// The machine's own threads.
 package struct SystemThreads: ThreadSource {
     private static let keeper = DispatchKeeper()
-    private static let blockingCalls = BlockingCalls { DispatchWorkQueue($0) }
 
     package init() {}
 
     package var keeper: any KeeperThread { Self.keeper }
-    package var blockingCalls: BlockingCalls { Self.blockingCalls }
 
     package func makeQueue(_ label: String) -> any WorkQueue { DispatchWorkQueue(label) }
 

@@ -30,8 +30,8 @@ import Testing
         "Sources/LockURLs": ["DistributedLocks", "EmbeddedLocks", "Logging", "RedisLocks", "ZooKeeperLocks"],
         "Sources/LockTesting": ["DistributedLocks", "LockKernel"],
         "Sources/LockSimulator": [
-            "CSimulator", "Dispatch", "DistributedLocks", "LockKernel", "LockTransport", "RedisLocks", "DequeModule",
-            "HeapModule", "Logging", "NIOCore",
+            "CSimulator", "Dispatch", "DistributedLocks", "EmbeddedLocks", "GRDBSQLite", "LockKernel", "LockTransport",
+            "RedisLocks", "DequeModule", "HeapModule", "Logging", "NIOCore",
         ],
         "Sources/lock-simulator": ["ArgumentParser", "LockSimulator"],
         "Sources/Fencing": ["DistributedLocks", "LockKernel"],

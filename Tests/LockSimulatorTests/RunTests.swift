@@ -29,10 +29,22 @@ import struct LockSimulator.Scenario
         // Each seed is another run, with grants and faults.
         let hashes = first.output.split(separator: "\n").compactMap { $0.split(separator: "trace ").last }
         #expect(Set(hashes).count > 25)
-        for fault in [
-            "cut connection", "partition", "refusing server", "restarted server", "stopped client", "stopped server",
-        ] {
+        for fault in ["stopped client", "killed client"] + Self.faults(of: store) {
             #expect(first.output.contains(fault), "\(fault)")
+        }
+    }
+
+    private static func faults(of store: Scenario.Store) -> [String] {
+        switch store {
+        case .redis, .redlock:
+            ["cut connection", "partition", "refusing server", "restarted server", "stopped server"]
+        #if Embedded
+        case .embedded:
+            [
+                "clock set", "full disk", "killed in a transaction", "power cut", "slow disk",
+                "stopped in a transaction",
+            ]
+        #endif
         }
     }
 

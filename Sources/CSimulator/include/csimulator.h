@@ -14,6 +14,27 @@ bool csim_take_over_jobs(void (*enqueue)(void *job));
 /// Runs a job that was taken over, on the thread that calls.
 void csim_run_job(void *job);
 
+/// Begins a thread of this process, which is never waited for. False: there is none to be had.
+bool csim_start_thread(void (*body)(void *context), void *context);
+
+// Memory that simulated processes share, each at an address of its own.
+
+/// A descriptor of memory without any bytes yet; -1 with errno.
+int csim_shared_make(void);
+
+/// Makes it this long, with zeros where nothing was.
+bool csim_shared_resize(int descriptor, size_t length);
+
+/// NULL if there is no room.
+void *csim_shared_map(int descriptor, size_t offset, size_t length);
+
+/// What is mapped there is a copy from now on, which nobody else sees.
+bool csim_shared_detach(void *address, size_t length);
+
+void csim_shared_unmap(void *address, size_t length);
+
+void csim_shared_close(int descriptor);
+
 // Lua 5.1, as the system has it (Debian: liblua5.1-0). Loaded when it is needed: whoever only builds this needs none.
 
 typedef struct lua_State lua_State;

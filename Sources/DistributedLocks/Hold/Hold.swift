@@ -126,7 +126,7 @@ final class Hold: Sendable {
         }
         for waiter in action.wake { waiter.resume(returning: .lost(reason)) }
         for listener in listeners { listener.finish() }
-        if action.cancelsBody { self.time.environment.threads.blockingCalls.call { self.cancelBody() } }
+        if action.cancelsBody { self.time.environment.blocking.run { self.cancelBody() } }
         return isFirst
     }
 

@@ -93,7 +93,8 @@ extension LockFile {
             try db.execute(sql: "DELETE FROM waiters")
             try db.execute(
                 sql: """
-                    UPDATE meta SET value = max(value, (SELECT value FROM meta WHERE key = 'token_reserved'))
+                    UPDATE meta SET value
+                    = (SELECT max(value) FROM meta WHERE key IN ('token_floor', 'token_reserved', 'token_promised'))
                     WHERE key = 'token_floor'
                     """)
             try db.execute(sql: "UPDATE meta SET value = ? WHERE key = 'boot_id'", arguments: [bootID])

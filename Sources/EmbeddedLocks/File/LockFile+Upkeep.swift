@@ -63,8 +63,7 @@ extension LockFile {
         let oldest = TokenRule.ticks(microsecondsSince1970: self.environment.wallClock()) - TokenRule.retentionInTicks
         do {
             try self.database.unsafeReentrantWrite { db in
-                try db.execute(sql: "PRAGMA synchronous = FULL")
-                defer { try? db.execute(sql: "PRAGMA synchronous = NORMAL") }
+                try Self.promiseTokens(db, upTo: number)
                 try db.inTransaction(.immediate) {
                     self.statements.reserveTokens.bind(1, number)
                     try self.statements.reserveTokens.run()
@@ -80,6 +79,23 @@ extension LockFile {
         } catch {
             throw SQLiteFailure(code: SQLITE_ERROR, message: "\(error)")
         }
+    }
+
+    /// Says in the file, durably, up to where numbers may be used.
+    ///
+    /// Apart from what says that they may be: whoever reads the log after a death sees what was written and not synced, and
+    /// must not take that for durable. So nobody uses a number that is only promised, and after a reboot all go on above.
+    private static func promiseTokens(_ db: Database, upTo number: Int64) throws {
+        try db.execute(sql: "PRAGMA synchronous = FULL")
+        defer { try? db.execute(sql: "PRAGMA synchronous = NORMAL") }
+        // It changes each time: a transaction without a change is not synced.
+        try db.execute(
+            sql: """
+                INSERT INTO meta VALUES ('token_promised', ?1)
+                ON CONFLICT (key) DO UPDATE SET value = max(value + 1, ?1)
+                """,
+            arguments: [number]
+        )
     }
 
     /// Looks at up to a thousand names after `position`. Returns where to go on.

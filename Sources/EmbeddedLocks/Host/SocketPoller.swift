@@ -20,7 +20,7 @@ package protocol SocketPoller: Sendable {
 
 /// Names what a poller waits for.
 package struct SocketWatch: Hashable, Sendable {
-    let number: UInt64
+    package let number: UInt64
 
     package init(number: UInt64) { self.number = number }
 }

@@ -87,7 +87,7 @@ final class LivenessSocket: Sendable {
                 state.listening = nil
                 state.connections = []
             }
-            return Array(state.connections) + (state.listening.map { [$0] } ?? [])
+            return state.connections.sorted { $0.number < $1.number } + (state.listening.map { [$0] } ?? [])
         }
         guard !watches.isEmpty else { return }
         if !leavingName { self.folder.remove(self.name) }

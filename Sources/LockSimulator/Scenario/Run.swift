@@ -39,7 +39,8 @@ final class Run: @unchecked Sendable {
         configuration.metadata = OwnerMetadata(host: name, pid: 1)
         let backend = try self.stage.makeBackend(on: host)
         return SimulatedClient(
-            host: host, locks: LockClient(backend: backend, configuration: configuration, environment: environment))
+            host: host, locks: LockClient(backend: backend, configuration: configuration, environment: environment),
+            run: self)
     }
 
     private func start(_ client: SimulatedClient) {
@@ -147,7 +148,7 @@ final class Run: @unchecked Sendable {
 
     private func lookForLeftovers() {
         let left = self.stage.leftovers()
-        if !left.isEmpty { self.history.violated(.leftovers, "keys are left: \(left.joined(separator: " "))") }
+        if !left.isEmpty { self.history.violated(.leftovers, "this is left: \(left.joined(separator: " "))") }
     }
 
     func dump() { self.stage.dump() }
@@ -162,12 +163,8 @@ final class Run: @unchecked Sendable {
 
     // MARK: Faults
 
-    private func at(_ delay: Int64, _ body: @escaping () -> Void) {
-        self.world.enqueue(self.controls, at: self.world.time + delay, body)
-    }
-
     private func begin(_ planned: PlannedFault, number: Int) {
-        let living = self.clients.filter { $0.host.state != .isDead }
+        let living = self.living
         guard !living.isEmpty else { return }
         let fault = planned.pick(self.allFaults)
         guard self.scenario.faultNames?.contains(fault.name) ?? true else { return }
@@ -187,18 +184,29 @@ final class Run: @unchecked Sendable {
                 return { client.host.resume() }
             },
             Fault("killed client") { client in
-                client.kill()
-                self.history.died(client.host)
-                // Another one is started for it.
-                return {
-                    guard !self.isOver, let next = try? self.makeClient("client \(self.clients.count + 1)") else {
-                        return
-                    }
-                    self.clients.append(next)
-                    self.begin(next)
-                }
+                self.kill(client)
+                return { self.startAnother() }
             },
         ]
+    }
+
+    func kill(_ client: SimulatedClient) {
+        client.kill()
+        self.history.died(client.host)
+    }
+
+    var living: [SimulatedClient] { self.clients.filter { $0.host.state != .isDead } }
+
+    /// A client for one that was killed.
+    func startAnother() {
+        guard !self.isOver, let next = try? self.makeClient("client \(self.clients.count + 1)") else { return }
+        self.clients.append(next)
+        self.begin(next)
+    }
+
+    /// - Parameter delay: from now on.
+    func at(_ delay: Int64, _ body: @escaping () -> Void) {
+        self.world.enqueue(self.controls, at: self.world.time + delay, body)
     }
 
     private func heal() {

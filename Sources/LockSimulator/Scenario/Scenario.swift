@@ -2,6 +2,9 @@
 package struct Scenario: Sendable {
     package enum Store: String, CaseIterable, Sendable {
         case redis, sentinel, redlock
+        #if Embedded
+        case embedded
+        #endif
     }
 
     package struct Outcome: Sendable {

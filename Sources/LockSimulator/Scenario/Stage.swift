@@ -36,6 +36,9 @@ extension Scenario.Store {
         case .redis: try RedisStage(world, network)
         case .sentinel: try SentinelStage(world, network)
         case .redlock: try RedlockStage(world, network)
+        #if Embedded
+        case .embedded: EmbeddedStage(world)
+        #endif
         }
     }
 }

@@ -5,15 +5,17 @@ import LockKernel
 final class SimulatedClient: @unchecked Sendable {
     let host: Host
     let locks: LockClient
+    unowned let run: Run
     var running: Task<Void, Never>?
     var workers: [Task<Void, Never>] = []
     var hasEnded = false
     /// Calls of its workers that have not ended.
     var openCalls = 0
 
-    init(host: Host, locks: LockClient) {
+    init(host: Host, locks: LockClient, run: Run) {
         self.host = host
         self.locks = locks
+        self.run = run
     }
 
     /// As by SIGKILL, or because its machine has lost power.
@@ -79,7 +81,7 @@ final class Worker: @unchecked Sendable {
         let limits: [Duration] = [.zero, .seconds(1), .seconds(5), .seconds(20)]
         let limit = self.generator.pick(limits)
         self.client.openCalls += 1
-        defer { self.client.openCalls -= 1 }
+        defer { if self.host.state != .isDead { self.client.openCalls -= 1 } }
         let call = Task {
             do {
                 try await self.client.locks.withLock(lock, waitingAtMost: limit) { held in
@@ -100,6 +102,8 @@ final class Worker: @unchecked Sendable {
     }
 
     private func hold(_ lock: String, _ validity: HeldLock.Validity) async {
+        // It may have been killed in the middle of a call that has come to its end since.
+        guard self.host.state != .isDead else { return }
         let (world, history) = (self.run.world, self.run.history)
         func until() -> Int64 { self.host.worldTime(of: BootInstant(validity.validUntil)) }
         let number = history.began(lock, token: validity.token.rawValue, worker: self.title, on: self.host)

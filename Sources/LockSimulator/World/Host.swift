@@ -45,6 +45,7 @@ final class Host: @unchecked Sendable {
         let ended = self.ended
         self.ended = []
         for body in ended { body() }
+        self.world.killed(self)
     }
 
     func makeEnvironment() -> Environment {
@@ -135,19 +136,17 @@ private struct SimulatedProcess: ProcessSource {
 private struct SimulatedThreads: ThreadSource, @unchecked Sendable {
     private let host: Host
     let keeper: any KeeperThread
-    let blockingCalls: BlockingCalls
 
     init(_ host: Host) {
         self.host = host
         self.keeper = SimulatedKeeper(host)
-        self.blockingCalls = BlockingCalls { SimulatedQueue(host, $0) }
     }
 
     func makeQueue(_ label: String) -> any WorkQueue { SimulatedQueue(self.host, label) }
 
-    func pause(microseconds: UInt32) { self.host.world.passes(Int64(microseconds) * 1_000) }
+    func pause(microseconds: UInt32) { self.host.world.wait(self.host, nanoseconds: Int64(microseconds) * 1_000) }
 
-    func yield() {}
+    func yield() { if self.host.world.stepsMayWait { self.host.world.wait(self.host, nanoseconds: 1_000) } }
 }
 
 private struct SimulatedQueue: WorkQueue, @unchecked Sendable {

@@ -17,6 +17,8 @@ final class World: @unchecked Sendable {
         let name: String
         fileprivate var work: Deque<() -> Void> = []
         fileprivate var isListed = false
+        /// Something of it waits in its middle: what is behind that waits, too.
+        fileprivate var isHeldUp = false
 
         fileprivate init(host: Host, name: String) {
             self.host = host
@@ -28,12 +30,27 @@ final class World: @unchecked Sendable {
         case source(Source)
         /// Of the pool: with as many threads as there are jobs, any of them may be the next.
         case job(UnownedJob, Host)
+        /// A step that has waited in its middle.
+        case rest(Rest)
 
         var host: Host {
             switch self {
             case .source(let source): source.host
             case .job(_, let host): host
+            case .rest(let rest): rest.host
             }
+        }
+    }
+
+    /// What is left of a step that waits in its middle.
+    private final class Rest {
+        let host: Host
+        let thread: StepThreads.One
+        var isListed = false
+
+        init(host: Host, thread: StepThreads.One) {
+            self.host = host
+            self.thread = thread
         }
     }
 
@@ -61,6 +78,12 @@ final class World: @unchecked Sendable {
     private var ready: [Ready] = []
     private var timers = Heap<Timer>()
     private var timerCount: UInt64 = 0
+    private var rests: [Rest] = []
+    private let waits: Source
+    /// What is done when the world ends, before anything of it is gone.
+    var ended: [() -> Void] = []
+    /// Whether a step may wait in its middle while others go on. It takes a thread for each that waits; one at a time runs.
+    var stepsMayWait = false
 
     private nonisolated(unsafe) static var present: World?
 
@@ -71,6 +94,7 @@ final class World: @unchecked Sendable {
         let controller = Host(name: "controller")
         self.controller = controller
         self.current = controller
+        self.waits = Source(host: controller, name: "waits")
         controller.world = self
         self.hosts = [controller]
         precondition(Self.present == nil, "one world at a time")
@@ -79,7 +103,17 @@ final class World: @unchecked Sendable {
     }
 
     /// Nothing of this world runs any more.
-    func end() { Self.present = nil }
+    func end() {
+        let ended = self.ended
+        self.ended = []
+        for body in ended { body() }
+        // Who waits in the middle of something comes to its end, as the dead do.
+        for host in self.hosts where self.rests.contains(where: { $0.host === host }) { host.kill() }
+        if !self.rests.isEmpty {
+            StepThreads.shared.run { self.rests.first.map { .goesOn(self.takeUp($0)) } ?? .isOver }
+        }
+        Self.present = nil
+    }
 
     private static let takeOver: Void = {
         let isDone = csim_take_over_jobs { job in
@@ -125,16 +159,18 @@ final class World: @unchecked Sendable {
     }
 
     private func list(_ source: Source) {
-        guard !source.isListed else { return }
+        guard !source.isListed, !source.isHeldUp else { return }
         source.isListed = true
         self.list(.source(source))
     }
 
     private func list(_ ready: Ready) {
         let host = ready.host
-        switch host.state {
-        case .runs: self.ready.append(ready)
-        case .stands, .isDead: host.parked.append { self.ready.append(ready) }
+        switch (host.state, ready) {
+        case (.runs, _): self.ready.append(ready)
+        // Until its end, which changes nothing any more.
+        case (.isDead, .rest): self.ready.append(ready)
+        case (.stands, _), (.isDead, _): host.parked.append { self.ready.append(ready) }
         }
     }
 
@@ -149,25 +185,30 @@ final class World: @unchecked Sendable {
     /// Runs until it is said to be over, or nothing is left to do, or the time is over.
     ///
     /// - Returns: whether it is over as it should be.
-    func run(until isOver: () -> Bool, atMost limit: Int64) -> Bool {
-        while !isOver() {
-            guard self.time < limit else { return false }
-            guard self.step() else {
-                // Nobody does anything any more.
-                self.time = limit
-                return isOver()
-            }
+    func run(until isOver: @escaping () -> Bool, atMost limit: Int64) -> Bool {
+        // Who waits in the middle of a step may come back to this when the next run has begun.
+        let next = { [self] () -> StepThreads.Turn in
+            guard !isOver(), self.time < limit else { return .isOver }
+            if let turn = self.step() { return turn }
+            // Nobody does anything any more.
+            self.time = limit
+            return .isOver
         }
-        return true
+        if self.stepsMayWait {
+            StepThreads.shared.run(next)
+        } else {
+            while case .isDone = next() {}
+        }
+        return isOver()
     }
 
     /// How long a step takes, in nanoseconds.
     private static let longestStep: Int64 = 20_000
 
-    /// Does one thing. False: there is nothing to do, now or later.
-    private func step() -> Bool {
+    /// Does one thing. `nil`: there is nothing to do, now or later.
+    private func step() -> StepThreads.Turn? {
         while self.ready.isEmpty {
-            guard let next = self.timers.min else { return false }
+            guard let next = self.timers.min else { return nil }
             self.time = max(self.time, next.time)
             self.fire()
         }
@@ -175,9 +216,10 @@ final class World: @unchecked Sendable {
         let index = Int(self.generator.next(upTo: UInt64(self.ready.count)))
         self.ready.swapAt(index, self.ready.count - 1)
         let ready = self.ready.removeLast()
+        if case .rest(let rest) = ready, rest.host.state != .stands { return .goesOn(self.takeUp(rest)) }
         guard ready.host.state == .runs else {
             self.list(ready)
-            return true
+            return .isDone
         }
         self.current = ready.host
         switch ready {
@@ -185,16 +227,26 @@ final class World: @unchecked Sendable {
             csim_run_job(unsafeBitCast(job, to: UnsafeMutableRawPointer.self))
         case .source(let source):
             source.isListed = false
+            guard !source.isHeldUp else { break }
             let body = source.work.removeFirst()
             if !source.work.isEmpty { self.list(source) }
             self.currentSource = source
             body()
             self.currentSource = nil
+            if source.isHeldUp {
+                source.isHeldUp = false
+                if !source.work.isEmpty { self.list(source) }
+            }
+        case .rest: preconditionFailure("who stands still goes on with nothing")
         }
+        self.stepEnded()
+        return .isDone
+    }
+
+    private func stepEnded() {
         self.current = self.controller
         self.time += Int64(self.generator.next(upTo: UInt64(Self.longestStep)))
         self.fire()
-        return true
     }
 
     private func fire() {
@@ -204,8 +256,44 @@ final class World: @unchecked Sendable {
         }
     }
 
-    /// A thread that waits in place: nothing else happens meanwhile, but the time goes on.
-    func passes(_ nanoseconds: Int64) { self.time += nanoseconds }
+    /// A thread of a process waits in place.
+    func wait(_ host: Host, nanoseconds: Int64) {
+        guard host.state != .isDead else { return }
+        guard self.stepsMayWait, let thread = StepThreads.shared.current else {
+            // Nothing else happens meanwhile, but the time goes on.
+            self.time += nanoseconds
+            return
+        }
+        let (current, source) = (self.current, self.currentSource)
+        source?.isHeldUp = true
+        let rest = Rest(host: host, thread: thread)
+        self.rests.append(rest)
+        self.enqueue(self.waits, at: self.time + nanoseconds) { self.list(rest) }
+        self.currentSource = nil
+        self.stepEnded()
+        StepThreads.shared.wait()
+        (self.current, self.currentSource) = (current, source)
+    }
+
+    private func list(_ rest: Rest) {
+        guard !rest.isListed else { return }
+        rest.isListed = true
+        self.list(.rest(rest))
+    }
+
+    private func takeUp(_ rest: Rest) -> StepThreads.One {
+        self.rests.removeAll { $0 === rest }
+        return rest.thread
+    }
+
+    /// What of it waits in its middle comes to its end.
+    func killed(_ host: Host) {
+        for rest in self.rests where rest.host === host {
+            rest.isListed = true
+            self.ready.removeAll { if case .rest(let other) = $0 { other === rest } else { false } }
+            self.ready.append(.rest(rest))
+        }
+    }
 
     func duration(_ range: ClosedRange<Int64>) -> Int64 {
         range.lowerBound + Int64(self.generator.next(upTo: UInt64(range.upperBound - range.lowerBound + 1)))

@@ -30,8 +30,6 @@ import Testing
 
         private func note(_ what: String) { self.counts.withLock { $0[what, default: 0] += 1 } }
 
-        var blockingCalls: BlockingCalls { self.machine.blockingCalls }
-
         var keeper: any KeeperThread {
             self.note("keeper")
             return self.machine.keeper
