@@ -149,7 +149,7 @@ let package = Package(
         .target(
             name: "LockSimulator",
             dependencies: [
-                "CSimulator", "DistributedLocks", "LockKernel", "LockTransport", "RedisLocks",
+                "CSimulator", "DistributedLocks", "LockKernel", "LockTransport", "RedisLocks", "ZooKeeperLocks",
                 collections("DequeModule"),
                 collections("HeapModule"), logging, nio("NIOCore"),
             ]
@@ -223,7 +223,9 @@ let package = Package(
         ),
         .testTarget(
             name: "LockSimulatorTests",
-            dependencies: ["LockKernel", "LockSimulator", "TestKit", "lock-simulator"],
+            dependencies: [
+                "LockKernel", "LockSimulator", "TestKit", "ZooKeeperLocks", "lock-simulator", nio("NIOCore"),
+            ],
             exclude: ["Planted"]
         ),
         .testTarget(name: "FlashSaleTests", dependencies: ["TestKit", "flash-sale"]),

@@ -5,7 +5,7 @@
 #   ./scripts/simulate.sh --backend X [--seeds N] [--from SEED] [--minutes M]    1000 seeds from 1 by default
 #   ./scripts/simulate.sh --backend X --replay SEED [--wire]                     the trace of one, line by line
 #
-# X is redis or redlock.
+# X is redis, redlock or zookeeper.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,7 +25,7 @@ while (($#)); do
     esac
 done
 if [ -z "$backend" ]; then
-    echo "--backend is missing: redis or redlock" >&2
+    echo "--backend is missing: redis, redlock or zookeeper" >&2
     exit 64
 fi
 

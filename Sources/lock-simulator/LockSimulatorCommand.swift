@@ -7,7 +7,7 @@ import LockSimulator
         abstract: "Runs the shipped locks in a world of its own, on a time of its own, from one seed."
     )
 
-    @Option(help: "redis, redlock") var backend = Scenario.Store.redis
+    @Option(help: "redis, redlock, zookeeper") var backend = Scenario.Store.redis
     @Option(help: "The first seed.") var seed: UInt64 = 1
     @Option(help: "How many seeds, one after another.") var seeds: UInt64 = 1
     @Flag(help: "Print what happens, one line for each event.") var trace = false

@@ -6,6 +6,8 @@ import RedisLocks
 
 /// What the clients of a run keep their locks on, and the shipped backend for it.
 protocol Stage {
+    /// Of which a client draws its own, in seconds.
+    var leases: [Int64] { get }
     /// Beside those that meet a client.
     var faults: [Fault] { get }
     /// Ends all of them.
@@ -20,11 +22,16 @@ protocol Stage {
     func dump()
 }
 
+extension Stage {
+    var leases: [Int64] { [2, 5, 10] }
+}
+
 extension Scenario.Store {
     func makeStage(_ world: World, _ network: SimulatedNetwork) throws -> any Stage {
         switch self {
         case .redis: try RedisStage(world, network)
         case .redlock: try RedlockStage(world, network)
+        case .zookeeper: ZooKeeperStage(world, network)
         }
     }
 }
