@@ -8,6 +8,9 @@ package protocol ThreadSource: Sendable {
     /// be lost for no other reason. So what wakes this work must not need the pool either: see `Alarm`.
     var keeper: any KeeperThread { get }
 
+    /// Where bodies of a process are cancelled that have lost their grants.
+    var cancellations: BodyCancellations { get }
+
     /// A queue that does one thing after another, on a thread that it has whenever there is work, whatever others do.
     func makeQueue(_ label: String) -> any WorkQueue
 
@@ -16,6 +19,11 @@ package protocol ThreadSource: Sendable {
 
     /// Lets another thread go first.
     func yield()
+}
+
+extension ThreadSource {
+    /// Those of this process.
+    package var cancellations: BodyCancellations { SystemThreads.cancellations }
 }
 
 /// Runs tasks, and calls somebody after a while, on one thread.
@@ -34,6 +42,7 @@ package protocol WorkQueue: Sendable {
 /// The machine's own threads.
 package struct SystemThreads: ThreadSource {
     private static let keeper = DispatchKeeper()
+    fileprivate static let cancellations = BodyCancellations()
 
     package init() {}
 

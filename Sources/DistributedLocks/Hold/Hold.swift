@@ -126,7 +126,10 @@ final class Hold: Sendable {
         }
         for waiter in action.wake { waiter.resume(returning: .lost(reason)) }
         for listener in listeners { listener.finish() }
-        if action.cancelsBody { BodyCancellations.shared.cancelBody(of: self) }
+        if action.cancelsBody {
+            let threads = self.time.environment.threads
+            threads.cancellations.add(threads) { self.cancelBody() }
+        }
         return isFirst
     }
 

@@ -135,6 +135,8 @@ private struct SimulatedProcess: ProcessSource {
 private struct SimulatedThreads: ThreadSource, @unchecked Sendable {
     private let host: Host
     let keeper: any KeeperThread
+    /// Those of a process that stands still wait for it, and for nobody else.
+    let cancellations = BodyCancellations()
 
     init(_ host: Host) {
         self.host = host

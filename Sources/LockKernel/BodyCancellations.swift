@@ -1,5 +1,3 @@
-import DequeModule
-import LockKernel
 import Synchronization
 
 /// Cancels the bodies of lost grants, on threads of its own.
@@ -7,38 +5,45 @@ import Synchronization
 /// Cancelling a task runs its `onCancel` handlers, which are other people's code and may block. The thread that finds a loss
 /// keeps everybody's locks (the keeper's, a socket poller's, an event loop), so it only declares the loss, and leaves the
 /// cancellation to these threads. A handler that blocks keeps one of them.
-final class BodyCancellations: Sendable {
-    static let shared = BodyCancellations()
-
+package final class BodyCancellations: Sendable {
     /// As many cancellations may block at one time in a process; further ones wait until one of them ends.
-    static let maximumThreads = 64
+    package static let maximumThreads = 64
 
     private struct State {
-        var waiting: Deque<Hold> = []
+        /// Those from ``first`` on.
+        var waiting: [@Sendable () -> Void] = []
+        var first = 0
         var threads = 0
     }
 
     private let state = Mutex(State())
 
-    /// Has the body of a lost grant cancelled, soon.
-    func cancelBody(of hold: Hold) {
+    package init() {}
+
+    /// Has a body cancelled, soon.
+    package func add(_ threads: some ThreadSource, _ cancelBody: @escaping @Sendable () -> Void) {
         let starts = self.state.withLock { state in
-            state.waiting.append(hold)
+            state.waiting.append(cancelBody)
             guard state.threads < Self.maximumThreads else { return false }
             state.threads += 1
             return true
         }
         guard starts else { return }
-        hold.time.environment.threads.makeQueue("distributed-locks.cancellation").async { self.work() }
+        threads.makeQueue("distributed-locks.cancellation").async { self.work() }
     }
 
     private func work() {
-        while let hold = self.next() { hold.cancelBody() }
+        while let cancelBody = self.next() { cancelBody() }
     }
 
-    private func next() -> Hold? {
+    private func next() -> (@Sendable () -> Void)? {
         self.state.withLock { state in
-            if let hold = state.waiting.popFirst() { return hold }
+            if state.first < state.waiting.count {
+                state.first += 1
+                return exchange(&state.waiting[state.first - 1], with: {})
+            }
+            state.waiting = []
+            state.first = 0
             state.threads -= 1
             return nil
         }
