@@ -39,8 +39,10 @@ package final class BodyCancellations: Sendable {
     private func next() -> (@Sendable () -> Void)? {
         self.state.withLock { state in
             if state.first < state.waiting.count {
+                let cancelBody = state.waiting[state.first]
+                state.waiting[state.first] = {}
                 state.first += 1
-                return exchange(&state.waiting[state.first - 1], with: {})
+                return cancelBody
             }
             state.waiting = []
             state.first = 0

@@ -72,7 +72,9 @@ final class SimulatedZooKeeper: SimulatedServer {
         self.service = ZooKeeperService(
             self.service?.data ?? ZooKeeperData(), timeouts: self.settings.sessionTimeouts,
             firstNumber: self.life << 32, self.surroundings)
-        self.lastSession = Int64(self.number) << 56 | (self.host.wallClock / 1_000) << 16
+        // As real ones: the server, some of the time, and a counter.
+        let time = (UInt64(self.host.wallClock / 1_000) << 24) >> 8
+        self.lastSession = Int64(self.number) << 56 | Int64(time)
         self.network.listen(self.host, at: self.endpoint) { [unowned self] connection in
             self.lastVisitor += 1
             let visitor = Visitor(self, self.lastVisitor)

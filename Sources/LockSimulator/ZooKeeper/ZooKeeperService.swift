@@ -136,7 +136,8 @@ final class ZooKeeperService {
             let session = self.surroundings.newSession()
             self.visitors[visitor]?.standing = .attaching(session: session, timeout: timeout)
             self.submit(
-                ZooKeeperSubmission(session: session, users: [], request: .createSession(timeout: timeout)), for: visitor)
+                ZooKeeperSubmission(session: session, users: [], request: .createSession(timeout: timeout)),
+                for: visitor)
             return
         }
         let session = request.sessionID
