@@ -149,7 +149,7 @@ let package = Package(
         .target(
             name: "LockSimulator",
             dependencies: [
-                "CSimulator", "DistributedLocks", "LockKernel", "LockTransport", "RedisLocks",
+                "CSimulator", "DistributedLocks", "LockKernel", "LockTransport", "RedisLocks", "ZooKeeperLocks",
                 collections("DequeModule"),
                 collections("HeapModule"), logging, nio("NIOCore"), sqlite,
                 .target(name: "EmbeddedLocks", condition: .when(traits: ["Embedded"])),
@@ -224,7 +224,9 @@ let package = Package(
         ),
         .testTarget(
             name: "LockSimulatorTests",
-            dependencies: ["LockKernel", "LockSimulator", "TestKit", "lock-simulator", sqlite],
+            dependencies: [
+                "LockKernel", "LockSimulator", "TestKit", "ZooKeeperLocks", "lock-simulator", nio("NIOCore"), sqlite,
+            ],
             exclude: ["Planted"]
         ),
         .testTarget(name: "FlashSaleTests", dependencies: ["TestKit", "flash-sale"]),

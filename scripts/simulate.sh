@@ -6,7 +6,7 @@
 #   ./scripts/simulate.sh --backend X --replay SEED [--wire]                     the trace of one, line by line
 #   ./scripts/simulate.sh --backend X --shrink SEED                              the trace of less that goes wrong in the same way
 #
-# X is redis, sentinel, redlock or embedded. With --record a line on what was run is added to docs/simulated.tsv, and without --from it begins
+# X is redis, sentinel, redlock, zookeeper or embedded. With --record a line on what was run is added to docs/simulated.tsv, and without --from it begins
 # behind what stands there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,7 +29,7 @@ while (($#)); do
     esac
 done
 if [ -z "$backend" ]; then
-    echo "--backend is missing: redis, sentinel, redlock or embedded" >&2
+    echo "--backend is missing: redis, sentinel, redlock, zookeeper or embedded" >&2
     exit 64
 fi
 volumes=docs/simulated.tsv

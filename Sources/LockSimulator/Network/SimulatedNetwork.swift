@@ -11,6 +11,11 @@ final class SimulatedNetwork {
         func closed()
     }
 
+    /// Something else that waits for ways to be open.
+    protocol Held: AnyObject {
+        func unblocked()
+    }
+
     private struct Listener {
         let host: Host
         let source: World.Source
@@ -20,6 +25,7 @@ final class SimulatedNetwork {
     let world: World
     private var listeners: [ServerEndpoint: Listener] = [:]
     private(set) var connections: [SimulatedConnection] = []
+    private var held: [any Held] = []
     /// Between these hosts nothing arrives any more, and nothing is lost: it comes when the way is open again.
     private var blocked: Set<String> = []
     /// How long bytes are on their way, in nanoseconds.
@@ -72,7 +78,12 @@ final class SimulatedNetwork {
         guard self.blocked.remove(Self.way(one, other)) != nil else { return }
         self.world.note(one, "has a way to \(other.name) again")
         for connection in self.connections { connection.unblocked() }
+        for other in self.held { other.unblocked() }
     }
+
+    func holds(_ other: any Held) { self.held.append(other) }
+
+    func holdsNoLonger(_ other: any Held) { self.held.removeAll { $0 === other } }
 
     /// Ends all connections between two hosts: both are told.
     func cut(_ one: Host, _ other: Host) {

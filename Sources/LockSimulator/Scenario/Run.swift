@@ -35,7 +35,7 @@ final class Run: @unchecked Sendable {
         let host = self.world.makeHost(name)
         let environment = host.makeEnvironment()
         var configuration = LockClient.Configuration()
-        configuration.lease = .seconds([2, 5, 10][Int(self.world.generator.next(upTo: 3))])
+        configuration.lease = .seconds(self.world.generator.pick(self.stage.leases))
         configuration.metadata = OwnerMetadata(host: name, pid: 1)
         let backend = try self.stage.makeBackend(on: host)
         return SimulatedClient(

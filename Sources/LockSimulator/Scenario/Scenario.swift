@@ -1,7 +1,7 @@
 /// One run: clients that take locks, faults that meet them, and what must hold all the same.
 package struct Scenario: Sendable {
     package enum Store: String, CaseIterable, Sendable {
-        case redis, sentinel, redlock
+        case redis, sentinel, redlock, zookeeper
         #if Embedded
         case embedded
         #endif

@@ -16,6 +16,8 @@ enum Promises {
 protocol Stage {
     /// What it promises of M and F1: see docs.
     var promises: Promises { get }
+    /// Of which a client draws its own, in seconds.
+    var leases: [Int64] { get }
     /// Beside those that meet a client.
     var faults: [Fault] { get }
     /// Ends all of them.
@@ -30,6 +32,10 @@ protocol Stage {
     func dump()
 }
 
+extension Stage {
+    var leases: [Int64] { [2, 5, 10] }
+}
+
 extension Scenario.Store {
     func makeStage(_ world: World, _ network: SimulatedNetwork) throws -> any Stage {
         switch self {
@@ -39,6 +45,7 @@ extension Scenario.Store {
         #if Embedded
         case .embedded: EmbeddedStage(world)
         #endif
+        case .zookeeper: ZooKeeperStage(world, network)
         }
     }
 }

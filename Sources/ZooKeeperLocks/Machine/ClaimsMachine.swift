@@ -82,12 +82,12 @@ struct ClaimsMachine {
         self.claims[claim.attempt] = machine
     }
 
-    /// For each of them, in no order; leaves out those that are gone by their turn.
+    /// For each of them, in the order in which they began; leaves out those that are gone by their turn.
     private mutating func changeAll(
         where isMeant: (ClaimMachine) -> Bool = { _ in true }, _ ensemble: inout Ensemble,
         _ event: (inout ClaimMachine, inout Ensemble) -> ClaimMachine.Fate
     ) {
-        let meant = self.claims.compactMap { isMeant($0.value) ? $0.key : nil }
+        let meant = self.claims.compactMap { isMeant($0.value) ? $0.key : nil }.sorted()
         for attempt in meant { self.change(attempt, &ensemble, event) }
     }
 

@@ -49,7 +49,7 @@ struct LateNodesMachine {
         guard !self.ghosts.isEmpty else { return }
         outbox.add(.wake(.ghosts, at: now + Self.pause))
         guard isOpen else { return }
-        for (lock, awaited) in self.ghosts.awaited {
+        for (lock, awaited) in self.ghosts.awaited.sorted(by: { $0.key < $1.key }) {
             outbox.ask(.getChildren(path: lock), .ghosts(lock: lock, awaited: awaited))
         }
     }

@@ -106,6 +106,7 @@ struct FoldersStateMachine {
             self.folders[lock] = nil
             if !folder.isOthers { deleted.append(lock) }
         }
-        return deleted
+        // In no order of a dictionary: what a client does follows from what happens to it.
+        return deleted.sorted()
     }
 }

@@ -327,7 +327,7 @@ final class ZooKeeperClient {
             paths = []
             bytes = 0
         }
-        for path in self.dataWatches {
+        for path in self.dataWatches.sorted() {
             paths.append(path)
             bytes += path.utf8.count + 4
             if bytes >= Self.maximumWatchBytes { send() }
