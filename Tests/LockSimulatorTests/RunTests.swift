@@ -48,6 +48,15 @@ import struct LockSimulator.Scenario
         }
     }
 
+    @Test(arguments: Scenario.Store.allCases)
+    func `a seed does the same alone and behind others`(store: Scenario.Store) async throws {
+        let behind = try await self.run("--backend", store.rawValue, "--seed", "1", "--seeds", "12", "--each")
+        let alone = try await self.run("--backend", store.rawValue, "--seed", "12", "--each")
+        let line = try #require(alone.output.split(separator: "\n").first)
+        #expect(line.hasPrefix("seed 12: "))
+        #expect(behind.output.split(separator: "\n").contains(line), "\(behind.output)")
+    }
+
     @Test func `a run is told line by line, in order`() async throws {
         let (code, output) = try await self.run("--seed", "7", "--trace")
         #expect(code == 0)
@@ -64,7 +73,7 @@ import struct LockSimulator.Scenario
     @Test func `every planted bug can still be planted`() async throws {
         let files = try FileManager.default.contentsOfDirectory(at: Self.plantedFolder, includingPropertiesForKeys: nil)
             .filter { $0.pathExtension == "patch" }
-        #expect(files.count >= 8)
+        #expect(files.count >= 19)
         for file in files {
             let text = try String(contentsOf: file, encoding: .utf8)
             for field in ["backend: ", "rule: ", "seeds: "] { #expect(text.contains("\n" + field), "\(file)") }

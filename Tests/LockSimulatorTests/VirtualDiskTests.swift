@@ -22,7 +22,7 @@ import Testing
         func wait(nanoseconds: Int64) {}
         func waitForDisk() {}
         var wallClock: Int64 { 1_780_000_000_000_000 }
-        func random() -> UInt64 {
+        func nextNumber() -> UInt64 {
             self.number = self.number &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
             return self.number >> 11
         }

@@ -147,6 +147,6 @@ final class MachineProcess: DiskUser, @unchecked Sendable {
 
     var wallClock: Int64 { self.isOver ? 0 : self.host.wallClock }
 
-    func random() -> UInt64 { self.isOver ? 0 : self.world.generator.next() }
+    func nextNumber() -> UInt64 { self.isOver ? 0 : self.world.generator.next() }
 }
 #endif

@@ -9,7 +9,7 @@ protocol DiskUser: AnyObject {
     func waitForDisk()
     /// Microseconds since 1970.
     var wallClock: Int64 { get }
-    func random() -> UInt64
+    func nextNumber() -> UInt64
 }
 
 /// A file that a process has open.

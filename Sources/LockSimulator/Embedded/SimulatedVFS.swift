@@ -50,7 +50,7 @@ enum SimulatedVFS {
         }
         vfs.pointee.xRandomness = { vfs, count, bytes in
             let user = Self.place(vfs).user
-            for index in 0..<Int(count) { bytes?[index] = CChar(truncatingIfNeeded: user.random()) }
+            for index in 0..<Int(count) { bytes?[index] = CChar(truncatingIfNeeded: user.nextNumber()) }
             return count
         }
         vfs.pointee.xSleep = { vfs, microseconds in
