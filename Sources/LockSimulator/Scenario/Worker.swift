@@ -10,6 +10,8 @@ final class SimulatedClient: @unchecked Sendable {
     var hasEnded = false
     /// Calls of its workers that have not ended.
     var openCalls = 0
+    /// For which lock a worker waits.
+    var waiting: [String: String] = [:]
 
     init(host: Host, locks: LockClient) {
         self.host = host
@@ -20,6 +22,7 @@ final class SimulatedClient: @unchecked Sendable {
     func kill() {
         self.host.kill()
         self.openCalls = 0
+        self.waiting = [:]
         self.hasEnded = true
     }
 }
@@ -76,10 +79,13 @@ final class Worker: @unchecked Sendable {
 
     private func call() async {
         let lock = self.generator.pick(self.run.names)
-        let limits: [Duration] = [.zero, .seconds(1), .seconds(5), .seconds(20)]
-        let limit = self.generator.pick(limits)
+        let limit = Duration.seconds(self.generator.pick(self.run.limits))
         self.client.openCalls += 1
-        defer { self.client.openCalls -= 1 }
+        self.client.waiting[self.name] = lock
+        defer {
+            self.client.openCalls -= 1
+            self.client.waiting[self.name] = nil
+        }
         let call = Task {
             do {
                 try await self.client.locks.withLock(lock, waitingAtMost: limit) { held in
@@ -100,6 +106,7 @@ final class Worker: @unchecked Sendable {
     }
 
     private func hold(_ lock: String, _ validity: HeldLock.Validity) async {
+        self.client.waiting[self.name] = nil
         let (world, history) = (self.run.world, self.run.history)
         func until() -> Int64 { self.host.worldTime(of: BootInstant(validity.validUntil)) }
         let number = history.began(lock, token: validity.token.rawValue, worker: self.title, on: self.host)
