@@ -100,6 +100,9 @@ final class History {
         }
     }
 
+    /// Whether a body runs that holds it.
+    func isHeld(_ lock: String) -> Bool { self.running[lock]?.isEmpty == false }
+
     func ended(_ number: Int, of lock: String, on host: Host, validUntil: Int64) {
         guard let grant = self.running[lock]?.removeValue(forKey: number) else { return }
         let until = min(self.world.time, validUntil)

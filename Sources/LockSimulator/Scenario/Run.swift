@@ -75,6 +75,7 @@ final class Run: @unchecked Sendable {
         _ = self.world.run(until: { self.world.time >= end }, atMost: end)
         self.heal()
         // Whoever waits is served within the leases of the others, or has waited long enough.
+        self.watchWaiters()
         let isQuiet = self.world.run(until: { self.openCalls == 0 }, atMost: end + 60 * Self.second)
         if !isQuiet {
             self.history.violated(.liveness, "\(self.openCalls) calls do not end although nothing is in their way")
@@ -101,6 +102,29 @@ final class Run: @unchecked Sendable {
             seconds: Double(self.world.time) / Double(Self.second), faults: self.faults, planned: self.plan.count,
             trace: self.world.trace.lines,
             traceHash: self.world.trace.hash, traceCount: self.world.trace.count)
+    }
+
+    var limits: [Int64] { self.stage.limits }
+
+    /// Once sessions and leases of the dead are over.
+    private func watchWaiters() {
+        guard let patience = self.stage.patience else { return }
+        self.at(15 * Self.second) { self.lookAtWaiters(patience, freeSince: [:]) }
+    }
+
+    private func lookAtWaiters(_ patience: Int64, freeSince: [String: Int64]) {
+        var free: [String: Int64] = [:]
+        for lock in self.names where !self.history.isHeld(lock) {
+            guard let client = self.clients.first(where: { $0.waiting.values.contains(lock) }) else { continue }
+            let since = freeSince[lock] ?? self.world.time
+            free[lock] = since
+            if self.world.time - since > patience {
+                self.dump()
+                self.history.violated(.liveness, "\(client.host.name) waits for \(lock), which nobody holds")
+                return
+            }
+        }
+        if self.openCalls > 0 { self.at(patience / 20) { self.lookAtWaiters(patience, freeSince: free) } }
     }
 
     private func wait(_ nanoseconds: Int64) {

@@ -18,6 +18,11 @@ protocol Stage {
     var promises: Promises { get }
     /// Of which a client draws its own, in seconds.
     var leases: [Int64] { get }
+    /// Of which a call draws how long it waits at most, in seconds.
+    var limits: [Int64] { get }
+    /// When all has been well for a while: whoever waits for a lock that nobody holds has it after so long, in nanoseconds. `nil`: that
+    /// depends.
+    var patience: Int64? { get }
     /// Beside those that meet a client.
     var faults: [Fault] { get }
     /// Ends all of them.
@@ -34,6 +39,8 @@ protocol Stage {
 
 extension Stage {
     var leases: [Int64] { [2, 5, 10] }
+    var limits: [Int64] { [0, 1, 5, 20] }
+    var patience: Int64? { nil }
 }
 
 extension Scenario.Store {

@@ -11,6 +11,8 @@ final class SimulatedClient: @unchecked Sendable {
     var hasEnded = false
     /// Calls of its workers that have not ended.
     var openCalls = 0
+    /// For which lock a worker waits.
+    var waiting: [String: String] = [:]
 
     init(host: Host, locks: LockClient, run: Run) {
         self.host = host
@@ -22,6 +24,7 @@ final class SimulatedClient: @unchecked Sendable {
     func kill() {
         self.host.kill()
         self.openCalls = 0
+        self.waiting = [:]
         self.hasEnded = true
     }
 }
@@ -78,10 +81,13 @@ final class Worker: @unchecked Sendable {
 
     private func call() async {
         let lock = self.generator.pick(self.run.names)
-        let limits: [Duration] = [.zero, .seconds(1), .seconds(5), .seconds(20)]
-        let limit = self.generator.pick(limits)
+        let limit = Duration.seconds(self.generator.pick(self.run.limits))
         self.client.openCalls += 1
-        defer { if self.host.state != .isDead { self.client.openCalls -= 1 } }
+        self.client.waiting[self.name] = lock
+        defer {
+            if self.host.state != .isDead { self.client.openCalls -= 1 }
+            self.client.waiting[self.name] = nil
+        }
         let call = Task {
             do {
                 try await self.client.locks.withLock(lock, waitingAtMost: limit) { held in
@@ -104,6 +110,7 @@ final class Worker: @unchecked Sendable {
     private func hold(_ lock: String, _ validity: HeldLock.Validity) async {
         // It may have been killed in the middle of a call that has come to its end since.
         guard self.host.state != .isDead else { return }
+        self.client.waiting[self.name] = nil
         let (world, history) = (self.run.world, self.run.history)
         func until() -> Int64 { self.host.worldTime(of: BootInstant(validity.validUntil)) }
         let number = history.began(lock, token: validity.token.rawValue, worker: self.title, on: self.host)

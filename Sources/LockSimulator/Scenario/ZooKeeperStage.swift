@@ -25,6 +25,9 @@ final class ZooKeeperStage: Stage {
 
     /// The lease is the session's timeout, which is not above it.
     let leases: [Int64] = [10]
+    /// The longest are for those who are forgotten: a waiter looks by itself once a minute.
+    let limits: [Int64] = [0, 1, 5, 20, 50]
+    let patience: Int64? = 2_000_000_000
 
     var promises: Promises { .exclusion }
 

@@ -40,10 +40,17 @@ enum ZooKeeperOutcome: Hashable {
 }
 
 /// What happened to a node, for those who watch it.
-enum ZooKeeperTreeEvent: Hashable {
-    case created(String)
-    case deleted(String)
-    case changed(String)
+struct ZooKeeperTreeEvent {
+    enum Kind {
+        case created, deleted, changed
+    }
+
+    let kind: Kind
+    let path: String
+    /// Who may hear of it.
+    let permission: ZooKeeperTree.Permission
+    /// Who may hear that the children of its parent are others.
+    let parentPermission: ZooKeeperTree.Permission
 }
 
 /// What a server keeps, on its disk and in its memory. Changed by transactions alone.
@@ -72,16 +79,15 @@ struct ZooKeeperData {
             let stat = self.tree.create(
                 path, data: data, permission: permission, owner: owner, count: count, zxid: transaction.zxid,
                 time: transaction.time)
-            events.append(.created(path))
+            events.append(self.event(.created, path, permission))
             return .answer(.created(path: path, stat: stat))
         case .delete(let path):
-            self.tree.delete(path, zxid: transaction.zxid)
-            events.append(.deleted(path))
+            events.append(self.deletion(of: path, transaction))
             return .answer(.done)
         case .setData(let path, let data, let version):
             let stat = self.tree.setData(
                 path, data, version: version, zxid: transaction.zxid, time: transaction.time)
-            events.append(.changed(path))
+            events.append(self.event(.changed, path, self.tree[path]?.permission))
             return .answer(.stat(stat))
         case .check:
             return .answer(.done)
@@ -95,13 +101,27 @@ struct ZooKeeperData {
         case .closeSession:
             self.sessions[transaction.session] = nil
             for path in self.tree.ephemerals(of: transaction.session) {
-                self.tree.delete(path, zxid: transaction.zxid)
-                events.append(.deleted(path))
+                events.append(self.deletion(of: path, transaction))
             }
             return .answer(.done)
         case .refused(let code):
             return .refused(code)
         }
+    }
+
+    private mutating func deletion(of path: String, _ transaction: ZooKeeperTransaction) -> ZooKeeperTreeEvent {
+        let event = self.event(.deleted, path, self.tree[path]?.permission)
+        self.tree.delete(path, zxid: transaction.zxid)
+        return event
+    }
+
+    private func event(
+        _ kind: ZooKeeperTreeEvent.Kind, _ path: String, _ permission: ZooKeeperTree.Permission?
+    ) -> ZooKeeperTreeEvent {
+        let parent = ZooKeeperTree.split(path).flatMap { self.tree[$0.parent] }
+        return ZooKeeperTreeEvent(
+            kind: kind, path: path, permission: permission ?? .everybody,
+            parentPermission: parent?.permission ?? .everybody)
     }
 
     private mutating func part(

@@ -292,7 +292,10 @@ final class ZooKeeperService {
     func applied(_ transaction: ZooKeeperTransaction, as request: UInt64?) {
         let (outcome, events) = self.data.apply(transaction)
         for event in events {
-            for (visitor, event) in self.watches.fired(event) { self.tell(visitor, event) }
+            for news in self.watches.fired(event)
+            where news.permission.isGiven(to: self.visitors[news.visitor]?.users ?? []) {
+                self.tell(news.visitor, news.event)
+            }
         }
         let asking = request.flatMap { self.waiting.removeValue(forKey: $0) }
         if case .closeSession = transaction.change {

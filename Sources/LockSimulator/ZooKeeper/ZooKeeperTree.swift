@@ -26,6 +26,7 @@ struct ZooKeeperTree {
         var told: NodeStat {
             var stat = self.stat
             stat.cversion = stat.cversion &* 2 &- Int32(self.children.count)
+            if stat.ephemeralOwner == ZooKeeperTree.containerOwner { stat.ephemeralOwner = 0 }
             stat.dataLength = Int32(self.data.count)
             stat.childCount = Int32(self.children.count)
             return stat

@@ -26,29 +26,36 @@ struct ZooKeeperWatches {
         }
     }
 
+    struct News {
+        let visitor: Int
+        let event: WatchEvent
+        /// It is told to nobody else; the watch has fired all the same.
+        let permission: ZooKeeperTree.Permission
+    }
+
     /// Whom to tell what.
-    mutating func fired(_ event: ZooKeeperTreeEvent) -> [(visitor: Int, event: WatchEvent)] {
-        switch event {
-        case .changed(let path):
-            return self.tell(.dataChanged, path, self.ofData.removeValue(forKey: path) ?? [])
-        case .created(let path):
-            return self.tell(.created, path, self.ofData.removeValue(forKey: path) ?? []) + self.tellParent(of: path)
-        case .deleted(let path):
-            let told = self.ofData.removeValue(forKey: path) ?? []
+    mutating func fired(_ event: ZooKeeperTreeEvent) -> [News] {
+        let path = event.path
+        let told = self.ofData.removeValue(forKey: path) ?? []
+        switch event.kind {
+        case .changed: return self.tell(.dataChanged, path, told, event.permission)
+        case .created: return self.tell(.created, path, told, event.permission) + self.tellParent(event)
+        case .deleted:
             let others = (self.ofChildren.removeValue(forKey: path) ?? []).filter { !told.contains($0) }
-            return self.tell(.deleted, path, told + others) + self.tellParent(of: path)
+            return self.tell(.deleted, path, told + others, event.permission) + self.tellParent(event)
         }
     }
 
-    private mutating func tellParent(of path: String) -> [(visitor: Int, event: WatchEvent)] {
-        guard let (parent, _) = ZooKeeperTree.split(path) else { return [] }
+    private mutating func tellParent(_ event: ZooKeeperTreeEvent) -> [News] {
+        guard let (parent, _) = ZooKeeperTree.split(event.path) else { return [] }
         let name = parent.isEmpty ? "/" : parent
-        return self.tell(.childrenChanged, name, self.ofChildren.removeValue(forKey: name) ?? [])
+        return self.tell(
+            .childrenChanged, name, self.ofChildren.removeValue(forKey: name) ?? [], event.parentPermission)
     }
 
     private func tell(
-        _ kind: WatchEvent.Kind, _ path: String, _ visitors: [Int]
-    ) -> [(visitor: Int, event: WatchEvent)] {
-        visitors.map { ($0, WatchEvent(kind: kind, path: path)) }
+        _ kind: WatchEvent.Kind, _ path: String, _ visitors: [Int], _ permission: ZooKeeperTree.Permission
+    ) -> [News] {
+        visitors.map { News(visitor: $0, event: WatchEvent(kind: kind, path: path), permission: permission) }
     }
 }

@@ -323,7 +323,12 @@ final class ZooKeeperClient {
         var bytes = 0
         func send() {
             guard !paths.isEmpty else { return }
-            connection.send(.setDataWatches(paths: paths, relativeZxid: self.machine.lastZxid)) { _ in }
+            connection.send(.setDataWatches(paths: paths, relativeZxid: self.machine.lastZxid)) {
+                [weak connection] result in
+                // Those who wait would hear of nothing: the next server sets them.
+                guard case .failure(let error) = result, let code = error.serverCode else { return }
+                connection?.close(.outcomeUnknown, "the server does not set watches again: \(code)")
+            }
             paths = []
             bytes = 0
         }
