@@ -5,16 +5,13 @@ import NIOCore
 struct InstanceEncodings {
     typealias Request = RedlockMachine.Request
 
-    /// How far a token may be ahead of an instance's clock, in ticks.
-    private let skew: Int64
     /// What stands behind the secrets of this client's owners.
     private var suffixes: EncodedMetadata
 
     /// How many ticks a token may be ahead, by the script, if that is not said.
     private static let scriptsSkew: Int64 = 625_000
 
-    init(client: String, skew: Int64) {
-        self.skew = skew
+    init(client: String) {
         self.suffixes = EncodedMetadata { OwnerText.suffix(client: client, metadata: $0) }
     }
 
@@ -53,7 +50,7 @@ struct InstanceEncodings {
             self.owner(proposal.owner, proposal.metadata), .number(proposal.token),
             .number(proposal.leaseInMilliseconds),
         ]
-        if proposal.told != nil || self.skew != Self.scriptsSkew { arguments.append(.number(self.skew)) }
+        if proposal.told != nil || proposal.skew != Self.scriptsSkew { arguments.append(.number(proposal.skew)) }
         if let told = proposal.told { arguments.append(self.owner(told, proposal.metadata)) }
         return arguments
     }

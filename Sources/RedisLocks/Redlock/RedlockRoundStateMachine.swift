@@ -59,7 +59,8 @@ struct RedlockRoundStateMachine {
     let startedAt: Instant
     private let lease: Duration
     private let minimumValidity: Duration
-    private let skew: Int64
+    /// How far the token may be ahead of an instance's clock.
+    let skew: Int64
 
     private var replies: [Reply]
     /// Empty until the first one tells something: grants do not.

@@ -54,7 +54,7 @@ final class RedlockShell {
         self.clients = clients
         self.machine = Machine(
             configuration, BufferedRandomNumberGenerator(environment.entropy), now: environment.now)
-        self.encodings = InstanceEncodings(client: name, skew: configuration.maximumClockSkew.ticks)
+        self.encodings = InstanceEncodings(client: name)
         self.nodes = Array(repeating: ByteBuffer(), count: clients.count)
         self.patience = configuration.requestTimeout
         self.alarm = EventLoopTimer(eventLoop: eventLoop, environment: environment)

@@ -20,8 +20,8 @@ import Testing
     }
 
     /// The words behind the script's hash.
-    private func words(_ request: RedlockMachine.Request, skew: Int64 = 625_000) throws -> [String] {
-        var encodings = InstanceEncodings(client: String(repeating: "c", count: 16), skew: skew)
+    private func words(_ request: RedlockMachine.Request) throws -> [String] {
+        var encodings = InstanceEncodings(client: String(repeating: "c", count: 16))
         let command = encodings.command(request)
         guard request.endsWithNode else { return try #require(command.words) }
         var bytes = command.bytes
@@ -29,11 +29,11 @@ import Testing
         return try #require(RedisCommand(bytes: bytes).words)
     }
 
-    private func proposal(told: LockOwner.Secret? = nil) -> RedlockMachine.Request {
+    private func proposal(told: LockOwner.Secret? = nil, skew: Int64 = 625_000) -> RedlockMachine.Request {
         .lock(
             RedlockMachine.Proposal(
                 claim: self.claim, number: 1, key: "k", owner: self.owner, metadata: self.metadata, token: 77,
-                leaseInMilliseconds: 30_000, told: told))
+                skew: skew, leaseInMilliseconds: 30_000, told: told))
     }
 
     private func text(_ secret: LockOwner.Secret) throws -> String {
@@ -49,7 +49,7 @@ import Testing
         let hash = RedisScript.instanceAcquire.hash
         #expect(
             try self.words(self.proposal()) == ["EVALSHA", hash, "1", "k", owner, "77", "30000", "node"])
-        #expect(try self.words(self.proposal(), skew: 5).suffix(3) == ["30000", "5", "node"])
+        #expect(try self.words(self.proposal(skew: 5)).suffix(3) == ["30000", "5", "node"])
         // Who has the turn is told by the name of its claim.
         #expect(
             try self.words(self.proposal(told: self.other)).suffix(4)

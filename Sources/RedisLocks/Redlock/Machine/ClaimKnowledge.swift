@@ -34,7 +34,9 @@ struct ClaimKnowledge {
 
     /// An instance has told a fence. The token has to be above it, unless it is wild.
     mutating func told(_ fence: Int64, _ commons: borrowing RedlockCommons) {
-        if !commons.tokens.isWild(fence, now: commons.now) { self.lowestToken = max(self.lowestToken, fence) }
+        if !commons.tokens.isWild(fence, skew: commons.members.skew, now: commons.now) {
+            self.lowestToken = max(self.lowestToken, fence)
+        }
     }
 
     /// A gate has given a place in its queue. Who has the turn has the lock, as a rule.

@@ -26,8 +26,7 @@ struct RedlockCommons {
         self.keys = configuration.server(configuration.servers[0])
         self.now = now
         self.members = RedlockMembers(configuration)
-        self.tokens = TokenProposals(
-            instanceCount: configuration.servers.count, skew: configuration.maximumClockSkew.ticks, now: now)
+        self.tokens = TokenProposals(instanceCount: configuration.servers.count, now: now)
         self.releases = RedlockReleases(instanceCount: configuration.servers.count)
         self.generator = generator
     }

@@ -80,6 +80,8 @@ extension RedlockMachine {
         let owner: LockOwner.Secret
         let metadata: OwnerMetadata
         let token: Int64
+        /// How far the token may be ahead of an instance's clock.
+        let skew: Int64
         let leaseInMilliseconds: Int64
         /// Where the lock is held, the instance tells this owner when that is over.
         let told: LockOwner.Secret?

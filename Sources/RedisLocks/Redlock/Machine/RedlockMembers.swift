@@ -27,6 +27,8 @@ struct RedlockMembers {
     // Of the policy that is used; asked for with each lock, so kept.
     private(set) var quorum: Int
     private(set) var policyText: String
+    /// How far a token may be ahead of an instance's clock, by the policy that is used: floors are as far ahead, whatever this client was told.
+    private(set) var skew: Int64
     /// Counts the changes of the policy.
     private(set) var policyNumber = 0
     /// Changes nothing on the instances but what it is told to: for the first installation.
@@ -51,6 +53,7 @@ struct RedlockMembers {
         self.policies = configuration.policies
         self.quorum = self.policies.current.quorum
         self.policyText = self.policies.current.text
+        self.skew = self.policies.current.skew.ticks
     }
 
     var count: Int { self.members.count }
@@ -274,6 +277,7 @@ struct RedlockMembers {
             self.policyNumber += 1
             self.quorum = policy.quorum
             self.policyText = policy.text
+            self.skew = policy.skew.ticks
             if policy.generation > 1 {
                 outbox.add(
                     .note(

@@ -83,13 +83,13 @@ struct RedlockRound {
             instances: roll.reasons,
             isLate: roll.isLate,
             quorum: commons.members.quorum,
-            token: commons.tokens.proposal(for: claim.claim.name, above: lowestToken, now: now) {
-                commons.members.floor(atMost: $0)
-            },
+            token: commons.tokens.proposal(
+                for: claim.claim.name, above: lowestToken, skew: commons.members.skew, now: now
+            ) { commons.members.floor(atMost: $0) },
             lease: claim.claim.lease,
             minimumValidity: claim.claim.lease.divided(by: 2),
             failsEarly: failsEarly,
-            skew: commons.tokens.skew,
+            skew: commons.members.skew,
             startedAt: now
         )
         self.number = commons.nextNumber()
@@ -147,7 +147,8 @@ struct RedlockRound {
     private func ask(_ instances: InstanceSet, for claim: ClaimIdentity, _ outbox: inout RedlockMachine.Outbox) {
         let proposal = RedlockMachine.Proposal(
             claim: claim.id, number: self.number, key: claim.key, owner: self.owner,
-            metadata: claim.claim.owner.metadata, token: self.token, leaseInMilliseconds: claim.leaseInMilliseconds,
+            metadata: claim.claim.owner.metadata, token: self.token, skew: self.machine.skew,
+            leaseInMilliseconds: claim.leaseInMilliseconds,
             told: self.isTold ? claim.claim.owner.secret : nil)
         outbox.ask(.lock(proposal), of: instances, deadline: self.deadline)
     }

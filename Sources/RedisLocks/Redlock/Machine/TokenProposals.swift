@@ -6,13 +6,10 @@ import LockKernel
 struct TokenProposals {
     typealias Instant = BootInstant
 
-    /// How far a token may be ahead of an instance's clock.
-    let skew: Int64
     private var recent = RecentLocks()
     private var times: ServerTimes
 
-    init(instanceCount: Int, skew: Int64, now: Instant) {
-        self.skew = skew
+    init(instanceCount: Int, now: Instant) {
         self.times = ServerTimes(count: instanceCount, origin: now)
     }
 
@@ -25,15 +22,16 @@ struct TokenProposals {
     ///
     /// - Parameters:
     ///   - lowest: it has to be above this.
+    ///   - skew: how far a token may be ahead of an instance's clock.
     ///   - floor: of the instances that are open, the highest one that is not above the limit that it is given: a wild one is left
     ///     out. The others' are below the clock, unless they have been open for a short time.
     func proposal(
-        for name: LockName, above lowest: Int64, now: Instant, floor: (_ limit: Int64) -> Int64
+        for name: LockName, above lowest: Int64, skew: Int64, now: Instant, floor: (_ limit: Int64) -> Int64
     ) -> Int64 {
         let time = self.times.estimate(now: now) ?? 1
         return max(
             lowest + 1, self.recent[name].token + 1,
-            Self.token(above: floor(time + self.skew), time: time, skew: self.skew))
+            Self.token(above: floor(time + skew), time: time, skew: skew))
     }
 
     /// What to propose, by the clocks and the floors of the instances alone.
@@ -46,8 +44,8 @@ struct TokenProposals {
     }
 
     /// Whether a fence is so far ahead of the clock that nobody would grant a token above it.
-    func isWild(_ fence: Int64, now: Instant) -> Bool {
-        self.times.estimate(now: now).map { fence > $0 + self.skew } ?? true
+    func isWild(_ fence: Int64, skew: Int64, now: Instant) -> Bool {
+        self.times.estimate(now: now).map { fence > $0 + skew } ?? true
     }
 
     // MARK: Locks
