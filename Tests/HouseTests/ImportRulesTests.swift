@@ -31,7 +31,7 @@ import Testing
         "Sources/LockTesting": ["DistributedLocks", "LockKernel"],
         "Sources/LockSimulator": [
             "CSimulator", "Dispatch", "DistributedLocks", "EmbeddedLocks", "GRDBSQLite", "LockKernel", "LockTransport",
-            "RedisLocks", "DequeModule", "HeapModule", "Logging", "NIOCore",
+            "RedisLocks", "ZooKeeperLocks", "DequeModule", "HeapModule", "Logging", "NIOCore",
         ],
         "Sources/lock-simulator": ["ArgumentParser", "LockSimulator"],
         "Sources/Fencing": ["DistributedLocks", "LockKernel"],
