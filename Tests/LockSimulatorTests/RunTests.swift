@@ -34,10 +34,16 @@ import struct LockSimulator.Scenario
         }
     }
 
+    private static let serverFaults = [
+        "cut connection", "partition", "refusing server", "restarted server", "stopped server",
+    ]
+
     private static func faults(of store: Scenario.Store) -> [String] {
         switch store {
-        case .redis, .redlock:
-            ["cut connection", "partition", "refusing server", "restarted server", "stopped server"]
+        case .redis, .redlock: Self.serverFaults
+        case .zookeeper: Self.serverFaults + ["cut off server"]
+        case .sentinel:
+            Self.serverFaults + ["cut off server", "cut off Sentinel", "ordered failover", "stopped Sentinel"]
         #if Embedded
         case .embedded:
             [
@@ -46,15 +52,6 @@ import struct LockSimulator.Scenario
             ]
         #endif
         }
-    }
-
-    @Test(arguments: Scenario.Store.allCases)
-    func `a seed does the same alone and behind others`(store: Scenario.Store) async throws {
-        let behind = try await self.run("--backend", store.rawValue, "--seed", "1", "--seeds", "12", "--each")
-        let alone = try await self.run("--backend", store.rawValue, "--seed", "12", "--each")
-        let line = try #require(alone.output.split(separator: "\n").first)
-        #expect(line.hasPrefix("seed 12: "))
-        #expect(behind.output.split(separator: "\n").contains(line), "\(behind.output)")
     }
 
     @Test func `a run is told line by line, in order`() async throws {
