@@ -25,6 +25,8 @@ final class History {
         let token: Int64
         let start: Int64
         let host: Host
+        /// Whether it would be said to be valid now, by its own clock.
+        let isValid: () -> Bool
     }
 
     /// A resource whose writers read first: an update that overwrites one it has not seen is a lost one.
@@ -62,11 +64,14 @@ final class History {
 
     /// A body has begun. Returns its number.
     ///
-    /// - Parameter stillValid: until when the others that run are valid, in the world's time; `nil`: they are not.
-    func began(_ lock: String, token: Int64, worker: String, on host: Host) -> Int {
+    /// - Parameter isValid: whether it is valid at the time of the question, by its own clock, also if its process stands still.
+    func began(
+        _ lock: String, token: Int64, worker: String, on host: Host, isValid: @escaping () -> Bool
+    ) -> Int {
         self.count += 1
         self.grants += 1
-        let grant = Grant(number: self.count, worker: worker, token: token, start: self.world.time, host: host)
+        let grant = Grant(
+            number: self.count, worker: worker, token: token, start: self.world.time, host: host, isValid: isValid)
         self.world.note(host, "\(worker) holds \(lock) with token \(token)")
         if !self.tokens[lock, default: []].insert(token).inserted {
             self.violated(.tokensRise, "\(lock): \(token) was granted to \(worker), and to another one before")
@@ -79,6 +84,12 @@ final class History {
                 .mutualExclusion,
                 "\(lock): \(worker) holds it with \(token) while \(other.worker) with \(other.token) was valid for \((until - grant.start) / 1_000) us more"
             )
+        }
+        let others = self.running[lock]?.values.sorted { $0.number < $1.number } ?? []
+        for other in others where self.promises == .exclusion && other.isValid() {
+            self.violated(
+                .mutualExclusion,
+                "\(lock): \(worker) begins with \(token) while \(other.worker) with \(other.token) is valid")
         }
         self.running[lock, default: [:]][grant.number] = grant
         return grant.number

@@ -113,7 +113,9 @@ final class Worker: @unchecked Sendable {
         self.client.waiting[self.name] = nil
         let (world, history) = (self.run.world, self.run.history)
         func until() -> Int64 { self.host.worldTime(of: BootInstant(validity.validUntil)) }
-        let number = history.began(lock, token: validity.token.rawValue, worker: self.title, on: self.host)
+        let number = history.began(lock, token: validity.token.rawValue, worker: self.title, on: self.host) {
+            validity.isValid
+        }
         for _ in 0..<self.generator.next(upTo: 4) {
             let value = history.read(lock, token: validity.token.rawValue)
             await self.pause(atMost: self.generator.chance(1, of: 5) ? 6_000 : 200)

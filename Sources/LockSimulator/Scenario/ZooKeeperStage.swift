@@ -8,6 +8,8 @@ final class ZooKeeperStage: Stage {
     private let ensemble: ZooKeeperEnsemble
     private let servers: ServerFaults
     private let hasUser: Bool
+    private let timers: World.Source
+    private var isHealed = false
 
     private var world: World { self.servers.network.world }
 
@@ -18,6 +20,7 @@ final class ZooKeeperStage: Stage {
         self.ensemble = ZooKeeperEnsemble(count, network: network, settings: settings)
         self.servers = ServerFaults(servers: self.ensemble.servers, network: network)
         self.hasUser = world.generator.chance(1, of: 2)
+        self.timers = world.makeSource(world.controller, "stage")
         world.note(
             world.controller,
             "ZooKeeper: \(count), a tick of \(settings.tick / 1_000_000) ms, silent for \(settings.syncLimit) at most")
@@ -31,7 +34,14 @@ final class ZooKeeperStage: Stage {
 
     var promises: Promises { .exclusion }
 
-    var faults: [Fault] { self.servers.all + (self.ensemble.servers.count > 1 ? [self.cutOff] : []) }
+    var faults: [Fault] {
+        self.servers.all + (self.ensemble.servers.count > 1 ? [self.cutOff, self.cutOffAfterAPause] : [])
+    }
+
+    private func cutOff(_ server: SimulatedZooKeeper, from others: [SimulatedZooKeeper]) -> () -> Void {
+        for other in others { self.servers.network.block(server.host, other.host) }
+        return { for other in others { self.servers.network.unblock(server.host, other.host) } }
+    }
 
     /// Clients still reach it.
     private var cutOff: Fault {
@@ -39,12 +49,37 @@ final class ZooKeeperStage: Stage {
             let server = self.world.generator.pick(self.ensemble.servers)
             let others = self.ensemble.servers.filter { $0 !== server }
             let lost = self.world.generator.chance(1, of: 4) ? [self.world.generator.pick(others)] : others
-            for other in lost { self.servers.network.block(server.host, other.host) }
-            return { for other in lost { self.servers.network.unblock(server.host, other.host) } }
+            return self.cutOff(server, from: lost)
+        }
+    }
+
+    /// The worst that can happen to who has just proved that it lives, after a time in which it did not.
+    private var cutOffAfterAPause: Fault {
+        Fault("cut off server after a pause") { client in
+            client.host.stop()
+            return {
+                client.host.resume()
+                let connections = self.servers.network.connections
+                guard let host = connections.first(where: { $0.client === client.host })?.server,
+                    let server = self.ensemble.servers.first(where: { $0.host === host })
+                else { return }
+                let others = self.ensemble.servers.filter { $0 !== server }
+                self.after(0...40_000_000) {
+                    let end = self.cutOff(server, from: others)
+                    self.after(1_000_000_000...8_000_000_000, end)
+                }
+            }
+        }
+    }
+
+    private func after(_ time: ClosedRange<Int64>, _ body: @escaping () -> Void) {
+        self.world.enqueue(self.timers, at: self.world.time + self.world.duration(time)) {
+            if !self.isHealed { body() }
         }
     }
 
     func heal(_ clients: [SimulatedClient]) {
+        self.isHealed = true
         for server in self.ensemble.servers {
             for other in self.ensemble.servers where other !== server {
                 self.servers.network.unblock(server.host, other.host)
