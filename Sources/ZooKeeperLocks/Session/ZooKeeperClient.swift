@@ -41,9 +41,6 @@ final class ZooKeeperClient {
     typealias Completion = (Result<ZooKeeperReply, ZooKeeperError>) -> Void
     typealias Instant = BootInstant
 
-    /// The paths of one request to set watches again are not longer than this together, as in the Java client.
-    private static let maximumWatchBytes = 128 * 1_024
-
     let configuration: ZooKeeperClientConfiguration
     let eventLoop: any EventLoop
     let environment: NetworkEnvironment
@@ -59,7 +56,7 @@ final class ZooKeeperClient {
     /// What is known of the present attempt to connect, as long as nothing has been heard.
     private var silence: (endpoint: ServerEndpoint, startedAt: Instant, acceptedAt: Instant?)?
     private var connection: ZooKeeperConnection?
-    private var dataWatches: Set<String> = []
+    private var dataWatches = DataWatchesStateMachine()
     private var hasExpired = false
     private var openChannels = 0
     private var isFinished = false
@@ -115,12 +112,12 @@ final class ZooKeeperClient {
 
     /// Nobody wants to hear of this watch any more. The server keeps it until it fires.
     func forgetWatch(_ path: String) {
-        self.dataWatches.remove(path)
+        self.dataWatches.ended(path)
     }
 
     func answered(_ request: ZooKeeperRequest) {
         switch request {
-        case .getData(let path, true), .exists(let path, true): self.dataWatches.insert(path)
+        case .getData(let path, true), .exists(let path, true): self.dataWatches.watched(path)
         default: break
         }
     }
@@ -128,7 +125,7 @@ final class ZooKeeperClient {
     func watchFired(_ event: WatchEvent) {
         switch event.kind {
         case .deleted, .dataChanged, .created:
-            self.dataWatches.remove(event.path)
+            self.dataWatches.ended(event.path)
             self.delegate?.watchFired(event)
         case .childrenChanged, .other:
             break
@@ -301,11 +298,12 @@ final class ZooKeeperClient {
             if let digest = self.configuration.digest {
                 connection.send(.authenticate(scheme: "digest", credentials: Array(digest.utf8))) { _ in }
             }
-            if isNew { self.dataWatches = [] } else { self.setWatches(connection) }
+            if isNew { self.dataWatches.sessionEnded() }
+            self.setWatches(self.dataWatches.attached(zxid: self.machine.lastZxid), over: connection)
             self.delegate?.attached(session, isNew: isNew, sentAt: connection.greetedAt)
         case .expired(let session):
             self.hasExpired = true
-            self.dataWatches = []
+            self.dataWatches.sessionEnded()
             connection.close(.outcomeUnknown, "the session \(session) has expired")
             self.delegate?.expired(session)
         case .refuse(let reason):
@@ -318,26 +316,30 @@ final class ZooKeeperClient {
         }
     }
 
-    private func setWatches(_ connection: ZooKeeperConnection) {
-        var paths: [String] = []
-        var bytes = 0
-        func send() {
-            guard !paths.isEmpty else { return }
-            connection.send(.setDataWatches(paths: paths, relativeZxid: self.machine.lastZxid)) {
-                [weak connection] result in
-                // Those who wait would hear of nothing: the next server sets them.
-                guard case .failure(let error) = result, let code = error.serverCode else { return }
-                connection?.close(.outcomeUnknown, "the server does not set watches again: \(code)")
+    private func setWatches(_ groups: [DataWatchesStateMachine.Group], over connection: ZooKeeperConnection) {
+        for group in groups {
+            connection.send(.setDataWatches(paths: group.paths, relativeZxid: group.zxid)) {
+                [weak self, weak connection] result in
+                guard let self, let connection, self.connection === connection else { return }
+                switch result {
+                case .success: _ = self.dataWatches.answered(isRefused: false)
+                case .failure(let error) where error.serverCode != nil:
+                    if self.dataWatches.answered(isRefused: true) { self.setWatchesLater(group, over: connection) }
+                case .failure: break
+                }
             }
-            paths = []
-            bytes = 0
         }
-        for path in self.dataWatches.sorted() {
-            paths.append(path)
-            bytes += path.utf8.count + 4
-            if bytes >= Self.maximumWatchBytes { send() }
+    }
+
+    private func setWatchesLater(_ group: DataWatchesStateMachine.Group, over connection: ZooKeeperConnection) {
+        let pause = TimeAmount.milliseconds(200 + Int64(800 * self.environment.machine.fraction()))
+        let again = NIOLoopBound((self, connection), eventLoop: self.eventLoop)
+        self.eventLoop.scheduleTask(in: pause) {
+            let (client, connection) = again.value
+            if client.connection === connection {
+                client.setWatches(client.dataWatches.askedAgain(group), over: connection)
+            }
         }
-        send()
     }
 
     /// What must come first on the connection is done: from now on everything is sent.
