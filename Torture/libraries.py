@@ -3,7 +3,8 @@
 import pathlib
 import subprocess
 
-from servers.zookeeper import CURATOR_JARS, JARS, SMALL_JAVA, class_path
+from machine import CURATOR_JARS, SERVER_JARS, class_path
+from servers.zookeeper import SMALL_JAVA
 
 WORKERS = pathlib.Path(__file__).parent / "workers"
 
@@ -19,11 +20,11 @@ def python(script):
 
 
 def curator(run):
-    return [*SMALL_JAVA, "-cp", class_path(JARS + CURATOR_JARS) + f":{run.folder}", "Curator"]
+    return [*SMALL_JAVA, "-cp", class_path(SERVER_JARS + CURATOR_JARS) + f":{run.folder}", "Curator"]
 
 
 def compile_curator(folder):
-    subprocess.run(["javac", "-cp", class_path(JARS + CURATOR_JARS), "-d", folder, str(WORKERS / "Curator.java")], check=True)
+    subprocess.run(["javac", "-cp", class_path(SERVER_JARS + CURATOR_JARS), "-d", folder, str(WORKERS / "Curator.java")], check=True)
 
 
 # renews: whether the library renews a lease by itself as long as the holder works, and so states no end beforehand.

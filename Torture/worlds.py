@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 
+from machine import free_ports
 from servers.clock import Clock
 from servers.namespaces import Namespaces
-from servers.process import folder, free_ports
+from servers.process import folder
 from servers.redis import RedisServer
 from servers.sentinel import SentinelSetup
 from servers.zookeeper import Ensemble

@@ -45,5 +45,5 @@ package=$PWD
 words=("$@")
 set -- ${DLOCK:+"$DLOCK"}
 source Benchmarks/peers/dlock.sh
-exec env PYTHONPATH="$packages" /usr/bin/python3 Torture/torture.py --keep "$work/kept" --dlock "$dlock" --packages "$packages" \
+exec env PYTHONPATH="$packages:$PWD/Benchmarks/peers/zookeeper" /usr/bin/python3 Torture/torture.py --keep "$work/kept" --dlock "$dlock" --packages "$packages" \
     "${words[@]}"

@@ -29,6 +29,7 @@ import ZooKeeperLocks
 }
 
 /// The model and a real server, to which the same happens.
+/// A test uses it on one thread at a time, and waits for that.
 final class BothZooKeepers: @unchecked Sendable {
     private final class Client {
         let session: Int64

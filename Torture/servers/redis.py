@@ -4,7 +4,8 @@ import os
 import shutil
 import socket
 
-from servers.process import Process, folder, free_ports, until
+from machine import free_ports
+from servers.process import Process, folder, until
 
 # What each mode keeps through a kill -9.
 MODES = {

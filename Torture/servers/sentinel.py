@@ -2,7 +2,8 @@
 
 import shutil
 
-from servers.process import Process, folder, free_ports, until
+from machine import free_ports
+from servers.process import Process, folder, until
 from servers.redis import RedisServer, ask, texts
 
 NAME = "mymaster"

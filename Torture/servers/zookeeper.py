@@ -2,24 +2,13 @@
 
 import os
 import shutil
-import socket
 
+from machine import SERVER_JARS, class_path, free_ports
 from servers.namespaces import socket_in
-from servers.process import Process, folder, free_ports, until
+from servers.process import Process, folder, until
 
-JAVA = "/usr/share/java"
-JARS = [
-    "zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-nop", "metrics-core", "snappy-java", "jackson-core", "jackson-databind",
-    "jackson-annotations", "commons-cli", "commons-io", "netty-buffer", "netty-codec", "netty-common", "netty-handler",
-    "netty-resolver", "netty-transport", "netty-transport-native-epoll", "netty-transport-native-unix-common",
-]
-CURATOR_JARS = ["curator-client", "curator-framework", "curator-recipes", "guava"]
 TICK_MILLISECONDS = 500
 SMALL_JAVA = ["java", "-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
-
-
-def class_path(jars):
-    return ":".join(f"{JAVA}/{jar}.jar" for jar in jars)
 
 
 class ZooKeeperServer:
@@ -45,7 +34,7 @@ class ZooKeeperServer:
     def launch(self):
         prefix = ["ip", "netns", "exec", self.namespace] if self.namespace else []
         self.process = Process(
-            [*prefix, *SMALL_JAVA, "-Dzookeeper.forceSync=no", "-cp", class_path(JARS),
+            [*prefix, *SMALL_JAVA, "-Dzookeeper.forceSync=no", "-cp", class_path(SERVER_JARS),
              "org.apache.zookeeper.server.quorum.QuorumPeerMain", f"{self.folder}/zoo.cfg"],
             f"{self.folder}/log", self.environment)
 

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 
-from servers import CURATOR_JARS, SERVER_JARS, Servers, class_path
+from machine import CURATOR_JARS, SERVER_JARS, class_path
+from servers import Servers
 
 ROUNDS = int(os.environ.get("ROUNDS", 5))
 SECONDS = float(os.environ.get("SECONDS_PER_ROUND", 2))

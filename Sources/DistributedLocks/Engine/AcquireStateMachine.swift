@@ -51,7 +51,8 @@ struct AcquireStateMachine: Sendable {
 
     private enum State: Sendable {
         case requesting(early: Early)
-        case backingOff
+        /// After this error.
+        case backingOff(LockError)
         case queued
         case finished(isGranted: Bool)
     }
@@ -155,7 +156,7 @@ struct AcquireStateMachine: Sendable {
                 self.state = .finished(isGranted: false)
                 return .finish(.failed(.error(error), withdraw: true))
             }
-            self.state = .backingOff
+            self.state = .backingOff(error)
             return .retry(after: pause)
         case .backingOff, .queued, .finished(isGranted: true):
             preconditionFailure("a failure without a request")
@@ -255,7 +256,10 @@ struct AcquireStateMachine: Sendable {
         switch self.state {
         case .requesting(early: .nothing), .requesting(early: .gone), .requesting(early: .failed):
             self.stopped(.noAnswer)
-        case .requesting(early: .granted), .backingOff, .queued, .finished:
+        // The pause ends before this, unless its timer is late. Nobody has said that the lock is held.
+        case .backingOff(let error):
+            self.stopped(.error(error))
+        case .requesting(early: .granted), .queued, .finished:
             self.stopped(.timedOut(heldBy: self.holders))
         }
     }

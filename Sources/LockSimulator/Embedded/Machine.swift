@@ -68,6 +68,7 @@ final class Machine {
 }
 
 /// A process on a machine: what it has open, and what the machine does to it in the middle of a call.
+/// Used by the steps of one world, of which one runs at a time.
 final class MachineProcess: DiskUser, @unchecked Sendable {
     let host: Host
     unowned let machine: Machine

@@ -25,6 +25,7 @@ struct SimulatedFile {
         return open.user.mayGoOn(name) ? body(open) : code
     }
 
+    /// Written before anybody sees it, and never after.
     private nonisolated(unsafe) static let methods: UnsafePointer<sqlite3_io_methods> = {
         let methods = UnsafeMutablePointer<sqlite3_io_methods>.allocate(capacity: 1)
         methods.initialize(to: sqlite3_io_methods())

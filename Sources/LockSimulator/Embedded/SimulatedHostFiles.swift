@@ -3,6 +3,7 @@ import EmbeddedLocks
 import LockKernel
 
 /// The files of a simulated machine, as one of its processes sees them. All of them are on one disk, and belong to one user.
+/// Used by the steps of one world, of which one runs at a time.
 struct SimulatedHostFiles: HostFiles, @unchecked Sendable {
     let process: MachineProcess
 

@@ -3,6 +3,7 @@ import EmbeddedLocks
 import LockKernel
 
 /// Tells a process of a simulated machine of its sockets, some time after something has come, and again as long as it is there.
+/// Used by the steps of one world, of which one runs at a time.
 final class SimulatedPoller: SocketPoller, @unchecked Sendable {
     private struct Entry {
         let descriptor: Int32

@@ -71,6 +71,7 @@ final class SimulatedSocket {
 }
 
 /// The unix sockets of a simulated machine, as one of its processes has them.
+/// Used by the steps of one world, of which one runs at a time.
 struct SimulatedSockets: HostSockets, @unchecked Sendable {
     let process: MachineProcess
 

@@ -6,6 +6,8 @@ import Dispatch
 ///
 /// The one that runs does the world's steps, until one of them has to wait. Then another one does them, and gives the turn back when
 /// the wait is over.
+///
+/// Whoever has the turn uses it; a semaphore passes the turn on.
 final class StepThreads: @unchecked Sendable {
     enum Turn {
         /// The step has ended.

@@ -130,6 +130,22 @@ import Testing
         }
     }
 
+    @Test func `a deadline in the pause after an error tells the error`() {
+        let deadline = start + .seconds(1)
+        var machine = AcquireStateMachine(deadline: deadline)
+        let error = LockError(.outcomeUnknown, "the server closed the connection")
+        guard case .retry = machine.requestFailed(error, now: start, jitter: 0.5) else {
+            Issue.record("not retried")
+            return
+        }
+        // The timer of the pause is late.
+        guard case .finish(.failed(.error(let told), withdraw: true)) = machine.deadlinePassed() else {
+            Issue.record("not told")
+            return
+        }
+        #expect(told.code == .outcomeUnknown && told.message == error.message)
+    }
+
     private func heldBy(_ machine: inout AcquireStateMachine) -> [OwnerMetadata]? {
         guard case .finish(.failed(.timedOut(let holders), withdraw: true)) = machine.deadlinePassed() else {
             return nil
